@@ -1,0 +1,99 @@
+//! `graygate replay`: a recorded log through the router.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::output::{self, Results, say};
+use crate::cli::{OutputFormat, RunFlags, exit, signals};
+use crate::config::values::parse_speed;
+use crate::id::Seed;
+use crate::scenario::compile::DEFAULT_SEED;
+use crate::scenario::replay::{self, ReplayRequest};
+use crate::scenario::traffic::{LogFormat, LogRequest};
+use crate::traffic::replay::Speed;
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The recorded log
+    log: PathBuf,
+    /// The router's configuration
+    #[arg(long, value_name = "FILE")]
+    router: PathBuf,
+    /// The format of the log
+    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "auto|azure")]
+    format: LogFormat,
+    /// How fast it is sent: 1x, 60x, 0.5x, or max (as fast as it is answered, 64 at a time)
+    #[arg(long, default_value = "1x", value_parser = speed)]
+    speed: Speed,
+    /// Leave out what comes after this much of the replay's own time
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// A file with gates; by default the router's numbers must agree with the upstreams' ledgers
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// A fault, like 'kind: unauthorized, on: v2, share: 30%, at: 2m, for: 3m' (repeatable)
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<String>,
+    /// How the upstreams answer, like 'latency: {lognormal: {median: 40ms, p99: 180ms}}'
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// How the canary answers, where it differs
+    #[arg(long, value_name = "PROFILE")]
+    canary_profile: Option<String>,
+    #[command(flatten)]
+    flags: RunFlags,
+}
+
+fn parse_format(text: &str) -> Result<LogFormat, String> {
+    let found = LogFormat::NAMES.into_iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, format)| format)
+        .ok_or_else(|| "known formats are auto and azure".to_owned())
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    parse_speed(text)
+        .map(|factor| factor.map_or(Speed::Max, Speed::Times))
+        .ok_or_else(|| "a speed is written 1x, 60x, 0.5x or max".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| e.to_string())
+}
+
+pub(super) fn run(args: &ReplayArgs) -> u8 {
+    let request = ReplayRequest {
+        log: LogRequest {
+            path: args.log.clone(),
+            speed: args.speed,
+            format: args.format,
+            duration: args.duration,
+        },
+        router: args.router.clone(),
+        expect: args.expect.clone(),
+        faults: args.fault.clone(),
+        profile: args.profile.clone(),
+        canary_profile: args.canary_profile.clone(),
+        seed: args.flags.seed.map_or(DEFAULT_SEED, Seed),
+    };
+    let scenario = match replay::compile(&request) {
+        Ok((scenario, warnings)) => {
+            if !args.flags.quiet {
+                warnings.0.iter().for_each(say);
+            }
+            scenario
+        }
+        Err(problems) => {
+            say(problems);
+            return exit::USAGE;
+        }
+    };
+    let cancel = signals::install();
+    let mode = output::progress_mode(&args.flags);
+    let mut results = Results::new(OutputFormat::Pretty, args.flags.quiet);
+    let outcome = output::run_one(&scenario, &args.flags, mode, &cancel);
+    results.add(&scenario, outcome);
+    results.finish(args.flags.junit.as_deref())
+}

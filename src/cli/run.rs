@@ -1,0 +1,217 @@
+//! `graygate run`: scenario files, or all scenarios in a folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use clap::Args;
+
+use crate::cli::output::{self, Results, say};
+use crate::cli::{OutputFormat, RunFlags, exit, signals};
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::id::Seed;
+use crate::observe::meta::Engine;
+use crate::progress::Mode;
+use crate::runner::{RunError, RunOutput};
+use crate::scenario::{Scenario, compile};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Scenario files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: RunFlags,
+    /// How verdicts are written to stdout
+    #[arg(long, value_enum, default_value = "pretty")]
+    format: OutputFormat,
+    /// How many virtual scenarios run at once [default: one a core]; live ones run one by one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Only scenarios whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Stop after the first scenario that did not pass
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+pub(super) fn run(args: &RunArgs) -> u8 {
+    let scenarios = match load(args) {
+        Ok(scenarios) => scenarios,
+        Err(problems) => {
+            say(problems);
+            return exit::USAGE;
+        }
+    };
+    let cancel = signals::install();
+    let mut results = Results::new(args.format, args.flags.quiet);
+    let is_live = |s: &Scenario| output::engine(&args.flags, s) == Engine::Live;
+    let (live, virtuals): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(is_live);
+    let is_stopped = run_virtuals(args, &virtuals, &cancel, &mut results);
+    if !is_stopped {
+        run_live(args, &live, &cancel, &mut results);
+    }
+    results.finish(args.flags.junit.as_deref())
+}
+
+/// Reads all scenarios, and shows all mistakes of all of them.
+fn load(args: &RunArgs) -> Result<Vec<Scenario>, Diagnostics> {
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for path in &args.paths {
+        match scenario_files(path) {
+            Ok(found) => files.extend(found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let is_wanted = |path: &PathBuf| {
+        let name = compile::file_stem(path);
+        args.filter.as_ref().is_none_or(|text| name.contains(text))
+    };
+    files.retain(is_wanted);
+    let mut scenarios = Vec::new();
+    for path in &files {
+        match compile::file(path) {
+            Ok((scenario, warnings)) => {
+                if !args.flags.quiet {
+                    warnings.0.iter().for_each(say);
+                }
+                scenarios.push(match args.flags.seed {
+                    Some(seed) => scenario.with_seed(Seed(seed)),
+                    None => scenario,
+                });
+            }
+            Err(mistakes) => problems.extend(mistakes.0),
+        }
+    }
+    problems.extend(namesakes(&scenarios));
+    if problems.is_empty() && scenarios.is_empty() {
+        let message = match &args.filter {
+            Some(text) => format!("no scenario's name contains `{text}`"),
+            None => "there is no scenario here".to_owned(),
+        };
+        let paths: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
+        problems.push(Diagnostic::file(paths.join(", "), message));
+    }
+    match problems.is_empty() {
+        true => Ok(scenarios),
+        false => Err(Diagnostics(problems)),
+    }
+}
+
+/// A file itself, or all YAML files in a folder and its folders, in order.
+fn scenario_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let cannot = |error: std::io::Error| {
+        let name = path.display().to_string();
+        Diagnostic::file(name, format!("cannot read: {error}"))
+    };
+    if !std::fs::metadata(path).map_err(cannot)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(cannot)? {
+        let inner = entry.map_err(cannot)?.path();
+        let ending = inner.extension().and_then(|e| e.to_str());
+        if inner.is_dir() {
+            files.extend(scenario_files(&inner)?);
+        } else if matches!(ending, Some("yaml" | "yml")) {
+            files.push(inner);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Two scenarios of one name would overwrite each other's reports.
+fn namesakes(scenarios: &[Scenario]) -> Vec<Diagnostic> {
+    let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut found = Vec::new();
+    for scenario in scenarios {
+        if let Some(first) = seen.insert(&scenario.name, &scenario.path) {
+            let message = format!("{} has the same file name", first.display());
+            let hint = "reports are kept by file name: rename one of them";
+            let name = scenario.path.display().to_string();
+            found.push(Diagnostic::file(name, message).hint(hint));
+        }
+    }
+    found
+}
+
+type Outcome = Result<RunOutput, RunError>;
+
+/// Runs virtual scenarios on several threads, and shows them in order. Returns whether to stop.
+fn run_virtuals(
+    args: &RunArgs,
+    scenarios: &[Scenario],
+    cancel: &Arc<AtomicBool>,
+    results: &mut Results,
+) -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.map_or(cores, usize::from).min(scenarios.len());
+    let mode = match scenarios.len() {
+        1 => output::progress_mode(&args.flags),
+        // Several lines at once would write over each other; each result shows as it comes.
+        _ => Mode::Off,
+    };
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (sender, receiver) = channel::<(usize, Outcome)>();
+        for _ in 0..jobs {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(scenario) = scenarios.get(index) else {
+                        break;
+                    };
+                    let outcome = output::run_one(scenario, &args.flags, mode, cancel);
+                    if sender.send((index, outcome)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting: BTreeMap<usize, Outcome> = BTreeMap::new();
+        let mut shown = 0;
+        for (index, outcome) in receiver {
+            waiting.insert(index, outcome);
+            while let Some(outcome) = waiting.remove(&shown) {
+                let code = results.add(&scenarios[shown], outcome);
+                shown += 1;
+                if is_end(args, code) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        stop.load(Ordering::Relaxed)
+    })
+}
+
+fn run_live(
+    args: &RunArgs,
+    scenarios: &[Scenario],
+    cancel: &Arc<AtomicBool>,
+    results: &mut Results,
+) {
+    let mode = output::progress_mode(&args.flags);
+    for scenario in scenarios {
+        let outcome = output::run_one(scenario, &args.flags, mode, cancel);
+        let code = results.add(scenario, outcome);
+        if is_end(args, code) {
+            break;
+        }
+    }
+}
+
+/// Is this result the last one that is wanted?
+fn is_end(args: &RunArgs, code: u8) -> bool {
+    code == exit::INTERRUPTED || (args.fail_fast && code != exit::PASS)
+}

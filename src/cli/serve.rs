@@ -1,0 +1,202 @@
+//! `graygate serve`: the gray router as an OpenAI-compatible gateway.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use crate::cli::output::{error, say};
+use crate::cli::{exit, signals};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
+use crate::id::{PerVersion, Seed};
+use crate::live::clock::{Clock, fresh_seed};
+use crate::live::gateway::driver::Driver;
+use crate::live::gateway::server::Gateway;
+use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
+use crate::live::outbox::outbox;
+use crate::live::{self, StartError};
+use crate::observe::event::{Finding, RunEvent, Sink, What};
+use crate::protocol::chat;
+use crate::router::config::{RouterConfig, VersionConfig};
+use crate::router::gray::GrayRouter;
+use crate::scenario::compile;
+use crate::scenario::load::Loader;
+use crate::time::Timestamp;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The router's configuration
+    router: PathBuf,
+    /// Where callers connect
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Seed of the split [default: a fresh one]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Only warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(super) fn run(args: &ServeArgs) -> u8 {
+    let (router, endpoints) = match load(&args.router) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            say(problems);
+            return exit::USAGE;
+        }
+    };
+    start_log(args.quiet);
+    let cancel = signals::install();
+    match serve(args, router, endpoints, &cancel) {
+        Ok(()) => exit::PASS,
+        Err(failure) => {
+            error(failure);
+            exit::BROKEN
+        }
+    }
+}
+
+/// Log lines on stderr.
+pub(super) fn start_log(quiet: bool) {
+    let level = if quiet {
+        tracing::Level::WARN
+    } else {
+        tracing::Level::INFO
+    };
+    // A second subscriber in one process is refused; the first one is good enough.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .try_init();
+}
+
+fn load(path: &Path) -> Result<(RouterConfig, PerVersion<Endpoint>), Diagnostics> {
+    let problems = Problems::default();
+    let config = compile::router_from_file(&problems, path, &Loader::default());
+    let endpoints = config.as_ref().map(|config| {
+        let all = config.versions.values();
+        let read: Vec<_> = all.map(|version| endpoint(path, version, &problems)).collect();
+        read
+    });
+    let endpoints: Option<Vec<Endpoint>> = endpoints.and_then(|e| e.into_iter().collect());
+    match (config, endpoints) {
+        (Some(config), Some(endpoints)) if !problems.has_errors() => {
+            Ok((config, endpoints.into_iter().collect()))
+        }
+        _ => Err(problems.into_diagnostics()),
+    }
+}
+
+/// The address and key of a version, from the file and the environment.
+fn endpoint(path: &Path, version: &VersionConfig, problems: &Problems) -> Option<Endpoint> {
+    let file = path.display().to_string();
+    let name = &version.name;
+    let problem = |message: String, hint: &str| {
+        problems.add(Diagnostic::file(&file, message).hint(hint));
+    };
+    let base = match version.endpoint.as_deref() {
+        Some(base) if base.starts_with("http://") => Some(base.to_owned()),
+        Some(_) => {
+            let hint = "serve a local http:// proxy, or wait for the release that speaks TLS";
+            problem(format!("`{name}`: https:// is not supported by this version"), hint);
+            None
+        }
+        None => {
+            let hint = "add endpoint: http://127.0.0.1:9001/v1 to the version";
+            problem(format!("`{name}` has no endpoint to send requests to"), hint);
+            None
+        }
+    };
+    let api_key = match version.api_key_env.as_deref() {
+        None => None,
+        Some(variable) => match std::env::var(variable) {
+            Ok(key) if !key.trim().is_empty() => Some(Secret::new(key.trim().to_owned())),
+            _ => {
+                let hint = "export the version's API key under this name";
+                problem(format!("`{name}`: the variable {variable} is not set"), hint);
+                return None;
+            }
+        },
+    };
+    Some(Endpoint {
+        base: base?,
+        api_key,
+    })
+}
+
+fn serve(
+    args: &ServeArgs,
+    router: RouterConfig,
+    endpoints: PerVersion<Endpoint>,
+    cancel: &Arc<AtomicBool>,
+) -> Result<(), StartError> {
+    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let (outbox, inbox) = outbox();
+    let router = Arc::new(router);
+    let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
+    let clock = runtime.block_on(async { Clock::starting_now() });
+    let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
+    let driver = Driver::new(Box::new(core), clock, outbox, false);
+    let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
+    let base = live::base_url(&listener)?;
+    tracing::info!(
+        share = router.canary_share(),
+        stable = router.name(router.stable),
+        canary = router.name(router.canary),
+        "serving {base}"
+    );
+    let config = GatewayConfig {
+        router: router.clone(),
+        endpoints,
+        is_harness: false,
+        forward: chat::forward,
+    };
+    runtime.spawn(Gateway::new(config, driver).serve(listener));
+    let mut news = News { router };
+    inbox.record(clock, &mut news, || cancel.load(Ordering::Relaxed));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Tells the log what happens to the canary.
+struct News {
+    router: Arc<RouterConfig>,
+}
+
+impl News {
+    fn finding(&self, finding: &Finding) -> String {
+        format!(
+            "{} of {} is {:.4} (bound {}) over {} attempts",
+            finding.measure,
+            self.router.name(finding.version),
+            finding.value.unwrap_or_default(),
+            finding.bound,
+            finding.samples
+        )
+    }
+}
+
+impl Sink for News {
+    fn event(&mut self, event: &RunEvent) {
+        match &event.what {
+            What::RolledBack(record) => tracing::error!(
+                id = record.id,
+                affected_requests = record.affected_requests,
+                "rolled back from {} to {}: {}",
+                self.router.name(record.from),
+                self.router.name(record.to),
+                self.finding(&record.reason)
+            ),
+            What::Judged(finding) if finding.violated => {
+                tracing::warn!(action = finding.action, "{}", self.finding(finding));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Files that people write: YAML with places, decoded with *all* mistakes at once.
+//!
+//! [`yaml`] parses text into [`node::Node`]s that know where they stand; [`fields`] and [`values`]
+//! decode them, and put every mistake into [`diagnostic::Problems`] with its place, the expected
+//! form and a hint. [`router_file`] reads router configurations, for scenarios and for `serve`.
+
+pub mod canonical;
+pub mod diagnostic;
+pub mod fields;
+pub mod node;
+pub mod redact;
+pub mod router_file;
+pub mod values;
+pub mod yaml;

@@ -1,0 +1,599 @@
+//! The router's configuration as people write it. docs/scenario.md is the reference.
+
+use std::time::Duration;
+
+use crate::config::fields::{Cx, Fields, closest, listed};
+use crate::config::node::{Entry, Node, Value};
+use crate::config::redact::looks_like_key;
+use crate::config::values;
+use crate::id::{PerVersion, VersionId};
+use crate::router::config::{
+    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
+    SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts, VersionConfig,
+};
+use crate::stats::compare::Op;
+
+const STABLE: &str = "stable";
+const CANARY: &str = "canary";
+
+/// Reads a router configuration. None means that mistakes were reported.
+pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
+    let fields = cx.fields(node, "the router configuration")?;
+    fields.optional("name", values::text);
+    fields.optional("description", values::text);
+    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions);
+    let names = versions.as_ref().map(|v| v.names()).unwrap_or_default();
+    let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
+    let split = fields.required("split", "{weights: {v1: 90, v2: 10}}", |cx, n| {
+        split(cx, n, &names)
+    });
+    let retry = fields.optional("retry", retry).unwrap_or(DEFAULT_RETRY);
+    let timeouts = fields.optional("timeouts", timeouts);
+    let fallback = fields.optional("fallback", fallback);
+    let judge = fields.optional("judge", judge);
+    fields.finish();
+    let versions = versions?;
+    Some(RouterConfig {
+        stable: versions.stable,
+        canary: versions.canary,
+        versions: versions.list,
+        routes: routes.unwrap_or_default(),
+        split: split?,
+        retry,
+        timeouts: timeouts.unwrap_or(DEFAULT_TIMEOUTS),
+        fallback: fallback.unwrap_or(FallbackPolicy::Immediately),
+        judge: judge.unwrap_or_else(|| JudgeConfig::Literal(default_literal())),
+    })
+}
+
+/// Three retries after 1 s, 2 s and 4 s.
+const DEFAULT_RETRY: RetryPolicy = RetryPolicy {
+    max_retries: 3,
+    base: Duration::from_secs(1),
+    factor: 2.0,
+    jitter: 0.0,
+    max_wait: Duration::from_secs(30),
+};
+
+const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
+    attempt: Duration::from_secs(30),
+    request: Duration::from_secs(90),
+};
+
+fn default_literal() -> LiteralConfig {
+    let threshold = |limit, action| Threshold { limit, action };
+    LiteralConfig {
+        window: Duration::from_secs(60),
+        max_samples: 100_000,
+        min_requests: 100,
+        every: Duration::from_secs(60),
+        thresholds: vec![
+            threshold(Limit::ErrorRate(0.05), ThresholdAction::Rollback),
+            threshold(Limit::SuccessRate(0.95), ThresholdAction::Rollback),
+            threshold(
+                Limit::P99(Duration::from_millis(500)),
+                ThresholdAction::Alert,
+            ),
+        ],
+    }
+}
+
+struct Versions {
+    list: PerVersion<VersionConfig>,
+    stable: VersionId,
+    canary: VersionId,
+}
+
+impl Versions {
+    fn names(&self) -> Vec<String> {
+        self.list.values().map(|v| v.name.clone()).collect()
+    }
+}
+
+fn versions(cx: Cx<'_>, node: &Node) -> Option<Versions> {
+    let expected = "one version with role: stable and one with role: canary";
+    let Value::Map(entries) = &node.value else {
+        return cx.wrong(node, "a mapping of versions", expected);
+    };
+    let read: Vec<_> = entries.iter().map(|e| version(cx, e)).collect();
+    let read: Vec<(VersionConfig, &str)> = read.into_iter().collect::<Option<_>>()?;
+    let with_role = |role| {
+        let mut found = (0..).zip(&read).filter(|(_, (_, r))| *r == role);
+        let first = found.next().map(|(i, _)| VersionId(i));
+        first.filter(|_| found.next().is_none())
+    };
+    let (Some(stable), Some(canary), 2) = (with_role(STABLE), with_role(CANARY), read.len()) else {
+        let roles: Vec<&str> = read.iter().map(|(_, r)| *r).collect();
+        let message = format!("the versions have the roles {}", listed(&roles));
+        return cx.error(cx.at(node.place, message).expected(expected));
+    };
+    Some(Versions {
+        list: read.into_iter().map(|(v, _)| v).collect(),
+        stable,
+        canary,
+    })
+}
+
+fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
+    let fields = cx.fields(&entry.value, "a version")?;
+    let roles = [(STABLE, STABLE), (CANARY, CANARY)];
+    let role = fields.required("role", "stable or canary", |cx, n| {
+        values::word(cx, n, "a role", &roles)
+    });
+    let model = fields.required("model", "the model's name", values::text);
+    let endpoint = fields.optional("endpoint", endpoint);
+    let api_key_env = fields.optional("api_key_env", api_key_env);
+    fields.finish();
+    let version = VersionConfig {
+        name: entry.key.clone(),
+        model: model?,
+        endpoint,
+        api_key_env,
+    };
+    Some((version, role?))
+}
+
+fn endpoint(cx: Cx<'_>, node: &Node) -> Option<String> {
+    let expected = "a base URL, like http://127.0.0.1:9001/v1";
+    let text = cx.text(node, "a URL", expected)?;
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return cx.wrong(node, "a URL", expected);
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        let message = "the URL holds a user name or password";
+        let hint = "put the key into an environment variable and name it in api_key_env";
+        return cx.error(cx.at(node.place, message).expected(expected).hint(hint));
+    }
+    let is_url = !authority.is_empty() && !rest.contains(['?', '#', ' ']);
+    if !is_url {
+        return cx.wrong(node, "a base URL", expected);
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn api_key_env(cx: Cx<'_>, node: &Node) -> Option<String> {
+    let expected = "the name of an environment variable, like CANARY_API_KEY";
+    let text = cx.text(node, "a variable's name", expected)?;
+    if looks_like_key(text) {
+        let message = "this looks like a key, not like the name of a variable";
+        let hint = "keys do not belong into files: export the key and name the variable here";
+        return cx.error(cx.at(node.place, message).expected(expected).hint(hint));
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.is_empty() || !text.chars().all(is_name) {
+        return cx.wrong(node, "a variable's name", expected);
+    }
+    Some(text.to_owned())
+}
+
+/// A version by its name. Without any names (the versions themselves are wrong) nothing is said.
+pub fn version_name(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<VersionId> {
+    let text = cx.text(node, "a version", "the name of a version")?;
+    find_version(cx, text, node.place, names)
+}
+
+/// A version by the name that stands at `place`.
+pub fn find_version(
+    cx: Cx<'_>,
+    name: &str,
+    place: crate::config::node::Place,
+    names: &[String],
+) -> Option<VersionId> {
+    if names.is_empty() {
+        return None;
+    }
+    if let Some((id, _)) = (0..).zip(names).find(|(_, n)| *n == name) {
+        return Some(VersionId(id));
+    }
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let diagnostic = cx
+        .at(place, format!("there is no version `{name}`"))
+        .expected(format!("one of {}", listed(&known)));
+    cx.error(match closest(name, &known) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    })
+}
+
+fn routes(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Route>> {
+    let items = cx.list(node, "- {when: {tier: premium}, to: v2}")?;
+    if items.len() > usize::from(u16::MAX) {
+        return cx.error(cx.at(node.place, "more than 65535 rules"));
+    }
+    let routes: Vec<_> = items.iter().map(|n| route(cx, n, names)).collect();
+    routes.into_iter().collect()
+}
+
+fn route(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Route> {
+    let fields = cx.fields(node, "a routing rule")?;
+    let when = fields.required("when", "{tier: premium}", conditions);
+    let to = fields.required("to", "the name of a version", |cx, n| {
+        version_name(cx, n, names)
+    });
+    fields.finish();
+    Some(Route {
+        when: when?,
+        to: to?,
+    })
+}
+
+fn conditions(cx: Cx<'_>, node: &Node) -> Option<Vec<Condition>> {
+    let expected = "{tier: premium}, {model: NAME} or {header: {x-test-version: v2}}";
+    let fields = cx.fields(node, "the conditions of a rule")?;
+    let tier = fields.optional("tier", values::text).map(Condition::Tier);
+    let model = fields.optional("model", values::text).map(Condition::Model);
+    let headers = fields.optional("header", header_conditions);
+    let conditions: Vec<Condition> = tier
+        .into_iter()
+        .chain(model)
+        .chain(headers.into_iter().flatten())
+        .collect();
+    if conditions.is_empty() {
+        let message = "a rule without conditions would match everything";
+        cx.error::<()>(cx.at(fields.place(), message).expected(expected));
+    }
+    fields.finish();
+    Some(conditions)
+}
+
+fn header_conditions(cx: Cx<'_>, node: &Node) -> Option<Vec<Condition>> {
+    let expected = "{x-test-version: v2}";
+    let Value::Map(entries) = &node.value else {
+        return cx.wrong(node, "a mapping of headers", expected);
+    };
+    let read = entries.iter().map(|e| {
+        Some(Condition::Header {
+            name: header_name(cx, &e.key, e.place)?,
+            value: values::text(cx, &e.value)?,
+        })
+    });
+    let read: Vec<_> = read.collect();
+    read.into_iter().collect()
+}
+
+fn header_name(cx: Cx<'_>, name: &str, place: crate::config::node::Place) -> Option<String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        let message = format!("`{name}` is not the name of a header");
+        return cx.error(cx.at(place, message).expected("letters, digits and dashes"));
+    }
+    Some(name.to_lowercase())
+}
+
+fn split(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<SplitConfig> {
+    let fields = cx.fields(node, "the split")?;
+    let weights = fields.required("weights", "{v1: 90, v2: 10}", |cx, n| weights(cx, n, names));
+    let sticky = fields.optional("sticky", sticky);
+    fields.finish();
+    Some(SplitConfig {
+        weights: weights?,
+        sticky,
+    })
+}
+
+fn weights(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<PerVersion<f64>> {
+    let expected = "a weight for every version, like {v1: 90, v2: 10}";
+    let Value::Map(entries) = &node.value else {
+        return cx.wrong(node, "a mapping of weights", expected);
+    };
+    let mut found: Vec<Option<f64>> = vec![None; names.len()];
+    let mut is_complete = !names.is_empty();
+    for entry in entries {
+        let version = find_version(cx, &entry.key, entry.place, names);
+        let weight = values::weight(cx, &entry.value);
+        match (version, weight) {
+            (Some(version), Some(weight)) => found[version.index()] = Some(weight),
+            _ => is_complete = false,
+        }
+    }
+    if !is_complete {
+        return None;
+    }
+    if let Some(missing) = found.iter().position(Option::is_none) {
+        let message = format!("`{}` has no weight", names[missing]);
+        return cx.error(cx.at(node.place, message).expected(expected));
+    }
+    let weights: PerVersion<f64> = found.into_iter().flatten().collect();
+    if weights.values().all(|w| *w == 0.0) {
+        let message = "all weights are zero: nothing could be served";
+        return cx.error(cx.at(node.place, message).expected(expected));
+    }
+    Some(weights)
+}
+
+fn sticky(cx: Cx<'_>, node: &Node) -> Option<StickyBy> {
+    if let Value::Map(_) = &node.value {
+        let entry = cx.choice(node, "sticky", &["header"])?;
+        let name = cx.text(&entry.value, "a header", "the name of a header")?;
+        return header_name(cx, name, entry.value.place).map(StickyBy::Header);
+    }
+    let words = [("user", ())];
+    values::word(cx, node, "sticky (`user` or {header: NAME})", &words).map(|()| StickyBy::User)
+}
+
+fn retry(cx: Cx<'_>, node: &Node) -> Option<RetryPolicy> {
+    let fields = cx.fields(node, "retry")?;
+    let policy = RetryPolicy {
+        max_retries: fields
+            .optional("max_retries", max_retries)
+            .unwrap_or(DEFAULT_RETRY.max_retries),
+        base: fields
+            .optional("base", values::duration)
+            .unwrap_or(DEFAULT_RETRY.base),
+        factor: fields
+            .optional("factor", backoff_factor)
+            .unwrap_or(DEFAULT_RETRY.factor),
+        jitter: fields
+            .optional("jitter", values::share)
+            .unwrap_or(DEFAULT_RETRY.jitter),
+        max_wait: fields
+            .optional("max_wait", values::duration)
+            .unwrap_or(DEFAULT_RETRY.max_wait),
+    };
+    fields.finish();
+    Some(policy)
+}
+
+fn max_retries(cx: Cx<'_>, node: &Node) -> Option<u32> {
+    match values::count(cx, node)? {
+        n @ 0..=100 => Some(n as u32),
+        _ => cx.wrong(node, "a sane number of retries", "0 to 100"),
+    }
+}
+
+fn backoff_factor(cx: Cx<'_>, node: &Node) -> Option<f64> {
+    match values::factor(cx, node)? {
+        factor if factor >= 1.0 => Some(factor),
+        _ => cx.wrong(node, "a factor of at least 1", "1, 1.5, 2 …"),
+    }
+}
+
+fn timeouts(cx: Cx<'_>, node: &Node) -> Option<Timeouts> {
+    let fields = cx.fields(node, "timeouts")?;
+    let timeouts = Timeouts {
+        attempt: fields
+            .optional("attempt", values::positive_duration)
+            .unwrap_or(DEFAULT_TIMEOUTS.attempt),
+        request: fields
+            .optional("request", values::positive_duration)
+            .unwrap_or(DEFAULT_TIMEOUTS.request),
+    };
+    if timeouts.attempt >= timeouts.request {
+        let message = "an attempt may take as long as the whole request";
+        let diagnostic = cx
+            .at(fields.place(), message)
+            .expected("attempt shorter than request (by default 30s and 90s)")
+            .hint(
+                "otherwise a version that hangs runs into the request's deadline, which is never \
+                 counted against it, and could not be rolled back",
+            );
+        cx.error::<()>(diagnostic);
+    }
+    fields.finish();
+    Some(timeouts)
+}
+
+fn fallback(cx: Cx<'_>, node: &Node) -> Option<FallbackPolicy> {
+    let words = [
+        ("immediately", FallbackPolicy::Immediately),
+        ("after_retries", FallbackPolicy::AfterRetries),
+        ("off", FallbackPolicy::Off),
+    ];
+    values::word(cx, node, "a fallback policy", &words)
+}
+
+fn judge(cx: Cx<'_>, node: &Node) -> Option<JudgeConfig> {
+    if let Value::Map(_) = &node.value {
+        let entry = cx.choice(node, "judge", &["literal"])?;
+        return literal(cx, &entry.value).map(JudgeConfig::Literal);
+    }
+    let words = [("off", ())];
+    values::word(cx, node, "a judge (`off` or {literal: …})", &words).map(|()| JudgeConfig::Off)
+}
+
+fn literal(cx: Cx<'_>, node: &Node) -> Option<LiteralConfig> {
+    let fields = cx.fields(node, "the literal judge")?;
+    let default = default_literal();
+    let thresholds = thresholds(&fields);
+    let config = LiteralConfig {
+        window: fields
+            .optional("window", window)
+            .unwrap_or(default.window),
+        max_samples: fields
+            .optional("max_samples", values::positive)
+            .map_or(default.max_samples, u64::from),
+        min_requests: fields
+            .optional("min_requests", values::positive)
+            .map_or(default.min_requests, u64::from),
+        every: fields.optional("every", pause).unwrap_or(default.every),
+        thresholds: thresholds.unwrap_or(default.thresholds),
+    };
+    if config.min_requests > config.max_samples {
+        let message = "min_requests is above max_samples: the judge could never act";
+        let expected = "min_requests no larger than max_samples";
+        cx.error::<()>(cx.at(fields.place(), message).expected(expected));
+    }
+    fields.finish();
+    Some(config)
+}
+
+fn window(cx: Cx<'_>, node: &Node) -> Option<Duration> {
+    at_least(cx, node, Duration::from_millis(60))
+}
+
+fn pause(cx: Cx<'_>, node: &Node) -> Option<Duration> {
+    at_least(cx, node, Duration::from_millis(10))
+}
+
+fn at_least(cx: Cx<'_>, node: &Node, least: Duration) -> Option<Duration> {
+    let value = values::duration(cx, node)?;
+    if value < least {
+        let least = crate::time::Human(least).to_string();
+        return cx.wrong(node, "long enough", &format!("at least {least}"));
+    }
+    Some(value)
+}
+
+/// The thresholds under `rollback` and `alert`; none when neither is there.
+fn thresholds(fields: &Fields<'_, '_>) -> Option<Vec<Threshold>> {
+    let groups = [
+        ("rollback", ThresholdAction::Rollback),
+        ("alert", ThresholdAction::Alert),
+    ];
+    let read = groups.map(|(key, action)| {
+        fields.optional(key, |cx, node| {
+            let limits = limits(cx, node)?;
+            let with_action = |limit| Threshold { limit, action };
+            Some(limits.into_iter().map(with_action).collect::<Vec<_>>())
+        })
+    });
+    let is_given = read.iter().any(Option::is_some);
+    is_given.then(|| read.into_iter().flatten().flatten().collect())
+}
+
+fn limits(cx: Cx<'_>, node: &Node) -> Option<Vec<Limit>> {
+    let fields = cx.fields(node, "thresholds")?;
+    let above = "\"> …\": above this is a violation";
+    let below = "\"< …\": below this is a violation";
+    let error_rate = fields.optional("error_rate", |cx, n| {
+        let c = values::share_comparison(cx, n)?;
+        must_be(cx, n, c.op, Op::Greater, above)?;
+        Some(Limit::ErrorRate(c.bound.fraction()))
+    });
+    let success_rate = fields.optional("success_rate", |cx, n| {
+        let c = values::share_comparison(cx, n)?;
+        must_be(cx, n, c.op, Op::Less, below)?;
+        Some(Limit::SuccessRate(c.bound.fraction()))
+    });
+    let p99 = fields.optional("p99", |cx, n| {
+        let c = values::duration_comparison(cx, n)?;
+        must_be(cx, n, c.op, Op::Greater, above)?;
+        Some(Limit::P99(c.bound))
+    });
+    fields.finish();
+    Some(
+        error_rate
+            .into_iter()
+            .chain(success_rate)
+            .chain(p99)
+            .collect(),
+    )
+}
+
+fn must_be(cx: Cx<'_>, node: &Node, op: Op, wanted: Op, expected: &str) -> Option<()> {
+    if op == wanted {
+        return Some(());
+    }
+    let what = format!("a threshold with `{wanted}`");
+    cx.wrong(node, &what, expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::canonical;
+    use crate::config::diagnostic::{Diagnostics, Problems, Source};
+    use crate::config::yaml;
+
+    fn parse(text: &str) -> Result<RouterConfig, Diagnostics> {
+        let source = Source::new("r.yaml", text);
+        let problems = Problems::default();
+        let cx = Cx {
+            source: &source,
+            problems: &problems,
+        };
+        let node = yaml::parse(&source)?;
+        match read(cx, &node) {
+            Some(config) if !problems.has_errors() => Ok(config),
+            _ => Err(problems.into_diagnostics()),
+        }
+    }
+
+    const VERSIONS: &str = "versions:
+  v1: {role: stable, model: gpt-4.1, api_key_env: STABLE_API_KEY}
+  v2: {role: canary, model: gpt-4.1-new, api_key_env: CANARY_API_KEY}
+";
+
+    #[test]
+    fn a_small_file_gets_the_documented_defaults() {
+        let config = parse(&format!("{VERSIONS}split: {{weights: {{v1: 99.5, v2: 0.5}}}}")).unwrap();
+        assert_eq!(config.canary_share(), 0.005);
+        assert_eq!(config.retry, DEFAULT_RETRY);
+        assert_eq!(config.fallback, FallbackPolicy::Immediately);
+        assert!(config.has_separate_credentials());
+        let JudgeConfig::Literal(judge) = config.judge else {
+            panic!("judged by default")
+        };
+        assert_eq!(judge.thresholds.len(), 3);
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_reported() {
+        let text = "versions:
+  v1: {role: stabel, model: a}
+  v2: {role: canary, model: b, endpoint: 'http://me:secret@host/v1'}
+routes:
+  - {when: {}, to: v2}
+split: {weights: {v1: 0, v2: 0}, stiky: user}
+timeouts: {attempt: 60s, request: 30s}
+judge: {literal: {rollback: {error_rate: \"< 5%\"}}}
+";
+        let problems = parse(text).unwrap_err();
+        let all = problems.to_string();
+        for expected in [
+            "did you mean `stable`?",
+            "holds a user name or password",
+            "a rule without conditions",
+            "did you mean `sticky`?",
+            "as long as the whole request",
+            "a threshold with `>`",
+        ] {
+            assert!(all.contains(expected), "{expected} is missing in:\n{all}");
+        }
+    }
+
+    #[test]
+    fn weights_must_make_sense() {
+        for (weights, expected) in [
+            ("{v1: 0, v2: 0}", "all weights are zero"),
+            ("{v1: 90}", "`v2` has no weight"),
+            ("{v1: 90, v3: 10}", "there is no version `v3`"),
+            ("{v1: -1, v2: 1}", "is not a weight"),
+        ] {
+            let text = format!("{VERSIONS}split: {{weights: {weights}}}");
+            let problems = parse(&text).unwrap_err().to_string();
+            assert!(problems.contains(expected), "{weights}: {problems}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_file_is_refused_and_not_shown() {
+        let text = VERSIONS.replace("CANARY_API_KEY", "sk-abcdefabcdef0123456789");
+        let problems = parse(&format!("{text}split: {{weights: {{v1: 9, v2: 1}}}}")).unwrap_err();
+        let shown = problems.to_string();
+        assert!(shown.contains("looks like a key"), "{shown}");
+        assert!(!shown.contains("abcdefabcdef"), "{shown}");
+        let text = VERSIONS.replace(
+            "api_key_env: CANARY_API_KEY",
+            "endpoint: 'http://me:hunter2@host/v1'",
+        );
+        let problems = parse(&format!("{text}split: {{weights: {{v1: 9, v2: 1}}}}")).unwrap_err();
+        assert!(!problems.to_string().contains("hunter2"), "{problems}");
+    }
+
+    #[test]
+    fn the_fingerprint_follows_the_meaning() {
+        let one = parse(&format!("{VERSIONS}split: {{weights: {{v1: 90, v2: 10}}}}")).unwrap();
+        let same = parse(&format!(
+            "# a comment\n{VERSIONS}split:\n  weights: {{v2: 10, v1: 90}}\nfallback: immediately"
+        ))
+        .unwrap();
+        let other = parse(&format!("{VERSIONS}split: {{weights: {{v1: 90, v2: 11}}}}")).unwrap();
+        assert_eq!(canonical::sha256(&one), canonical::sha256(&same));
+        assert_ne!(canonical::sha256(&one), canonical::sha256(&other));
+    }
+}

@@ -1,0 +1,161 @@
+//! What is run, before anybody says on which engine: router, upstreams, faults, traffic, seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fault::inject::Upstreams;
+use crate::id::{PerVersion, Seed};
+use crate::protocol::headers;
+use crate::router::config::RouterConfig;
+use crate::router::io::RequestFacts;
+use crate::router::{routes, split};
+use crate::traffic::body::Bodies;
+use crate::traffic::caller::{Caller, Intent};
+use crate::traffic::replay::{RecordedLog, Replay, Speed};
+use crate::traffic::source::Source;
+use crate::traffic::synthetic::{Synthetic, SyntheticConfig};
+
+/// A complete experiment. Everything in it is plain data; both engines run the same one.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// Decides every random draw.
+    pub seed: Seed,
+    /// The router's configuration.
+    pub router: Arc<RouterConfig>,
+    /// The upstreams and the faults on them.
+    pub upstreams: Upstreams,
+    /// Which kind of server plays each upstream in a live run; chosen by graygate when absent.
+    pub servers: PerVersion<Option<MockServer>>,
+    /// Who sends requests.
+    pub callers: Vec<Caller>,
+    /// What they ask.
+    pub bodies: Bodies,
+    /// When.
+    pub traffic: Traffic,
+}
+
+/// The kinds of mock servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MockServer {
+    /// The wiremock library: whole replies only.
+    Wiremock,
+    /// graygate's own: everything.
+    Native,
+}
+
+impl MockServer {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wiremock => "wiremock",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// Where requests come from.
+#[derive(Clone, Debug)]
+pub enum Traffic {
+    /// Made up.
+    Synthetic(SyntheticConfig),
+    /// Recorded.
+    Replay {
+        /// The log.
+        log: Arc<RecordedLog>,
+        /// How fast it is sent.
+        speed: Speed,
+        /// Requests scheduled at or after this are left out.
+        duration: Option<Duration>,
+    },
+}
+
+impl Traffic {
+    /// The number of requests to expect; none when answers set the pace without a limit.
+    pub fn expected_requests(&self) -> Option<f64> {
+        match self {
+            Self::Synthetic(config) => {
+                let by_time = config.arrivals.expected(config.duration);
+                let by_time = by_time.filter(|n| n.is_finite());
+                let by_number = config.requests.map(|n| n as f64);
+                by_time.into_iter().chain(by_number).reduce(f64::min)
+            }
+            Self::Replay { log, .. } => Some(log.len() as f64),
+        }
+    }
+
+    /// How long requests are sent for, as far as the plan says.
+    pub fn planned_length(&self) -> Option<Duration> {
+        match self {
+            Self::Synthetic(config) => (config.duration < Duration::MAX).then_some(config.duration),
+            Self::Replay {
+                log,
+                speed,
+                duration,
+            } => {
+                let natural = match speed {
+                    Speed::Times(factor) => Some(log.account.span.div_f64(*factor)),
+                    Speed::Max => None,
+                };
+                natural.into_iter().chain(*duration).min()
+            }
+        }
+    }
+}
+
+impl Experiment {
+    /// The same experiment with another seed.
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self.upstreams.seed = seed;
+        if let Traffic::Synthetic(config) = &self.traffic {
+            self.callers = config.users.callers(seed);
+        }
+        self
+    }
+
+    /// The source of its requests, from the beginning.
+    pub fn source(&self) -> Box<dyn Source> {
+        match &self.traffic {
+            Traffic::Synthetic(config) => Box::new(Synthetic::new(
+                config,
+                self.bodies.templates(),
+                self.seed,
+            )),
+            Traffic::Replay {
+                log,
+                speed,
+                duration,
+            } => Box::new(Replay::new(log.clone(), *speed, *duration)),
+        }
+    }
+
+    /// What the router learns of each caller's requests.
+    pub fn facts(&self) -> Vec<Arc<RequestFacts>> {
+        let model = self.bodies.model();
+        let of = |caller: &Caller| {
+            let header = |name: &str| match name {
+                headers::USER_TIER => caller.tier.as_deref(),
+                headers::USER_ID => caller.user.as_deref(),
+                _ => None,
+            };
+            Arc::new(RequestFacts::collect(&self.router, model, None, header))
+        };
+        self.callers.iter().map(of).collect()
+    }
+
+    /// Where the configuration obliges each caller's requests to go.
+    pub fn intents(&self) -> Vec<Intent> {
+        let sticky = self.router.split.sticky.as_ref();
+        let of = |(number, facts): (usize, &Arc<RequestFacts>)| {
+            if let Some((_, version)) = routes::find(&self.router.routes, facts) {
+                return Intent::Pinned(version);
+            }
+            match sticky.and_then(|by| split::caller(by, facts)) {
+                // More callers than u32 holds do not exist: their number is read as a u32.
+                Some(_) => Intent::Sticky(number as u32),
+                None => Intent::Random,
+            }
+        };
+        self.facts().iter().enumerate().map(of).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! Injected faults: what they do to a response, when they are on, and whom they hit.
+
+pub mod inject;
+pub mod kind;
+pub mod schedule;

@@ -1,0 +1,204 @@
+//! The core behind one lock: reads the clock under it, carries orders to the requests' tasks, and
+//! wakes the core when its time comes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::id::{AttemptId, IdMap, RequestId, RequestKey, VersionId};
+use crate::live::clock::Clock;
+use crate::live::gateway::input_log::InputLog;
+use crate::live::outbox::Outbox;
+use crate::observe::bridge;
+use crate::observe::event::What;
+use crate::router::core::{Core, Footprint};
+use crate::router::io::{Action, Event, Failure, Input, RequestFacts, Served};
+use crate::time::Timestamp;
+
+/// An order of the core to the task of a request.
+#[derive(Debug)]
+pub enum Command {
+    /// Send the request to a version.
+    Send {
+        /// The new attempt.
+        attempt: AttemptId,
+        /// Where to.
+        version: VersionId,
+    },
+    /// Stop the attempt that is out.
+    Cancel,
+    /// Give the caller the answer that is held.
+    Forward(Served),
+    /// Give the caller an error.
+    Fail(Failure),
+}
+
+/// Drives a core in real time.
+pub struct Driver {
+    inner: Mutex<Inner>,
+    clock: Clock,
+    /// Rung when the core wants to be woken earlier than planned.
+    earlier: Notify,
+    outbox: Outbox,
+}
+
+struct Inner {
+    core: Box<dyn Core>,
+    last: Timestamp,
+    /// When the timer task will look next.
+    planned: Timestamp,
+    next_id: u64,
+    tasks: IdMap<RequestId, Task>,
+    log: Option<InputLog>,
+}
+
+struct Task {
+    key: RequestKey,
+    commands: UnboundedSender<Command>,
+}
+
+impl Driver {
+    /// A driver of `core`. What the core says goes to `outbox`; its inputs are kept if `log` says so.
+    pub fn new(core: Box<dyn Core>, clock: Clock, outbox: Outbox, log: bool) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                core,
+                last: Timestamp::ZERO,
+                planned: Timestamp::MAX,
+                next_id: 0,
+                tasks: IdMap::default(),
+                log: log.then(InputLog::default),
+            }),
+            clock,
+            earlier: Notify::new(),
+            outbox,
+        })
+    }
+
+    /// A new request: its id, and the orders for its task.
+    pub fn arrive(
+        &self,
+        key: Option<RequestKey>,
+        facts: RequestFacts,
+    ) -> (RequestId, UnboundedReceiver<Command>) {
+        let (commands, orders) = unbounded_channel();
+        let mut inner = self.lock();
+        let request = RequestId(inner.next_id);
+        inner.next_id += 1;
+        // Nobody repeats the draws of a gateway in service: there its own number is the key.
+        let key = key.unwrap_or(RequestKey(request.0));
+        inner.tasks.insert(request, Task { key, commands });
+        let arrival = Input::Arrival {
+            request,
+            key,
+            facts: Arc::new(facts),
+        };
+        self.handle(&mut inner, [arrival]);
+        (request, orders)
+    }
+
+    /// Things happened, at one moment, in this order.
+    pub fn input(&self, inputs: impl IntoIterator<Item = Input>) {
+        let mut inner = self.lock();
+        self.handle(&mut inner, inputs);
+    }
+
+    /// What the core holds in memory.
+    pub fn footprint(&self) -> Footprint {
+        self.lock().core.footprint()
+    }
+
+    /// The log of inputs, if one is kept.
+    pub fn take_log(&self) -> Option<InputLog> {
+        self.lock().log.take()
+    }
+
+    /// Wakes the core whenever its time comes, for ever.
+    pub async fn keep_time(&self) {
+        loop {
+            let due = {
+                let mut inner = self.lock();
+                let due = inner.core.poll_timeout().unwrap_or(Timestamp::MAX);
+                inner.planned = due;
+                due
+            };
+            tokio::select! {
+                () = self.clock.sleep_until(due) => self.timeout(),
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A core that panicked elsewhere is still the only one there is.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time, never before any time the core was given.
+    fn now(&self, inner: &mut Inner) -> Timestamp {
+        inner.last = inner.last.max(self.clock.now());
+        inner.last
+    }
+
+    fn handle(&self, inner: &mut Inner, inputs: impl IntoIterator<Item = Input>) {
+        let now = self.now(inner);
+        for input in inputs {
+            if let Some(log) = &mut inner.log {
+                log.note(now, Some(&input));
+            }
+            inner.core.handle(now, input);
+        }
+        self.drain(inner, now);
+    }
+
+    fn timeout(&self) {
+        let mut inner = self.lock();
+        let now = self.now(&mut inner);
+        if inner.core.poll_timeout().is_some_and(|due| due <= now) {
+            if let Some(log) = &mut inner.log {
+                log.note(now, None);
+            }
+            inner.core.handle_timeout(now);
+            self.drain(&mut inner, now);
+        }
+    }
+
+    /// Passes orders and news on. Only channels are written to, so the lock is held shortly.
+    fn drain(&self, inner: &mut Inner, now: Timestamp) {
+        while let Some(action) = inner.core.poll_action() {
+            self.order(inner, now, action);
+        }
+        while let Some(event) = inner.core.poll_event() {
+            if let Event::RequestEnded { request, .. } = event {
+                inner.tasks.remove(request);
+            }
+            self.outbox.send(now, bridge::fact(event));
+        }
+        let due = inner.core.poll_timeout().unwrap_or(Timestamp::MAX);
+        if due < inner.planned {
+            inner.planned = due;
+            self.earlier.notify_one();
+        }
+    }
+
+    fn order(&self, inner: &mut Inner, now: Timestamp, action: Action) {
+        let (request, command) = match action {
+            Action::Send { attempt, version } => {
+                (attempt.request, Command::Send { attempt, version })
+            }
+            Action::Cancel { attempt } => (attempt.request, Command::Cancel),
+            Action::Forward { attempt, served } => (attempt.request, Command::Forward(served)),
+            Action::Fail { request, failure } => (request, Command::Fail(failure)),
+        };
+        let Some(task) = inner.tasks.get(request) else {
+            return;
+        };
+        if let Command::Send { version, .. } = command {
+            let key = task.key;
+            self.outbox.send(now, What::Dispatched { key, version });
+        }
+        // A task that is gone has told the core already, or is about to.
+        let _ = task.commands.send(command);
+    }
+}

@@ -1,0 +1,274 @@
+//! HTTP with callers: OpenAI's `POST /v1/chat/completions` and `GET /v1/models`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
+use crate::live::gateway::GatewayConfig;
+use crate::live::gateway::driver::{Command, Driver};
+use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
+use crate::live::http::{self, BadBody, Break, Reply};
+use crate::protocol::chat::ChatHead;
+use crate::protocol::{gateway, headers, openai};
+use crate::router::io::{Failure, Input, RequestFacts, Served};
+
+/// A gateway at work.
+pub struct Gateway {
+    config: GatewayConfig,
+    driver: Arc<Driver>,
+    upstream: UpstreamClient,
+}
+
+impl Gateway {
+    /// A gateway whose core is behind `driver`.
+    pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
+        Arc::new(Self {
+            upstream: UpstreamClient::new(&config),
+            config,
+            driver,
+        })
+    }
+
+    /// Serves callers on a listener, for ever.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let driver = self.driver.clone();
+        let callers = http::serve(listener, move |request, _| {
+            let gateway = self.clone();
+            async move { gateway.answer(request).await }
+        });
+        tokio::join!(callers, driver.keep_time());
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Break> {
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
+            (&Method::GET, "/v1/models") => {
+                let versions = self.config.router.versions.values();
+                let models = versions.map(|v| v.model.as_str());
+                Ok(http::json(200, openai::model_list(models)))
+            }
+            (_, "/v1/chat/completions" | "/v1/models") => {
+                Ok(http::refuse(405, "method_not_allowed", "wrong method"))
+            }
+            (_, path) => {
+                let message = format!("there is nothing at {path}");
+                Ok(http::refuse(404, "not_found", message))
+            }
+        }
+    }
+
+    async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
+        let (parts, body) = request.into_parts();
+        let body = match http::body(body).await {
+            Ok(body) => body,
+            Err(BadBody::TooLarge) => {
+                let message = "the request body is larger than 16 MiB";
+                return Ok(http::refuse(413, "request_too_large", message));
+            }
+            Err(BadBody::Broken) => return Err(Break),
+        };
+        let head = match ChatHead::parse(&body) {
+            Ok(head) => head,
+            Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
+        };
+        if head.stream {
+            let message = "streamed answers are not supported by this version of graygate";
+            return Ok(http::refuse(400, "unsupported_stream", message));
+        }
+        let header = |name: &str| http::header(&parts.headers, name);
+        let router = &self.config.router;
+        let facts = RequestFacts::collect(router, &head.model, head.user.as_deref(), header);
+        let key = header(headers::REQUEST_KEY).filter(|_| self.config.is_harness);
+        let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
+        let (request, orders) = self.driver.arrive(key, facts);
+        let id = header(headers::REQUEST_ID).map(str::to_owned);
+        let task = RequestTask {
+            gateway: self,
+            call: Call {
+                driver: self.driver.clone(),
+                request,
+                is_over: false,
+            },
+            orders,
+            id: id.unwrap_or_else(|| format!("gg-{}", request.0)),
+            head,
+            body,
+            key,
+        };
+        Ok(task.run().await)
+    }
+}
+
+/// The core's knowledge that somebody waits. Dropped early, it says that the caller hung up.
+struct Call {
+    driver: Arc<Driver>,
+    request: RequestId,
+    is_over: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let request = self.request;
+            self.driver.input([Input::ClientGone { request }]);
+        }
+    }
+}
+
+/// One request on its way: does what the core orders, tells it what came of it.
+struct RequestTask<'g> {
+    gateway: &'g Gateway,
+    call: Call,
+    orders: UnboundedReceiver<Command>,
+    id: String,
+    head: ChatHead,
+    body: Bytes,
+    key: Option<RequestKey>,
+}
+
+/// The attempt that is out.
+type Out = Pin<Box<dyn Future<Output = AttemptResult> + Send>>;
+
+impl RequestTask<'_> {
+    async fn run(mut self) -> Reply {
+        let mut out: Option<(AttemptId, Out)> = None;
+        let mut held: Option<HeldReply> = None;
+        loop {
+            let command = tokio::select! {
+                // Orders first: a cancelled attempt must not be told of any more.
+                biased;
+                command = self.orders.recv() => command,
+                result = finished(&mut out) => {
+                    let (attempt, result) = result;
+                    out = None;
+                    held = result.reply;
+                    self.tell(attempt, result.outcome, result.retry_after);
+                    continue;
+                }
+            };
+            match command {
+                Some(Command::Send { attempt, version }) => {
+                    held = None;
+                    out = Some((attempt, self.attempt(version)));
+                }
+                Some(Command::Cancel) => out = None,
+                Some(Command::Forward(served)) => {
+                    self.call.is_over = true;
+                    return self.forward(held, served);
+                }
+                Some(Command::Fail(failure)) => {
+                    self.call.is_over = true;
+                    return self.fail(held, &failure);
+                }
+                // The core always answers; without one there is nothing to wait for.
+                None => return http::refuse(500, "internal_error", "the router gave no answer"),
+            }
+        }
+    }
+
+    fn attempt(&self, version: VersionId) -> Out {
+        let config = &self.gateway.config;
+        let model = &config.router.versions[version].model;
+        let body = (config.forward)(&self.body, &self.head, model);
+        let message = Message {
+            body: Bytes::from(body),
+            request_id: self.id.clone(),
+            key: self.key,
+        };
+        Box::pin(self.gateway.upstream.clone().attempt(version, message))
+    }
+
+    fn tell(
+        &self,
+        attempt: AttemptId,
+        outcome: crate::protocol::outcome::Outcome,
+        retry_after: Option<std::time::Duration>,
+    ) {
+        let content = outcome.is_success().then_some(Input::FirstContent { attempt });
+        let end = Input::AttemptEnded {
+            attempt,
+            outcome,
+            retry_after,
+        };
+        let inputs = content.into_iter().chain([end]);
+        self.call.driver.input(inputs);
+    }
+
+    fn forward(&self, held: Option<HeldReply>, served: Served) -> Reply {
+        let Some(held) = held else {
+            return http::refuse(500, "internal_error", "the answer got lost");
+        };
+        let mut reply = relay(held);
+        let map = reply.headers_mut();
+        let version = self.gateway.config.router.name(served.version);
+        http::set(map, headers::VERSION, version);
+        let fallback = if served.fallback { "true" } else { "false" };
+        http::set(map, headers::FALLBACK, fallback);
+        self.sign(map, served.attempts);
+        reply
+    }
+
+    fn fail(&self, held: Option<HeldReply>, failure: &Failure) -> Reply {
+        let mut reply = match held.filter(|_| failure.relay) {
+            Some(held) => relay(held),
+            None => self.compose(failure),
+        };
+        self.sign(reply.headers_mut(), failure.attempts);
+        reply
+    }
+
+    fn compose(&self, failure: &Failure) -> Reply {
+        let router = &self.gateway.config.router;
+        let causes: Vec<_> = failure
+            .causes
+            .iter()
+            .map(|(version, outcome)| (router.name(*version), *outcome))
+            .collect();
+        let mut reply = http::error(&gateway::failure(failure.outcome, &causes));
+        let wait = failure.retry_after;
+        if let Some(wait) = wait.filter(|_| reply.status() == StatusCode::TOO_MANY_REQUESTS) {
+            let seconds = wait.as_secs_f64().ceil().to_string();
+            http::set(reply.headers_mut(), headers::RETRY_AFTER, &seconds);
+        }
+        reply
+    }
+
+    /// The headers of every answer.
+    fn sign(&self, map: &mut HeaderMap, attempts: u32) {
+        http::set(map, headers::ATTEMPTS, &attempts.to_string());
+        http::set(map, headers::REQUEST_ID, &self.id);
+    }
+}
+
+/// The end of the attempt that is out; never, when none is.
+async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, AttemptResult) {
+    match out {
+        Some((attempt, future)) => {
+            let result = future.await;
+            (*attempt, result)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// An upstream's answer as it is, but for headers that belong to its connection.
+fn relay(held: HeldReply) -> Reply {
+    let mut response = Response::new(Full::new(held.body));
+    *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut map = held.headers;
+    for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        map.remove(own);
+    }
+    map.remove("keep-alive");
+    *response.headers_mut() = map;
+    response
+}

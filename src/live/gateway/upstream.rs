@@ -1,0 +1,181 @@
+//! Attempts at the versions' upstreams: what is sent, and what an answer means.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::id::{PerVersion, RequestKey, VersionId};
+use crate::live::gateway::{Endpoint, GatewayConfig};
+use crate::live::http;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::{headers, openai, retry_after};
+
+/// The client of all upstreams, with one pool of connections.
+#[derive(Clone, Debug)]
+pub struct UpstreamClient {
+    client: Client<HttpConnector, Full<Bytes>>,
+    targets: PerVersion<Target>,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    name: String,
+    /// None when the configured address is no URL.
+    uri: Option<Uri>,
+    authorization: Option<HeaderValue>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub struct AttemptResult {
+    /// How.
+    pub outcome: Outcome,
+    /// The wait that the upstream asked for.
+    pub retry_after: Option<Duration>,
+    /// The whole answer, when there is one.
+    pub reply: Option<HeldReply>,
+}
+
+/// An answer that is held until the core lets it through.
+#[derive(Debug)]
+pub struct HeldReply {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// What is sent with an attempt.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The body, already for the version's model.
+    pub body: Bytes,
+    /// The caller's id of the request.
+    pub request_id: String,
+    /// The traffic's key, in a run of the harness.
+    pub key: Option<RequestKey>,
+}
+
+impl UpstreamClient {
+    /// A client for the endpoints of a gateway.
+    pub fn new(config: &GatewayConfig) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Whether to try again is the router's decision alone.
+            .retry_canceled_requests(false)
+            .build(connector);
+        let targets = config.endpoints.iter().map(|(version, endpoint)| {
+            let name = config.router.name(version).to_owned();
+            Target::new(name, endpoint)
+        });
+        Self {
+            client,
+            targets: targets.collect(),
+        }
+    }
+
+    /// Sends one attempt and waits for its whole answer. Cancelled by dropping.
+    pub async fn attempt(self, version: VersionId, message: Message) -> AttemptResult {
+        let Some(request) = self.targets[version].request(message) else {
+            return AttemptResult::without_reply(Outcome::Connect);
+        };
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) => return AttemptResult::without_reply(transport_outcome(&error)),
+        };
+        let (head, body) = response.into_parts();
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return AttemptResult::without_reply(body_outcome(&error)),
+        };
+        let status = head.status.as_u16();
+        let header = |name| http::header(&head.headers, name);
+        AttemptResult {
+            outcome: openai::read(status, &body).outcome,
+            retry_after: retry_after::parse(
+                header(headers::RETRY_AFTER),
+                header(headers::RETRY_AFTER_MS),
+            ),
+            reply: Some(HeldReply {
+                status,
+                headers: head.headers,
+                body,
+            }),
+        }
+    }
+}
+
+impl AttemptResult {
+    fn without_reply(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            retry_after: None,
+            reply: None,
+        }
+    }
+}
+
+impl Target {
+    fn new(name: String, endpoint: &Endpoint) -> Self {
+        let bearer = endpoint.api_key.as_ref().and_then(|key| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self {
+            name,
+            uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
+            authorization: bearer,
+        }
+    }
+
+    fn request(&self, message: Message) -> Option<Request<Full<Bytes>>> {
+        let mut request = Request::new(Full::new(message.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone()?;
+        let map = request.headers_mut();
+        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(bearer) = &self.authorization {
+            map.insert(AUTHORIZATION, bearer.clone());
+        }
+        http::set(map, headers::VERSION, &self.name);
+        http::set(map, headers::REQUEST_ID, &message.request_id);
+        if let Some(key) = message.key {
+            http::set(map, headers::REQUEST_KEY, &key.to_string());
+        }
+        Some(request)
+    }
+}
+
+fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
+    if error.is_connect() {
+        return Outcome::Connect;
+    }
+    let cause = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
+    match cause {
+        // Bytes that are no HTTP.
+        Some(error) if error.is_parse() => Outcome::Malformed,
+        _ => Outcome::Reset,
+    }
+}
+
+/// A body that ended too early. A reset counts as such wherever it happens.
+fn body_outcome(error: &hyper::Error) -> Outcome {
+    let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
+    let io = error.source().and_then(|e| e.downcast_ref::<std::io::Error>());
+    match io {
+        Some(error) if is_reset(error) => Outcome::Reset,
+        _ => Outcome::Truncated,
+    }
+}

@@ -1,0 +1,163 @@
+//! One request of the load generator: sent, timed, read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::experiment::Experiment;
+use crate::id::RequestKey;
+use crate::live::clock::Clock;
+use crate::live::http;
+use crate::live::mock::ledger::Originals;
+use crate::live::outbox::Outbox;
+use crate::observe::event::{Answered, Claim, Sent, What};
+use crate::protocol::openai::Usage;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::{chat, headers, openai};
+use crate::traffic::caller::Intent;
+use crate::traffic::source::Planned;
+
+/// How much longer than the router's own deadline the client waits before it gives up.
+const EXTRA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sends requests to a gateway.
+pub struct LoadClient {
+    experiment: Arc<Experiment>,
+    intents: Vec<Intent>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    uri: Uri,
+    clock: Clock,
+    outbox: Outbox,
+    originals: Originals,
+}
+
+/// How a request ended for the client.
+struct End {
+    outcome: Outcome,
+    claim: Claim,
+    usage: Option<Usage>,
+}
+
+impl LoadClient {
+    /// A client of the gateway whose chat endpoint is `uri`.
+    pub fn new(
+        experiment: Arc<Experiment>,
+        uri: Uri,
+        clock: Clock,
+        outbox: Outbox,
+        originals: Originals,
+    ) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // A request that is sent twice would be counted twice.
+            .retry_canceled_requests(false)
+            .build(connector);
+        Self {
+            intents: experiment.intents(),
+            experiment,
+            client,
+            uri,
+            clock,
+            outbox,
+            originals,
+        }
+    }
+
+    /// Sends one request and tells how it went.
+    pub async fn send(&self, planned: Planned) {
+        let body = self.experiment.bodies.body(planned.prompt);
+        self.originals.note(planned.key, chat::digest(&body));
+        let request = self.request(&planned, body);
+        let patience = self.experiment.router.timeouts.request + EXTRA_PATIENCE;
+        self.outbox.send(self.clock.now(), self.sent(&planned));
+        let answer = tokio::time::timeout(patience, self.exchange(request)).await;
+        let end = answer.unwrap_or(End {
+            outcome: Outcome::Timeout,
+            claim: Claim::default(),
+            usage: None,
+        });
+        let answered = Answered {
+            key: planned.key,
+            outcome: end.outcome,
+            claim: end.claim,
+            usage: end.usage,
+        };
+        self.outbox.send(self.clock.now(), What::Answered(answered));
+        self.originals.forget(planned.key);
+    }
+
+    fn sent(&self, planned: &Planned) -> What {
+        let intent = self.intents.get(planned.caller as usize);
+        What::Sent(Sent {
+            key: planned.key,
+            scheduled_at: planned.at,
+            intent: intent.copied().unwrap_or(Intent::Random),
+            caller: planned.caller,
+            input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
+        })
+    }
+
+    fn request(&self, planned: &Planned, body: Vec<u8>) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let map = request.headers_mut();
+        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        http::set(map, headers::REQUEST_KEY, &planned.key.to_string());
+        http::set(map, headers::REQUEST_ID, &request_id(planned.key));
+        if let Some(caller) = self.experiment.callers.get(planned.caller as usize) {
+            if let Some(tier) = &caller.tier {
+                http::set(map, headers::USER_TIER, tier);
+            }
+            if let Some(user) = &caller.user {
+                http::set(map, headers::USER_ID, user);
+            }
+        }
+        request
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> End {
+        let broken = |outcome| End {
+            outcome,
+            claim: Claim::default(),
+            usage: None,
+        };
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return broken(Outcome::Connect),
+            Err(_) => return broken(Outcome::Reset),
+        };
+        let (head, body) = response.into_parts();
+        let Ok(body) = body.collect().await else {
+            return broken(Outcome::Truncated);
+        };
+        let reading = openai::read(head.status.as_u16(), &body.to_bytes());
+        End {
+            outcome: reading.outcome,
+            claim: self.claim(&head.headers),
+            usage: reading.usage,
+        }
+    }
+
+    fn claim(&self, map: &HeaderMap) -> Claim {
+        let version = http::header(map, headers::VERSION);
+        Claim {
+            version: version.and_then(|name| self.experiment.router.version_named(name)),
+            fallback: http::header(map, headers::FALLBACK).and_then(|f| f.parse().ok()),
+            attempts: http::header(map, headers::ATTEMPTS).and_then(|a| a.parse().ok()),
+        }
+    }
+}
+
+fn request_id(key: RequestKey) -> String {
+    format!("graygate-{key}")
+}

@@ -1,0 +1,98 @@
+//! graygate's own mock server: plays everything, resets and silence included.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use tokio::net::TcpListener;
+
+use crate::id::RequestKey;
+use crate::live::http::{self, BadBody, Break, Reply, Resettable};
+use crate::live::mock::{MockUpstream, Seen, Taken};
+use crate::protocol::headers;
+use crate::protocol::openai::model_list;
+use crate::protocol::outcome::Outcome;
+use crate::upstream::plan::Act;
+
+/// Serves an upstream on a listener for ever.
+pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
+    http::serve(listener, move |request, connection| {
+        answer(upstream.clone(), request, connection)
+    })
+    .await;
+}
+
+async fn answer(
+    upstream: Arc<MockUpstream>,
+    request: Request<Incoming>,
+    connection: Arc<Resettable>,
+) -> Result<Reply, Break> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/v1/chat/completions") => chat(&upstream, request, &connection).await,
+        (&Method::GET, "/v1/models") => {
+            Ok(http::json(200, model_list([upstream.model.as_str()])))
+        }
+        (_, path) => {
+            let message = format!("there is nothing at {path}");
+            Ok(http::refuse(404, "not_found", message))
+        }
+    }
+}
+
+async fn chat(
+    upstream: &MockUpstream,
+    request: Request<Incoming>,
+    connection: &Resettable,
+) -> Result<Reply, Break> {
+    let (head, body) = request.into_parts();
+    let body = match http::body(body).await {
+        Ok(body) => body,
+        Err(BadBody::TooLarge) => {
+            return Ok(http::refuse(413, "too_large", "the body is too large"));
+        }
+        Err(BadBody::Broken) => return Err(Break),
+    };
+    let key = http::header(&head.headers, headers::REQUEST_KEY);
+    let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
+    let seen = Seen {
+        key,
+        authorization: http::header(&head.headers, "authorization"),
+        body: &body,
+    };
+    match upstream.take(seen) {
+        Ok(taken) => play(upstream, key, taken, connection).await,
+        Err(refusal) => Ok(http::error(&refusal)),
+    }
+}
+
+/// Plays the plan. When the other side hangs up, this future is dropped, and with it the row.
+async fn play(
+    upstream: &MockUpstream,
+    key: Option<RequestKey>,
+    taken: Taken,
+    connection: &Resettable,
+) -> Result<Reply, Break> {
+    let Taken { at, response, row } = taken;
+    let plan = response.plan;
+    let due = at + plan.after;
+    upstream.clock.sleep_until(due).await;
+    let outcome = plan.outcome();
+    let reply = match plan.act {
+        Act::Complete(usage) => Ok(http::json(200, upstream.completion(key, usage))),
+        Act::Refuse(refusal) => {
+            let mut reply = http::error(&refusal.reply());
+            if let Some(wait) = refusal.retry_after {
+                let seconds = wait.as_secs().to_string();
+                http::set(reply.headers_mut(), headers::RETRY_AFTER, &seconds);
+            }
+            Ok(reply)
+        }
+        Act::Reset => {
+            connection.arm();
+            Err(Break)
+        }
+        Act::Silence => std::future::pending().await,
+    };
+    row.end(outcome.unwrap_or(Outcome::ClientGone));
+    reply
+}

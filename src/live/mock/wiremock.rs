@@ -1,0 +1,202 @@
+//! The same mock upstream behind the wiremock library: whole replies, errors and delays.
+//!
+//! [`FaultyChat`] is a [`wiremock::Respond`]: mount it in your own `cargo test` to get a chat
+//! upstream that fails the way a scenario says. wiremock cannot reset a connection, and it does not
+//! notice when the other side hangs up: its ledger lines tell what it was about to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use crate::fault::inject::Upstreams;
+use crate::fault::kind::FaultKind;
+use crate::fault::schedule::Fault;
+use crate::id::{PerVersion, RequestKey, Seed, VersionId};
+use crate::live::clock::Clock;
+use crate::live::mock::ledger::{Ledger, Originals};
+use crate::live::mock::{MockUpstream, Seen, Taken};
+use crate::live::outbox::outbox;
+use crate::protocol::headers;
+use crate::protocol::openai::{ErrorReply, model_list};
+use crate::protocol::outcome::Outcome;
+use crate::time::{Timestamp, seconds};
+use crate::upstream::plan::Act;
+use crate::upstream::profile::{Distribution, Profile};
+
+/// Longer than anybody waits: how wiremock is silent.
+const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+/// Starts a wiremock server that plays an upstream on a listener.
+pub async fn start(listener: std::net::TcpListener, upstream: Arc<MockUpstream>) -> MockServer {
+    let server = MockServer::builder()
+        .listener(listener)
+        .disable_request_recording()
+        .start()
+        .await;
+    let models = model_list([upstream.model.as_str()]);
+    let models = ResponseTemplate::new(200).set_body_raw(models, "application/json");
+    Mock::given(method("GET"))
+        .and(path("/v1/models"))
+        .respond_with(models)
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/v1/chat/completions"))
+        .respond_with(FaultyChat { upstream })
+        .mount(&server)
+        .await;
+    server
+}
+
+/// A chat upstream that fails on purpose, as a [`wiremock::Respond`].
+///
+/// ```
+/// use std::time::Duration;
+/// use graygate::fault::kind::FaultKind;
+/// use graygate::live::mock::wiremock::FaultyChat;
+/// use wiremock::{Mock, MockServer, matchers::method};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let server = MockServer::start().await;
+/// let chat = FaultyChat::new("gpt-4.1")
+///     .latency(Duration::from_millis(5))
+///     .fault(FaultKind::RateLimited { retry_after: Some(Duration::from_secs(1)) }, 0.3);
+/// Mock::given(method("POST")).respond_with(chat).mount(&server).await;
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct FaultyChat {
+    upstream: Arc<MockUpstream>,
+}
+
+impl FaultyChat {
+    /// An upstream that serves `model` in 20 ms, without faults, with seed 1.
+    pub fn new(model: &str) -> Self {
+        let profile = Profile {
+            latency: Distribution::Constant(0.02),
+            latency_factor: 1.0,
+            output_tokens: None,
+        };
+        let upstreams = Upstreams {
+            seed: Seed(1),
+            profiles: PerVersion::from_fn(1, |_| profile),
+            faults: Vec::new(),
+        };
+        Self::of(model.to_owned(), upstreams)
+    }
+
+    fn of(model: String, upstreams: Upstreams) -> Self {
+        let clock = Clock::starting_now();
+        // Nobody reads this ledger; it only counts tries.
+        let (outbox, _) = outbox();
+        let ledger = Ledger::new(VersionId(0), clock, outbox, Originals::default());
+        let upstream = MockUpstream::new(VersionId(0), model, Arc::new(upstreams), clock, ledger);
+        Self {
+            upstream: Arc::new(upstream),
+        }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Upstreams)) -> Self {
+        let mut upstreams = (*self.upstream.upstreams).clone();
+        change(&mut upstreams);
+        Self::of(self.upstream.model.clone(), upstreams)
+    }
+
+    /// Takes this long for every answer.
+    pub fn latency(self, latency: Duration) -> Self {
+        self.with(|upstreams| {
+            let profile = &mut upstreams.profiles[VersionId(0)];
+            profile.latency = Distribution::Constant(latency.as_secs_f64());
+        })
+    }
+
+    /// Takes a lognormally distributed time with this median and 99th percentile. The median must be
+    /// above zero and the percentile no less; otherwise the latency is always the median.
+    pub fn lognormal_latency(self, median: Duration, p99: Duration) -> Self {
+        let is_valid = !median.is_zero() && p99 >= median;
+        self.with(|upstreams| {
+            let (median, p99) = (median.as_secs_f64(), p99.as_secs_f64());
+            upstreams.profiles[VersionId(0)].latency = match is_valid {
+                true => Distribution::lognormal(median, p99),
+                false => Distribution::Constant(median),
+            };
+        })
+    }
+
+    /// Fails this share (0 to 1) of the requests in this way. [`FaultKind::Reset`] becomes a clean
+    /// close at best, since wiremock cannot reset: it is played as a 500.
+    pub fn fault(self, kind: FaultKind, share: f64) -> Self {
+        self.with(|upstreams| {
+            upstreams.faults.push(Fault {
+                kind,
+                on: vec![VersionId(0)],
+                from: Timestamp::ZERO,
+                until: None,
+                share,
+            });
+        })
+    }
+
+    /// Draws with another seed. Requests are told apart by the header `x-graygate-key`; those without
+    /// one are numbered as they come.
+    pub fn seed(self, seed: u64) -> Self {
+        self.with(|upstreams| upstreams.seed = Seed(seed))
+    }
+}
+
+impl Respond for FaultyChat {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        let key = header(headers::REQUEST_KEY).and_then(|k| k.parse().ok());
+        let key = key.map(RequestKey);
+        let seen = Seen {
+            key,
+            authorization: header("authorization"),
+            body: &request.body,
+        };
+        match self.upstream.take(seen) {
+            Ok(taken) => template(&self.upstream, key, taken),
+            Err(refusal) => error(&refusal),
+        }
+    }
+}
+
+fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> ResponseTemplate {
+    let Taken { at, response, row } = taken;
+    let plan = response.plan;
+    let outcome = plan.outcome();
+    let (reply, after) = match &plan.act {
+        Act::Complete(usage) => {
+            let body = upstream.completion(key, *usage);
+            let reply = ResponseTemplate::new(200).set_body_raw(body, "application/json");
+            (reply, plan.after)
+        }
+        Act::Refuse(refusal) => {
+            let mut reply = error(&refusal.reply());
+            if let Some(wait) = refusal.retry_after {
+                reply = reply.insert_header(headers::RETRY_AFTER, wait.as_secs().to_string());
+            }
+            (reply, plan.after)
+        }
+        Act::Reset => (ResponseTemplate::new(500), plan.after),
+        Act::Silence => (ResponseTemplate::new(500), FOR_EVER),
+    };
+    match outcome {
+        Some(outcome) => row.end_at(at + plan.after, outcome),
+        // Whoever asked will hang up; wiremock will not notice.
+        None => row.end_at(at, Outcome::ClientGone),
+    }
+    reply.set_delay(remaining(upstream, at, after))
+}
+
+/// What is left of a delay that began at `at`.
+fn remaining(upstream: &MockUpstream, at: Timestamp, delay: Duration) -> Duration {
+    let spent = upstream.clock.now().since(at);
+    delay.saturating_sub(spent).min(seconds(86_400.0))
+}
+
+fn error(reply: &ErrorReply) -> ResponseTemplate {
+    ResponseTemplate::new(reply.status).set_body_raw(reply.body(), "application/json")
+}

@@ -1,0 +1,326 @@
+//! The live driver: real sockets, real time. The same core as in [`crate::sim`], behind a real HTTP
+//! gateway, between a real load generator and mock upstreams on ports of their own.
+
+pub mod clock;
+pub mod gateway;
+pub mod http;
+pub mod load;
+pub mod mock;
+pub mod outbox;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::experiment::{Experiment, MockServer};
+use crate::fault::kind::FaultKind;
+use crate::id::{PerVersion, VersionId};
+use crate::observe::event::{Sink, What};
+use crate::observe::meta::Ending;
+use crate::protocol::chat::Forward;
+use crate::router::core::Core;
+use crate::time::Timestamp;
+
+use clock::Clock;
+use gateway::driver::Driver;
+use gateway::server::Gateway;
+use gateway::{Endpoint, GatewayConfig, Secret};
+use load::client::LoadClient;
+use mock::MockUpstream;
+use mock::ledger::{Ledger, Originals};
+use outbox::{Outbox, outbox};
+
+/// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
+/// one it matches.
+pub const WIREMOCK_LIMIT: f64 = 20_000.0;
+/// Time for the last ledger lines to be closed once all answers are in.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How a live run is set up: which server plays which upstream.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    servers: PerVersion<MockServer>,
+}
+
+impl Plan {
+    /// wiremock where it can play the upstream and the run is short enough, else the native server;
+    /// what the scenario asks for wins.
+    pub fn new(experiment: &Experiment) -> Self {
+        let is_short = experiment
+            .traffic
+            .expected_requests()
+            .is_some_and(|n| n <= WIREMOCK_LIMIT);
+        let servers = experiment.servers.iter().map(|(version, asked)| {
+            let can_wiremock = is_short && needs_native(experiment, version).is_none();
+            asked.unwrap_or(match can_wiremock {
+                true => MockServer::Wiremock,
+                false => MockServer::Native,
+            })
+        });
+        Self {
+            servers: servers.collect(),
+        }
+    }
+
+    /// Which server plays which upstream.
+    pub fn servers(&self) -> &PerVersion<MockServer> {
+        &self.servers
+    }
+}
+
+/// The fault on a version that only the native server can play.
+pub fn needs_native(experiment: &Experiment, version: VersionId) -> Option<FaultKind> {
+    let faults = experiment.upstreams.faults.iter();
+    faults
+        .filter(|fault| fault.on.contains(&version))
+        .map(|fault| fault.kind)
+        .find(|kind| !kind.is_whole_reply())
+}
+
+/// Why the live machinery could not be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The async runtime.
+    Runtime(io::Error),
+    /// A port.
+    Bind {
+        /// The address that was asked for.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime(error) => write!(f, "cannot start the async runtime: {error}"),
+            Self::Bind { address, error } => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                let hint = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another program uses this port: choose another one, or 0 to let the \
+                         system choose"
+                    }
+                    io::ErrorKind::PermissionDenied => "choose a port above 1023",
+                    io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+                    _ => return Ok(()),
+                };
+                write!(f, "\n   = hint: {hint}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Binds a port.
+///
+/// # Errors
+/// When the port cannot be had.
+pub async fn bind(address: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Bind {
+            address: address.to_owned(),
+            error,
+        })
+}
+
+/// Runs an experiment to its end, or until `cancel` is set. Returns once everything is settled.
+///
+/// # Errors
+/// When gateway, mocks or client cannot be started.
+pub fn run(
+    experiment: &Experiment,
+    plan: Plan,
+    core: Box<dyn Core>,
+    forward: Forward,
+    sink: &mut dyn Sink,
+    cancel: &Arc<AtomicBool>,
+) -> Result<Ending, StartError> {
+    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let (outbox, inbox) = outbox();
+    let experiment = Arc::new(experiment.clone());
+    let stage = runtime.block_on(Stage::set(experiment, &plan, core, forward, outbox))?;
+    let clock = stage.clock;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let play = runtime.spawn(stage.play(cancel.clone(), is_over.clone()));
+    inbox.record(clock, sink, || is_over.load(Ordering::Acquire));
+    let ending = runtime.block_on(play).unwrap_or(Ending::Interrupted);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(ending)
+}
+
+/// Everything that takes part in a live run, started.
+struct Stage {
+    experiment: Arc<Experiment>,
+    clock: Clock,
+    outbox: Outbox,
+    driver: Arc<Driver>,
+    ledgers: Vec<Ledger>,
+    client: Arc<LoadClient>,
+    /// They stop when dropped.
+    wiremocks: Vec<::wiremock::MockServer>,
+}
+
+impl Stage {
+    async fn set(
+        experiment: Arc<Experiment>,
+        plan: &Plan,
+        core: Box<dyn Core>,
+        forward: Forward,
+        outbox: Outbox,
+    ) -> Result<Self, StartError> {
+        let clock = Clock::starting_now();
+        let originals = Originals::default();
+        let mut mocks = Mocks::default();
+        for (version, server) in plan.servers.iter() {
+            let ledger = Ledger::new(version, clock, outbox.clone(), originals.clone());
+            let upstream = mock_upstream(&experiment, version, clock, ledger);
+            mocks.start(*server, upstream).await?;
+        }
+        let driver = Driver::new(core, clock, outbox.clone(), false);
+        let config = GatewayConfig {
+            router: experiment.router.clone(),
+            endpoints: mocks.endpoints.into_iter().collect(),
+            is_harness: true,
+            forward,
+        };
+        let listener = bind("127.0.0.1:0").await?;
+        let uri = chat_uri(&listener)?;
+        tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
+        let client =
+            LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
+        Ok(Self {
+            experiment,
+            clock,
+            outbox,
+            driver,
+            ledgers: mocks.ledgers,
+            client: Arc::new(client),
+            wiremocks: mocks.wiremocks,
+        })
+    }
+
+    async fn play(self, cancel: Arc<AtomicBool>, is_over: Arc<AtomicBool>) -> Ending {
+        self.announce_faults();
+        let load = load::send(self.experiment.source(), self.client.clone(), self.clock);
+        let ending = tokio::select! {
+            () = load => Ending::Complete,
+            () = cancelled(&cancel) => Ending::Interrupted,
+            () = self.measure_memory() => Ending::Interrupted,
+        };
+        if ending == Ending::Complete {
+            self.settle().await;
+        }
+        drop(self.wiremocks);
+        is_over.store(true, Ordering::Release);
+        ending
+    }
+
+    /// Faults go on and off by the clock; the events are told in advance and recorded in time.
+    fn announce_faults(&self) {
+        let faults = (0..).zip(&self.experiment.upstreams.faults);
+        for (index, fault) in faults {
+            self.outbox.send(fault.from, What::Fault { index, on: true });
+            if let Some(until) = fault.until {
+                self.outbox.send(until, What::Fault { index, on: false });
+            }
+        }
+    }
+
+    async fn measure_memory(&self) {
+        let mut due = Timestamp::ZERO;
+        loop {
+            self.clock.sleep_until(due).await;
+            let footprint = self.driver.footprint();
+            let (in_flight, bytes) = (footprint.in_flight, footprint.bytes);
+            self.outbox
+                .send(self.clock.now(), What::Memory { in_flight, bytes });
+            due = due + Duration::from_secs(1);
+        }
+    }
+
+    /// Waits until the core and the ledgers have had their last word.
+    async fn settle(&self) {
+        let give_up = self.clock.now() + SETTLING;
+        let is_open = || {
+            let rows: usize = self.ledgers.iter().map(Ledger::open_rows).sum();
+            rows + self.driver.footprint().in_flight > 0
+        };
+        while is_open() && self.clock.now() < give_up {
+            self.clock.sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// The mocks of a run as they are started.
+#[derive(Default)]
+struct Mocks {
+    endpoints: Vec<Endpoint>,
+    ledgers: Vec<Ledger>,
+    wiremocks: Vec<::wiremock::MockServer>,
+}
+
+impl Mocks {
+    async fn start(&mut self, server: MockServer, upstream: MockUpstream) -> Result<(), StartError> {
+        let listener = bind("127.0.0.1:0").await?;
+        self.endpoints.push(Endpoint {
+            base: base_url(&listener)?,
+            api_key: upstream.api_key.clone().map(Secret::new),
+        });
+        self.ledgers.push(upstream.ledger.clone());
+        let upstream = Arc::new(upstream);
+        match server {
+            MockServer::Native => {
+                tokio::spawn(mock::native::serve(listener, upstream));
+            }
+            MockServer::Wiremock => {
+                let listener = listener.into_std().map_err(StartError::Runtime)?;
+                let server = mock::wiremock::start(listener, upstream).await;
+                self.wiremocks.push(server);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mock_upstream(
+    experiment: &Experiment,
+    version: VersionId,
+    clock: Clock,
+    ledger: Ledger,
+) -> MockUpstream {
+    let config = &experiment.router.versions[version];
+    let upstreams = Arc::new(experiment.upstreams.clone());
+    let model = config.model.clone();
+    // Versions that share a variable share a key, as in service.
+    let variable = config.api_key_env.as_deref().unwrap_or("none");
+    let key = format!("sk-mock-{}", variable.to_lowercase());
+    MockUpstream::new(version, model, upstreams, clock, ledger).with_api_key(key)
+}
+
+/// `http://127.0.0.1:PORT/v1`
+pub fn base_url(listener: &TcpListener) -> Result<String, StartError> {
+    let address = listener.local_addr().map_err(StartError::Runtime)?;
+    Ok(format!("http://{address}/v1"))
+}
+
+fn chat_uri(listener: &TcpListener) -> Result<hyper::Uri, StartError> {
+    let text = format!("{}/chat/completions", base_url(listener)?);
+    text.parse()
+        .map_err(|e| StartError::Runtime(io::Error::other(e)))
+}
+
+/// Waits until a flag is set. Looked at often enough for a person not to notice.
+async fn cancelled(flag: &AtomicBool) {
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,70 @@
+//! From the router's own events to plain facts: the only place below the drivers that knows both.
+
+use crate::observe::event::{AttemptKind, Booked, Finding, RollbackFacts, What};
+use crate::router::config::ThresholdAction;
+use crate::router::io::{self, Event, Evidence};
+
+/// What an event of the router is for everybody else.
+pub fn fact(event: Event) -> What {
+    match event {
+        Event::Assigned { key, version, .. } => What::Assigned { key, version },
+        Event::AttemptEnded {
+            attempt,
+            key,
+            version,
+            kind,
+            outcome,
+            latency,
+        } => What::Booked(Booked {
+            key,
+            n: attempt.n,
+            version,
+            kind: attempt_kind(kind),
+            outcome,
+            latency,
+        }),
+        Event::RequestEnded {
+            key,
+            outcome,
+            attempts,
+            ..
+        } => What::Settled {
+            key,
+            outcome,
+            attempts,
+        },
+        Event::Judged(evidence) => What::Judged(finding(&evidence)),
+        Event::RolledBack(record) => What::RolledBack(RollbackFacts {
+            from: record.from,
+            to: record.to,
+            decided_at: record.at,
+            reason: finding(&record.reason),
+            affected_requests: record.affected_requests,
+            id: record.id,
+        }),
+    }
+}
+
+fn attempt_kind(kind: io::AttemptKind) -> AttemptKind {
+    match kind {
+        io::AttemptKind::First => AttemptKind::First,
+        io::AttemptKind::Retry => AttemptKind::Retry,
+        io::AttemptKind::Fallback => AttemptKind::Fallback,
+    }
+}
+
+fn finding(evidence: &Evidence) -> Finding {
+    Finding {
+        version: evidence.version,
+        measure: evidence.measure.name(),
+        value: evidence.value,
+        bound: evidence.bound,
+        samples: evidence.samples,
+        min_samples: evidence.min_samples,
+        action: match evidence.action {
+            ThresholdAction::Rollback => "rollback",
+            ThresholdAction::Alert => "alert",
+        },
+        violated: evidence.violated,
+    }
+}

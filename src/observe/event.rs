@@ -1,0 +1,233 @@
+//! The one event enum between running and reporting.
+//!
+//! Four witnesses speak: the load client (`Sent`, `Answered`), the upstreams' own ledgers
+//! (`Accepted`, `UpstreamEnded`), the driver that carries out the router's orders (`Dispatched`),
+//! and the router itself (`Assigned`, `Booked`, `Settled`, `Judged`, `RolledBack`). Gates trust the
+//! first three; the router's own word is checked against them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::id::{RequestKey, VersionId};
+use crate::protocol::openai::Usage;
+use crate::protocol::outcome::Outcome;
+use crate::time::Timestamp;
+use crate::traffic::caller::Intent;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The client sent a request.
+    Sent(Sent),
+    /// The router gave a request to a version.
+    Assigned {
+        /// The request.
+        key: RequestKey,
+        /// The version it was given to.
+        version: VersionId,
+    },
+    /// The driver sent an attempt on its way, by order of the router.
+    Dispatched {
+        /// The request.
+        key: RequestKey,
+        /// Where to.
+        version: VersionId,
+    },
+    /// An upstream took a request.
+    Accepted(Accepted),
+    /// An upstream was done with a request.
+    UpstreamEnded(UpstreamEnded),
+    /// The router booked the end of an attempt.
+    Booked(Booked),
+    /// The router was done with a request.
+    Settled {
+        /// The request.
+        key: RequestKey,
+        /// How the router says it ended.
+        outcome: Outcome,
+        /// Attempts the router says it made.
+        attempts: u32,
+    },
+    /// The client got its answer, or gave up.
+    Answered(Answered),
+    /// The router's judge looked.
+    Judged(Finding),
+    /// The router closed the canary.
+    RolledBack(RollbackFacts),
+    /// A fault went on or off.
+    Fault {
+        /// Its position in the scenario.
+        index: u16,
+        /// On or off.
+        on: bool,
+    },
+    /// What the router holds in memory.
+    Memory {
+        /// Requests under way.
+        in_flight: usize,
+        /// Bytes.
+        bytes: usize,
+    },
+}
+
+/// A request as it left the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The request.
+    pub key: RequestKey,
+    /// When it should have been sent, by the schedule.
+    pub scheduled_at: Timestamp,
+    /// Where the configuration obliges it to go.
+    pub intent: Intent,
+    /// Who sent it.
+    pub caller: u32,
+    /// Tokens of the prompt.
+    pub input_tokens: u32,
+}
+
+/// A line of an upstream's ledger: it took a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The request; none when no key survived the way.
+    pub key: Option<RequestKey>,
+    /// The upstream's version.
+    pub version: VersionId,
+    /// How many attempts of this request the upstream took before.
+    pub ordinal: u32,
+    /// The fault that will hit it.
+    pub fault: Option<u16>,
+    /// Whether the body differs from what the client sent in more than its model; none when
+    /// nobody can tell.
+    pub altered: Option<bool>,
+}
+
+/// A line of an upstream's ledger: it is done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamEnded {
+    /// The request.
+    pub key: RequestKey,
+    /// The upstream's version.
+    pub version: VersionId,
+    /// Which of the request's attempts at this upstream.
+    pub ordinal: u32,
+    /// How it ended; `client_gone` when the other side hung up first.
+    pub outcome: Outcome,
+}
+
+/// An attempt's end, as the router booked it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The request.
+    pub key: RequestKey,
+    /// Which attempt of the request, from 0, over all versions.
+    pub n: u32,
+    /// The version the router books it on.
+    pub version: VersionId,
+    /// Why the attempt was made.
+    pub kind: AttemptKind,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From sending to the end.
+    pub latency: Duration,
+}
+
+/// Why an attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptKind {
+    /// The first of its request.
+    First,
+    /// The same version again.
+    Retry,
+    /// Stable after the canary failed.
+    Fallback,
+}
+
+impl AttemptKind {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+/// An answer as the client got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The request.
+    pub key: RequestKey,
+    /// How it ended for the client.
+    pub outcome: Outcome,
+    /// What the gateway's response headers claim.
+    pub claim: Claim,
+    /// The tokens that the answer states.
+    pub usage: Option<Usage>,
+}
+
+/// What the gateway's response headers claim about an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// `x-version`.
+    pub version: Option<VersionId>,
+    /// `x-fallback`.
+    pub fallback: Option<bool>,
+    /// `x-attempts`.
+    pub attempts: Option<u32>,
+}
+
+/// What the judge saw of one threshold.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The version that is judged.
+    pub version: VersionId,
+    /// `error_rate`, `success_rate` (shares of 1) or `p99` (seconds).
+    pub measure: &'static str,
+    /// Its value; none without data.
+    pub value: Option<f64>,
+    /// The bound it must not cross.
+    pub bound: f64,
+    /// Judged attempts it rests on.
+    pub samples: u64,
+    /// Fewest judged attempts for the threshold to apply.
+    pub min_samples: u64,
+    /// `rollback` or `alert`.
+    pub action: &'static str,
+    /// Was the bound crossed on enough samples?
+    pub violated: bool,
+}
+
+/// The record of a rollback.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RollbackFacts {
+    /// Unique within the router's life.
+    pub id: String,
+    /// The version that was closed.
+    pub from: VersionId,
+    /// The version that gets everything from now on.
+    pub to: VersionId,
+    /// When the router decided it.
+    pub decided_at: Timestamp,
+    /// What decided it.
+    pub reason: Finding,
+    /// Requests given to the closed version until then.
+    pub affected_requests: u64,
+}
+
+/// Whoever listens to a run.
+pub trait Sink {
+    /// Takes the next event. Events come in order of time.
+    fn event(&mut self, event: &RunEvent);
+}

@@ -1,0 +1,311 @@
+//! Joins what client, driver, upstreams and router say into one story a request.
+//!
+//! A story is closed, and forgotten here, once the client has its answer and every attempt has an
+//! end; only requests under way are held. What cannot be joined is counted: rows without a key, and
+//! rows of requests that were closed already.
+
+use crate::id::{IdMap, RequestKey, VersionId};
+use crate::observe::event::{Accepted, RunEvent, UpstreamEnded, What};
+use crate::observe::story::{Attempt, Story};
+use crate::time::Timestamp;
+use crate::traffic::caller::Intent;
+
+/// What the join says about an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Joined {
+    /// An upstream took the first attempt of a request.
+    pub first: Option<FirstAttempt>,
+    /// A request is over.
+    pub story: Option<Story>,
+}
+
+/// The first attempt of a request reached an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstAttempt {
+    /// The version whose upstream took it.
+    pub version: VersionId,
+    /// Where the configuration obliges the request to go; none for a request no client admits to.
+    pub intent: Option<Intent>,
+}
+
+/// The requests under way, as far as they are known.
+#[derive(Debug, Default)]
+pub struct Join {
+    open: IdMap<RequestKey, Story>,
+    /// Rows of upstream ledgers.
+    pub rows: u64,
+    /// Rows of upstream ledgers that bear no key.
+    pub rows_without_key: u64,
+}
+
+impl Join {
+    /// Takes an event in.
+    pub fn event(&mut self, event: &RunEvent) -> Joined {
+        let at = event.at;
+        match &event.what {
+            What::Sent(sent) => self.story(sent.key).sent = Some((at, *sent)),
+            What::Assigned { key, version } => self.story(*key).assigned = Some(*version),
+            What::Dispatched { key, version } => dispatched(self.story(*key), at, *version),
+            What::Accepted(accepted) => return self.accepted(at, accepted),
+            What::UpstreamEnded(ended) => return self.upstream_ended(at, ended),
+            What::Booked(booked) => {
+                let story = self.story(booked.key);
+                if let Some(attempt) = story.attempts.get_mut(booked.n as usize) {
+                    attempt.booked = Some((at, *booked));
+                }
+                return self.close_if_over(booked.key);
+            }
+            What::Settled {
+                key,
+                outcome,
+                attempts,
+            } => {
+                self.story(*key).settled = Some((*outcome, *attempts));
+                return self.close_if_over(*key);
+            }
+            What::Answered(answered) => {
+                self.story(answered.key).answered = Some((at, *answered));
+                return self.close_if_over(answered.key);
+            }
+            What::Judged(_) | What::RolledBack(_) | What::Fault { .. } | What::Memory { .. } => {}
+        }
+        Joined::default()
+    }
+
+    /// The requests that are not over, in the order of their keys. The join is empty afterwards.
+    pub fn finish(&mut self) -> Vec<Story> {
+        let keys = self.open.sorted_keys();
+        keys.into_iter()
+            .filter_map(|key| self.open.remove(key))
+            .collect()
+    }
+
+    fn story(&mut self, key: RequestKey) -> &mut Story {
+        self.open.get_or_insert_with(key, || Story::new(key))
+    }
+
+    fn accepted(&mut self, at: Timestamp, row: &Accepted) -> Joined {
+        self.rows += 1;
+        let Some(key) = row.key else {
+            self.rows_without_key += 1;
+            return Joined::default();
+        };
+        let story = self.story(key);
+        let is_first = story.first_version().is_none();
+        let attempt = attempt_mut(story, row.version, row.ordinal);
+        attempt.accepted_at = Some(at);
+        attempt.fault = row.fault;
+        attempt.altered = row.altered;
+        let intent = story.sent.map(|(_, sent)| sent.intent);
+        Joined {
+            first: is_first.then_some(FirstAttempt {
+                version: row.version,
+                intent,
+            }),
+            story: None,
+        }
+    }
+
+    fn upstream_ended(&mut self, at: Timestamp, row: &UpstreamEnded) -> Joined {
+        let attempt = attempt_mut(self.story(row.key), row.version, row.ordinal);
+        attempt.ended_at = Some(at);
+        attempt.outcome = Some(row.outcome);
+        self.close_if_over(row.key)
+    }
+
+    fn close_if_over(&mut self, key: RequestKey) -> Joined {
+        let story = self.open.get(key).filter(|s| is_over(s));
+        let story = story.is_some().then(|| self.open.remove(key)).flatten();
+        Joined { first: None, story }
+    }
+}
+
+fn dispatched(story: &mut Story, at: Timestamp, version: VersionId) {
+    let same = story.attempts.iter().filter(|a| a.version == version);
+    let ordinal = same.count() as u32;
+    story.attempts.push(Attempt {
+        version,
+        ordinal,
+        dispatched_at: Some(at),
+        ..Attempt::default()
+    });
+}
+
+/// The attempt that a ledger row speaks of; a new one when nobody dispatched it here.
+fn attempt_mut(story: &mut Story, version: VersionId, ordinal: u32) -> &mut Attempt {
+    let is_it = |a: &Attempt| a.version == version && a.ordinal == ordinal;
+    let position = story.attempts.iter().position(is_it).unwrap_or_else(|| {
+        story.attempts.push(Attempt {
+            version,
+            ordinal,
+            ..Attempt::default()
+        });
+        story.attempts.len() - 1
+    });
+    &mut story.attempts[position]
+}
+
+/// A story is over when client, router and upstreams all had their last word.
+fn is_over(story: &Story) -> bool {
+    // Without a word of the router at all (another gateway is tested), nobody waits for it.
+    let router_is_done = story.settled.is_some() || story.assigned.is_none();
+    let attempt_is_done = |a: &Attempt| match a.dispatched_at {
+        Some(_) => a.booked.is_some() && (a.outcome.is_some() || !a.was_accepted()),
+        None => a.outcome.is_some(),
+    };
+    story.answered.is_some() && router_is_done && story.attempts.iter().all(attempt_is_done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Sent};
+    use crate::protocol::outcome::Outcome;
+
+    const KEY: RequestKey = RequestKey(9);
+    const STABLE: VersionId = VersionId(0);
+    const CANARY: VersionId = VersionId(1);
+
+    fn sent() -> What {
+        What::Sent(Sent {
+            key: KEY,
+            scheduled_at: Timestamp(0),
+            intent: Intent::Random,
+            caller: 0,
+            input_tokens: 1,
+        })
+    }
+
+    fn accepted(version: VersionId, ordinal: u32) -> What {
+        What::Accepted(Accepted {
+            key: Some(KEY),
+            version,
+            ordinal,
+            fault: None,
+            altered: Some(false),
+        })
+    }
+
+    fn ended(version: VersionId, ordinal: u32, outcome: Outcome) -> What {
+        What::UpstreamEnded(UpstreamEnded {
+            key: KEY,
+            version,
+            ordinal,
+            outcome,
+        })
+    }
+
+    fn booked(n: u32, version: VersionId, outcome: Outcome) -> What {
+        What::Booked(Booked {
+            key: KEY,
+            n,
+            version,
+            kind: AttemptKind::First,
+            outcome,
+            latency: Duration::ZERO,
+        })
+    }
+
+    fn answered(outcome: Outcome) -> What {
+        What::Answered(Answered {
+            key: KEY,
+            outcome,
+            claim: Claim::default(),
+            usage: None,
+        })
+    }
+
+    fn feed(join: &mut Join, events: Vec<What>) -> Vec<Joined> {
+        (1..)
+            .zip(events)
+            .map(|(at, what)| {
+                join.event(&RunEvent {
+                    at: Timestamp(at),
+                    what,
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_fallback_is_told_as_one_story() {
+        let mut join = Join::default();
+        let said = feed(
+            &mut join,
+            vec![
+                sent(),
+                What::Assigned {
+                    key: KEY,
+                    version: CANARY,
+                },
+                What::Dispatched {
+                    key: KEY,
+                    version: CANARY,
+                },
+                accepted(CANARY, 0),
+                ended(CANARY, 0, Outcome::Unauthorized),
+                booked(0, CANARY, Outcome::Unauthorized),
+                What::Dispatched {
+                    key: KEY,
+                    version: STABLE,
+                },
+                accepted(STABLE, 0),
+                ended(STABLE, 0, Outcome::Success),
+                booked(1, STABLE, Outcome::Success),
+                What::Settled {
+                    key: KEY,
+                    outcome: Outcome::Success,
+                    attempts: 2,
+                },
+                answered(Outcome::Success),
+            ],
+        );
+        assert_eq!(said[3].first.map(|f| f.version), Some(CANARY));
+        assert_eq!(said[7].first, None, "not the first attempt");
+        assert!(said[..11].iter().all(|j| j.story.is_none()));
+        let story = said[11].story.as_ref().unwrap();
+        assert_eq!(story.first_version(), Some(CANARY));
+        assert_eq!(story.served_by(), Some(STABLE));
+        assert_eq!(story.latency(), Some(Duration::from_nanos(12)));
+        assert!(join.finish().is_empty());
+    }
+
+    #[test]
+    fn another_gateways_story_needs_no_router() {
+        let mut join = Join::default();
+        let said = feed(
+            &mut join,
+            vec![
+                sent(),
+                accepted(CANARY, 0),
+                ended(CANARY, 0, Outcome::ServerError),
+                accepted(CANARY, 1),
+                answered(Outcome::Timeout),
+                ended(CANARY, 1, Outcome::ClientGone),
+            ],
+        );
+        let story = said[5].story.as_ref().unwrap();
+        assert_eq!(story.attempts.len(), 2);
+        assert_eq!(story.attempts[1].truth(), Some(Outcome::Timeout));
+        assert_eq!(story.served_by(), None);
+    }
+
+    #[test]
+    fn rows_without_a_key_are_counted_and_the_unfinished_are_kept() {
+        let mut join = Join::default();
+        let keyless = What::Accepted(Accepted {
+            key: None,
+            version: CANARY,
+            ordinal: 0,
+            fault: None,
+            altered: None,
+        });
+        feed(&mut join, vec![keyless, sent(), accepted(STABLE, 0)]);
+        assert_eq!((join.rows, join.rows_without_key), (2, 1));
+        let left = join.finish();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].outcome(), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! What a run was: everything a reader needs to know before looking at a figure.
+
+use serde::Serialize;
+
+use crate::id::{PerVersion, Seed, VersionId};
+use crate::time::Timestamp;
+
+/// Which driver ran the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Event heap and virtual time.
+    Virtual,
+    /// Real sockets and real time.
+    Live,
+}
+
+impl Engine {
+    /// The name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Virtual => "virtual",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All requests were sent and answered.
+    Complete,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+/// The circumstances of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunMeta {
+    /// The scenario's short name: its file name without the ending.
+    pub scenario: String,
+    /// Its title.
+    pub title: String,
+    /// What it is about.
+    pub description: Option<String>,
+    /// The driver.
+    pub engine: Engine,
+    /// The seed.
+    pub seed: Seed,
+    /// SHA-256 over the scenario file and every file it refers to.
+    pub scenario_sha256: String,
+    /// SHA-256 over the canonical form of the router's configuration.
+    pub router_sha256: String,
+    /// The version of graygate.
+    pub graygate: &'static str,
+    /// The versions' names.
+    pub versions: PerVersion<VersionMeta>,
+    /// Which version is stable.
+    pub stable: VersionId,
+    /// Which version is on trial.
+    pub canary: VersionId,
+    /// The canary's share of the split, 0 to 1.
+    pub canary_share: f64,
+    /// The faults, in the order of the file.
+    pub faults: Vec<FaultMeta>,
+    /// When the last request may be scheduled; none when the number of requests ends the run.
+    pub planned_end: Option<Timestamp>,
+    /// Where recorded traffic came from, and what became of its lines.
+    pub log: Option<LogMeta>,
+    /// The command that ran it, without engine and seed.
+    pub command: String,
+}
+
+impl RunMeta {
+    /// The name of a version.
+    pub fn name(&self, version: VersionId) -> &str {
+        &self.versions[version].name
+    }
+}
+
+/// A version, as far as a reader cares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VersionMeta {
+    /// Its name.
+    pub name: String,
+    /// Its model.
+    pub model: String,
+    /// What played its upstream: `simulated`, `native`, `wiremock`.
+    pub upstream: &'static str,
+}
+
+/// A fault, as far as a reader cares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultMeta {
+    /// Its kind.
+    pub kind: &'static str,
+    /// The versions it is on.
+    pub on: Vec<VersionId>,
+    /// Its start.
+    pub from: Timestamp,
+    /// Its end; the end of the run when absent.
+    pub until: Option<Timestamp>,
+    /// The share of attempts it hits, 0 to 1.
+    pub share: f64,
+}
+
+/// Recorded traffic, as far as a reader cares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LogMeta {
+    /// The file's name.
+    pub file: String,
+    /// The format it was read as.
+    pub format: &'static str,
+    /// How fast it was sent: `1x`, `60x`, `max`.
+    pub speed: String,
+    /// Rows in the file.
+    pub read: u64,
+    /// Rows replayed.
+    pub replayed: u64,
+    /// Rows dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Rows that stood before their time; all were sorted.
+    pub inversions: u64,
+    /// Rows at the very moment of another.
+    pub ties: u64,
+    /// Seconds from the first row to the last.
+    pub span_s: f64,
+}

@@ -1,0 +1,11 @@
+//! Plain facts of a run, between running and judging: events, the stories they join into, and the
+//! figures that are folded from them as they come, in memory that does not grow with the run.
+
+pub mod bridge;
+pub mod event;
+pub mod join;
+pub mod latency;
+pub mod meta;
+pub mod story;
+pub mod summary;
+pub mod timeline;

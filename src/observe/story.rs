@@ -1,0 +1,167 @@
+//! Everything that is known about one request, from all witnesses together.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::id::{RequestKey, VersionId};
+use crate::observe::event::{Answered, Booked, Sent};
+use crate::protocol::outcome::Outcome;
+use crate::time::Timestamp;
+
+/// One request with all its attempts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Story {
+    /// The traffic's key.
+    pub key: RequestKey,
+    /// How the client sent it, and when; none for a request no client admits to.
+    pub sent: Option<(Timestamp, Sent)>,
+    /// What the client got, and when; none when the run ended first.
+    pub answered: Option<(Timestamp, Answered)>,
+    /// The version the router says it gave the request to.
+    pub assigned: Option<VersionId>,
+    /// How the router says it ended, after how many attempts.
+    pub settled: Option<(Outcome, u32)>,
+    /// The attempts in the order they were made.
+    pub attempts: SmallVec<[Attempt; 2]>,
+}
+
+/// One attempt, from all witnesses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attempt {
+    /// Where it went.
+    pub version: VersionId,
+    /// Which of the request's attempts at that version, from 0.
+    pub ordinal: u32,
+    /// When the driver sent it on its way.
+    pub dispatched_at: Option<Timestamp>,
+    /// When the upstream took it.
+    pub accepted_at: Option<Timestamp>,
+    /// When the upstream was done with it.
+    pub ended_at: Option<Timestamp>,
+    /// How the upstream says it ended.
+    pub outcome: Option<Outcome>,
+    /// The fault that hit it.
+    pub fault: Option<u16>,
+    /// Whether the body arrived altered.
+    pub altered: Option<bool>,
+    /// What the router booked, and when.
+    pub booked: Option<(Timestamp, Booked)>,
+}
+
+/// A hang-up and an answer that cross on the wire within this time are one event, and the side that
+/// hung up says which.
+const CROSSING: Duration = Duration::from_millis(100);
+
+impl Attempt {
+    /// When it was on its way, by the earliest witness.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.dispatched_at.or(self.accepted_at)
+    }
+
+    /// Did the upstream take it?
+    pub fn was_accepted(&self) -> bool {
+        self.accepted_at.is_some()
+    }
+
+    /// How it really ended: by the upstream's ledger. Where the router gave up first (a timeout, a
+    /// deadline, a caller who left), the upstream can only tell of a hang-up, or of an answer that
+    /// nobody waited for; then it is what the router says.
+    pub fn truth(&self) -> Option<Outcome> {
+        if let Some(gave_up) = self.given_up() {
+            return Some(gave_up);
+        }
+        match self.outcome {
+            // Hung up on, and no router to say why: somebody lost patience.
+            Some(Outcome::ClientGone) => Some(Outcome::Timeout),
+            Some(outcome) => Some(outcome),
+            // Never taken: only the router can tell (a refused connection, say).
+            None if !self.was_accepted() => self.booked.map(|(_, booked)| booked.outcome),
+            None => None,
+        }
+    }
+
+    /// The router's reason for giving up on it before the upstream was done with it.
+    fn given_up(&self) -> Option<Outcome> {
+        let (at, booked) = self.booked?;
+        let gave_up = [Outcome::Timeout, Outcome::Deadline, Outcome::ClientGone];
+        // An upstream may answer 408 or 504 itself: then its own word stands.
+        let is_upstreams_word = self.outcome == Some(booked.outcome);
+        let was_first = match self.outcome {
+            Some(Outcome::ClientGone) | None => true,
+            Some(_) => self.ended_at.is_some_and(|ended| at <= ended + CROSSING),
+        };
+        let gave_up = gave_up.contains(&booked.outcome) && was_first && !is_upstreams_word;
+        gave_up.then_some(booked.outcome)
+    }
+}
+
+impl Story {
+    /// A request of which nothing is known yet.
+    pub fn new(key: RequestKey) -> Self {
+        Self {
+            key,
+            sent: None,
+            answered: None,
+            assigned: None,
+            settled: None,
+            attempts: SmallVec::new(),
+        }
+    }
+
+    /// When the request should have been sent.
+    pub fn scheduled_at(&self) -> Option<Timestamp> {
+        self.sent.map(|(_, sent)| sent.scheduled_at)
+    }
+
+    /// How the request ended for the client.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.answered.map(|(_, answered)| answered.outcome)
+    }
+
+    /// From the scheduled moment to the answer.
+    pub fn latency(&self) -> Option<Duration> {
+        let (at, _) = self.answered?;
+        Some(at.since(self.scheduled_at()?))
+    }
+
+    /// From the moment it was really sent to the answer.
+    pub fn latency_from_sent(&self) -> Option<Duration> {
+        let (answered_at, _) = self.answered?;
+        let (sent_at, _) = self.sent?;
+        Some(answered_at.since(sent_at))
+    }
+
+    /// The version that an upstream ledger shows the request went to first.
+    pub fn first_version(&self) -> Option<VersionId> {
+        self.attempts
+            .iter()
+            .find(|a| a.was_accepted())
+            .map(|a| a.version)
+    }
+
+    /// The version whose ledger shows a success, if the client got one too.
+    pub fn served_by(&self) -> Option<VersionId> {
+        let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
+        self.outcome().filter(|o| o.is_success())?;
+        self.attempts
+            .iter()
+            .rev()
+            .find(success)
+            .map(|a| a.version)
+    }
+
+    /// Did any attempt go to this version?
+    pub fn touched(&self, version: VersionId) -> bool {
+        self.attempts.iter().any(|a| a.version == version)
+    }
+
+    /// The version that failed the request before another one answered it.
+    pub fn rescued_from(&self) -> Option<VersionId> {
+        let server = self.served_by()?;
+        self.attempts
+            .iter()
+            .find(|a| a.version != server && a.truth().is_some_and(|o| !o.is_success()))
+            .map(|a| a.version)
+    }
+}

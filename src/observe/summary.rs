@@ -1,0 +1,218 @@
+//! The totals of a run.
+
+use std::time::Duration;
+
+use crate::id::{PerVersion, VersionId};
+use crate::observe::event::{RollbackFacts, RunEvent, What};
+use crate::observe::join::Joined;
+use crate::observe::latency::Latencies;
+use crate::observe::story::Story;
+use crate::protocol::outcome::Outcome;
+use crate::time::Timestamp;
+use crate::traffic::caller::Intent;
+
+/// Requests or attempts by outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutcomeCounts([u64; Outcome::ALL.len()]);
+
+impl OutcomeCounts {
+    /// Counts one.
+    pub fn count(&mut self, outcome: Outcome) {
+        self.0[outcome.index()] += 1;
+    }
+
+    /// How many ended like this.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.0[outcome.index()]
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// All but the successes.
+    pub fn failures(&self) -> u64 {
+        self.total() - self.of(Outcome::Success)
+    }
+
+    /// The outcomes that occurred, with their numbers, in the order of the enum.
+    pub fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let all = Outcome::ALL.into_iter().map(|o| (o, self.of(o)));
+        all.filter(|(_, n)| *n > 0)
+    }
+}
+
+/// The totals of a run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Answers by outcome.
+    pub answers: OutcomeCounts,
+    /// Requests that had no answer when the run ended.
+    pub unfinished: u64,
+    /// Requests that stable answered after the canary had failed them.
+    pub rescued: u64,
+    /// Latency of successful requests from their scheduled moment.
+    pub latency: Latencies,
+    /// The same from the moment they were really sent.
+    pub latency_from_sent: Latencies,
+    /// From the scheduled moment to really sending (request_dispatch_delay).
+    pub dispatch_delay: Latencies,
+    /// By version.
+    pub versions: PerVersion<VersionSummary>,
+    /// When the first request was scheduled, and the last.
+    pub scheduled: Option<(Timestamp, Timestamp)>,
+    /// When the first request was sent, and the last.
+    pub sent_between: Option<(Timestamp, Timestamp)>,
+    /// Rows of the upstreams' ledgers.
+    pub ledger_rows: u64,
+    /// Rows of the upstreams' ledgers that bear no request key.
+    pub ledger_rows_without_key: u64,
+    /// Ledger rows of requests that no client admits to.
+    pub orphans: u64,
+    /// Successful answers that no ledger row explains.
+    pub unexplained: u64,
+    /// The rollbacks, in order.
+    pub rollbacks: Vec<RollbackFacts>,
+    /// The time of the last event.
+    pub end: Timestamp,
+}
+
+/// The totals of one version.
+#[derive(Clone, Debug, Default)]
+pub struct VersionSummary {
+    /// Requests whose first attempt its upstream took.
+    pub first_attempts: u64,
+    /// Those of them that chance assigned.
+    pub randomised: u64,
+    /// Attempts by how they really ended.
+    pub attempts: OutcomeCounts,
+    /// Requests it answered.
+    pub served: u64,
+    /// Requests it failed and stable then answered.
+    pub rescued: u64,
+    /// Latency of the requests it answered, from their scheduled moment.
+    pub latency: Latencies,
+    /// Tokens of the prompts it answered.
+    pub input_tokens: u64,
+    /// Tokens of its answers.
+    pub output_tokens: u64,
+}
+
+impl Summary {
+    /// Totals of nothing yet.
+    pub fn new(versions: usize) -> Self {
+        Self {
+            sent: 0,
+            answers: OutcomeCounts::default(),
+            unfinished: 0,
+            rescued: 0,
+            latency: Latencies::default(),
+            latency_from_sent: Latencies::default(),
+            dispatch_delay: Latencies::default(),
+            versions: PerVersion::from_fn(versions, |_| VersionSummary::default()),
+            scheduled: None,
+            sent_between: None,
+            ledger_rows: 0,
+            ledger_rows_without_key: 0,
+            orphans: 0,
+            unexplained: 0,
+            rollbacks: Vec::new(),
+            end: Timestamp::ZERO,
+        }
+    }
+
+    /// Takes an event in.
+    pub fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        self.end = self.end.max(event.at);
+        match &event.what {
+            What::Sent(sent) => {
+                self.sent += 1;
+                self.dispatch_delay.record(event.at.since(sent.scheduled_at));
+                self.scheduled = Some(widen(self.scheduled, sent.scheduled_at));
+                self.sent_between = Some(widen(self.sent_between, event.at));
+            }
+            What::Accepted(row) => {
+                self.ledger_rows += 1;
+                self.ledger_rows_without_key += u64::from(row.key.is_none());
+            }
+            What::RolledBack(record) => self.rollbacks.push(record.clone()),
+            What::Answered(answered) => self.answers.count(answered.outcome),
+            What::Assigned { .. }
+            | What::Dispatched { .. }
+            | What::UpstreamEnded(_)
+            | What::Booked(_)
+            | What::Settled { .. }
+            | What::Judged(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => {}
+        }
+        if let Some(first) = joined.first {
+            let version = &mut self.versions[first.version];
+            version.first_attempts += 1;
+            version.randomised += u64::from(first.intent.is_some_and(Intent::is_randomised));
+        }
+        if let Some(story) = &joined.story {
+            self.story(story);
+        }
+    }
+
+    /// Takes a story in that was not over when the run ended.
+    pub fn unfinished(&mut self, story: &Story) {
+        match (story.sent, story.answered) {
+            (None, None) => self.orphans += story.attempts.len() as u64,
+            (_, None) => self.unfinished += 1,
+            _ => {}
+        }
+        self.story(story);
+    }
+
+    fn story(&mut self, story: &Story) {
+        for attempt in &story.attempts {
+            if let Some(outcome) = attempt.truth() {
+                self.versions[attempt.version].attempts.count(outcome);
+            }
+        }
+        if !story.outcome().is_some_and(Outcome::is_success) {
+            return;
+        }
+        let Some(server) = story.served_by() else {
+            self.unexplained += 1;
+            return;
+        };
+        if let (Some(latency), Some(from_sent)) = (story.latency(), story.latency_from_sent()) {
+            self.latency.record(latency);
+            self.latency_from_sent.record(from_sent);
+            self.versions[server].latency.record(latency);
+        }
+        self.versions[server].served += 1;
+        if let Some(usage) = story.answered.and_then(|(_, a)| a.usage) {
+            self.versions[server].input_tokens += u64::from(usage.prompt_tokens);
+            self.versions[server].output_tokens += u64::from(usage.completion_tokens);
+        }
+        if let Some(failed) = story.rescued_from() {
+            self.rescued += 1;
+            self.versions[failed].rescued += 1;
+        }
+    }
+
+    /// Attempts at a version that its upstream took.
+    pub fn attempts_at(&self, version: VersionId) -> u64 {
+        self.versions[version].attempts.total()
+    }
+
+    /// Requests per second over the time they were sent in; none for fewer than two requests.
+    pub fn rate(&self) -> Option<f64> {
+        let (first, last) = self.sent_between?;
+        let span = last.since(first);
+        (self.sent > 1 && span > Duration::ZERO)
+            .then(|| (self.sent - 1) as f64 / span.as_secs_f64())
+    }
+}
+
+fn widen(range: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {
+    let (first, last) = range.unwrap_or((at, at));
+    (first.min(at), last.max(at))
+}

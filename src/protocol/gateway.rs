@@ -1,0 +1,99 @@
+//! What the gateway itself answers when no upstream answer can be passed on.
+//!
+//! Both engines use this page, so a failed request looks the same to a virtual and a live client.
+
+use super::openai::ErrorReply;
+use super::outcome::{AnswerFacts, Outcome, classify};
+
+/// The error for a request whose last attempt ended with `last`. `causes` names every failed
+/// version with its outcome, in the order they were tried.
+///
+/// An upstream that refuses the gateway's key or model is the gateway's trouble, not the
+/// caller's: such failures are 502 with a telling code, never the upstream's own 401 or 404, which
+/// the caller would take for its own.
+pub fn failure(last: Outcome, causes: &[(&str, Outcome)]) -> ErrorReply {
+    let (status, code) = status_and_code(last);
+    ErrorReply {
+        status,
+        message: message(last, causes),
+        kind: "upstream_error",
+        code,
+    }
+}
+
+/// What a client makes of [`failure`].
+pub fn failure_outcome(last: Outcome) -> Outcome {
+    let (status, code) = status_and_code(last);
+    classify(AnswerFacts {
+        status,
+        error_code: Some(code),
+        is_completion: false,
+    })
+}
+
+fn status_and_code(last: Outcome) -> (u16, &'static str) {
+    match last {
+        Outcome::Unauthorized => (502, "upstream_unauthorized"),
+        Outcome::Forbidden => (502, "upstream_forbidden"),
+        Outcome::ModelNotFound => (502, "upstream_model_not_found"),
+        Outcome::RateLimited => (429, "rate_limit_exceeded"),
+        Outcome::QuotaExhausted => (429, "insufficient_quota"),
+        Outcome::BadRequest => (400, "invalid_request"),
+        Outcome::ServerError => (502, "upstream_server_error"),
+        Outcome::Overloaded => (503, "upstream_overloaded"),
+        Outcome::Timeout => (504, "upstream_timeout"),
+        Outcome::Deadline => (504, "deadline_exceeded"),
+        Outcome::Connect => (502, "upstream_unreachable"),
+        Outcome::Reset => (502, "upstream_reset"),
+        Outcome::Truncated => (502, "upstream_truncated"),
+        Outcome::Malformed => (502, "upstream_malformed"),
+        // Nobody reads an answer to a caller who left; a success is passed on, never composed.
+        Outcome::ClientGone | Outcome::Success => (500, "internal_error"),
+    }
+}
+
+fn message(last: Outcome, causes: &[(&str, Outcome)]) -> String {
+    let causes: Vec<String> = causes
+        .iter()
+        .map(|(version, outcome)| format!("{version}: {}", outcome.name()))
+        .collect();
+    match (last, causes.as_slice()) {
+        (Outcome::Deadline, []) => "the request's deadline passed".to_owned(),
+        (Outcome::Deadline, _) => format!(
+            "the request's deadline passed; failed before: {}",
+            causes.join("; ")
+        ),
+        (_, [single]) => format!("the upstream failed: {single}"),
+        _ => format!("every upstream failed: {}", causes.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_causes_are_named() {
+        let reply = failure(
+            Outcome::ServerError,
+            &[("v2", Outcome::Unauthorized), ("v1", Outcome::ServerError)],
+        );
+        assert_eq!(reply.status, 502);
+        assert_eq!(
+            reply.message,
+            "every upstream failed: v2: unauthorized; v1: server_error"
+        );
+    }
+
+    #[test]
+    fn no_failure_reads_as_success_or_as_the_callers_own_fault() {
+        for outcome in Outcome::ALL {
+            let seen = failure_outcome(outcome);
+            assert_ne!(seen, Outcome::Success, "{outcome:?}");
+            if outcome != Outcome::BadRequest {
+                assert_ne!(seen, Outcome::BadRequest, "{outcome:?}");
+                assert_ne!(seen, Outcome::Unauthorized, "{outcome:?}");
+            }
+        }
+    }
+}

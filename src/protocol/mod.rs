@@ -1,0 +1,11 @@
+//! Bytes to values and back, without sockets: what OpenAI-compatible chat looks like on the wire.
+//!
+//! [`outcome`] is the only place that knows what a status code means; everything downstream
+//! matches on [`outcome::Outcome`].
+
+pub mod chat;
+pub mod gateway;
+pub mod headers;
+pub mod openai;
+pub mod outcome;
+pub mod retry_after;

@@ -1,0 +1,75 @@
+//! `events.jsonl`: what happened to the run as a whole, a JSON object a line: faults going on and
+//! off, the judge's looks, rollbacks. Times are seconds since the start of the run.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::observe::event::{Finding, RollbackFacts, RunEvent, What};
+use crate::observe::meta::RunMeta;
+
+/// Writes an event, if it is one that concerns the whole run.
+///
+/// # Errors
+/// When writing fails.
+pub fn write(writer: &mut impl Write, meta: &RunMeta, event: &RunEvent) -> io::Result<()> {
+    let Some(mut line) = line(meta, event) else {
+        return Ok(());
+    };
+    line["at_s"] = json!(event.at.as_secs_f64());
+    writeln!(writer, "{line}")
+}
+
+fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
+    match &event.what {
+        What::Fault { index, on } => {
+            let fault = meta.faults.get(usize::from(*index))?;
+            let versions: Vec<&str> = fault.on.iter().map(|v| meta.name(*v)).collect();
+            let name = if *on { "fault_on" } else { "fault_off" };
+            Some(json!({
+                "event": name, "kind": fault.kind, "on": versions, "share": fault.share,
+            }))
+        }
+        What::Judged(finding) => {
+            let mut line = finding_json(meta, finding);
+            line["event"] = json!("judged");
+            Some(line)
+        }
+        What::RolledBack(record) => Some(rollback_json(meta, record)),
+        What::Sent(_)
+        | What::Assigned { .. }
+        | What::Dispatched { .. }
+        | What::Accepted(_)
+        | What::UpstreamEnded(_)
+        | What::Booked(_)
+        | What::Settled { .. }
+        | What::Answered(_)
+        | What::Memory { .. } => None,
+    }
+}
+
+fn finding_json(meta: &RunMeta, finding: &Finding) -> Value {
+    json!({
+        "version": meta.name(finding.version),
+        "measure": finding.measure,
+        "value": finding.value,
+        "bound": finding.bound,
+        "samples": finding.samples,
+        "min_samples": finding.min_samples,
+        "action": finding.action,
+        "violated": finding.violated,
+    })
+}
+
+/// The record of a rollback, with names.
+pub fn rollback_json(meta: &RunMeta, record: &RollbackFacts) -> Value {
+    json!({
+        "event": "rolled_back",
+        "id": record.id,
+        "from": meta.name(record.from),
+        "to": meta.name(record.to),
+        "decided_at_s": record.decided_at.as_secs_f64(),
+        "reason": finding_json(meta, &record.reason),
+        "affected_requests": record.affected_requests,
+    })
+}

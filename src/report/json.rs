@@ -1,0 +1,124 @@
+//! `summary.json`: the whole run in one object. The format is versioned: fields are only ever added
+//! within one version.
+
+use serde_json::{Map, Value, json};
+
+use crate::observe::latency::Latencies;
+use crate::observe::meta::{FaultMeta, RunMeta};
+use crate::observe::summary::{OutcomeCounts, VersionSummary};
+use crate::report::Report;
+use crate::report::events::rollback_json;
+use crate::stats::quantile::Quantile;
+use crate::time::millis_f64;
+use crate::verdict::result::Status;
+
+/// The name and version of the format.
+pub const FORMAT: &str = "graygate.summary/1";
+
+/// The summary as indented JSON with a final line end.
+pub fn summary(report: &Report) -> Vec<u8> {
+    let mut text = format!("{:#}", value(report)).into_bytes();
+    text.push(b'\n');
+    text
+}
+
+/// The summary as a JSON value.
+pub fn value(report: &Report) -> Value {
+    let (meta, summary) = (&report.meta, &report.summary);
+    let is_valid = report.verdict.status != Status::Invalid;
+    json!({
+        "format": FORMAT,
+        "graygate": meta.graygate,
+        "scenario": meta.scenario,
+        "title": meta.title,
+        "description": meta.description,
+        "engine": meta.engine,
+        "seed": meta.seed,
+        "scenario_sha256": meta.scenario_sha256,
+        "router_sha256": meta.router_sha256,
+        "reproduce": report.reproduce,
+        "status": report.verdict.status,
+        "valid": is_valid,
+        "interrupted": report.verdict.interrupted,
+        "stable": meta.name(meta.stable),
+        "canary": meta.name(meta.canary),
+        "canary_share": meta.canary_share,
+        "duration_s": summary.end.as_secs_f64(),
+        "log": meta.log,
+        "faults": meta.faults.iter().map(|f| fault(meta, f)).collect::<Vec<_>>(),
+        "gates": report.verdict.gates,
+        "requests": {
+            "sent": summary.sent,
+            "answered": summary.answers.total(),
+            "unfinished": summary.unfinished,
+            "rescued": summary.rescued,
+            "rate_per_s": summary.rate(),
+            "outcomes": outcomes(&summary.answers),
+            "latency": latencies(&summary.latency),
+            "latency_from_sent": latencies(&summary.latency_from_sent),
+            "dispatch_delay": latencies(&summary.dispatch_delay),
+        },
+        "versions": versions(report),
+        "join": {
+            "key": "header",
+            "ledger_rows": summary.ledger_rows,
+            "ledger_rows_without_key": summary.ledger_rows_without_key,
+            "orphans": summary.orphans,
+            "unexplained_answers": summary.unexplained,
+        },
+        "rollbacks": summary.rollbacks.iter().map(|r| rollback_json(meta, r)).collect::<Vec<_>>(),
+    })
+}
+
+fn fault(meta: &RunMeta, fault: &FaultMeta) -> Value {
+    json!({
+        "kind": fault.kind,
+        "on": fault.on.iter().map(|v| meta.name(*v)).collect::<Vec<_>>(),
+        "from_s": fault.from.as_secs_f64(),
+        "until_s": fault.until.map(|t| t.as_secs_f64()),
+        "share": fault.share,
+    })
+}
+
+fn versions(report: &Report) -> Value {
+    let all = report.summary.versions.iter().map(|(id, summary)| {
+        let meta = &report.meta.versions[id];
+        let mut value = version(summary);
+        value["model"] = json!(meta.model);
+        value["upstream"] = json!(meta.upstream);
+        (meta.name.clone(), value)
+    });
+    Value::Object(all.collect())
+}
+
+fn version(summary: &VersionSummary) -> Value {
+    json!({
+        "first_attempts": summary.first_attempts,
+        "randomised": summary.randomised,
+        "attempts": summary.attempts.total(),
+        "outcomes": outcomes(&summary.attempts),
+        "served": summary.served,
+        "rescued": summary.rescued,
+        "latency": latencies(&summary.latency),
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+    })
+}
+
+fn outcomes(counts: &OutcomeCounts) -> Value {
+    let pairs = counts.iter().map(|(o, n)| (o.name().to_owned(), json!(n)));
+    Value::Object(pairs.collect::<Map<_, _>>())
+}
+
+/// Milliseconds; null without samples.
+fn latencies(latencies: &Latencies) -> Value {
+    let at = |quantile| latencies.at(quantile).map(millis_f64);
+    json!({
+        "n": latencies.count(),
+        "mean_ms": latencies.mean().map(millis_f64),
+        "p50_ms": at(Quantile::P50),
+        "p95_ms": at(Quantile::P95),
+        "p99_ms": at(Quantile::P99),
+        "max_ms": latencies.max().map(millis_f64),
+    })
+}

@@ -1,0 +1,251 @@
+//! `report.md`: the run for a CI job summary.
+
+use std::fmt::Write;
+
+use crate::observe::latency::Latencies;
+use crate::report::Report;
+use crate::stats::quantile::Quantile;
+use crate::time::Human;
+use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
+
+/// The report as Markdown. The plots are referred to by their file names.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = head(&mut text, report);
+    let _ = gates(&mut text, report);
+    let _ = rollbacks(&mut text, report);
+    let _ = versions(&mut text, report);
+    let _ = requests(&mut text, report);
+    let _ = log(&mut text, report);
+    let _ = plots(&mut text);
+    text
+}
+
+fn head(text: &mut String, report: &Report) -> std::fmt::Result {
+    let (meta, verdict) = (&report.meta, &report.verdict);
+    let word = verdict.status.name().to_uppercase();
+    writeln!(text, "# {word}: {}\n", escape(&meta.title))?;
+    if verdict.interrupted {
+        writeln!(text, "> **Interrupted**: this is what was measured until then.\n")?;
+    }
+    if verdict.status == Status::Invalid {
+        writeln!(
+            text,
+            "> **Invalid measurement**: no figure below may be relied on.\n"
+        )?;
+    }
+    if let Some(description) = &meta.description {
+        writeln!(text, "{}\n", escape(description.trim()))?;
+    }
+    writeln!(
+        text,
+        "`{}` on the {} engine, seed {}: {} requests in {}. graygate {}, scenario `{}`, router `{}`.\n",
+        meta.scenario,
+        meta.engine.name(),
+        meta.seed,
+        grouped(report.summary.sent),
+        Human(report.summary.end.elapsed()),
+        meta.graygate,
+        short(&meta.scenario_sha256),
+        short(&meta.router_sha256),
+    )?;
+    writeln!(text, "Run it again: `{}`\n", report.reproduce)
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn gates(text: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(text, "## Gates\n")?;
+    writeln!(text, "| | gate | condition | seen | method |")?;
+    writeln!(text, "|---|---|---|---|---|")?;
+    for gate in &report.verdict.gates {
+        for check in &gate.checks {
+            gate_row(text, gate, check)?;
+        }
+    }
+    writeln!(text)?;
+    for gate in &report.verdict.gates {
+        for warning in &gate.warnings {
+            writeln!(text, "- `{}`: warning: {}", gate.name, escape(warning))?;
+        }
+    }
+    Ok(())
+}
+
+fn gate_row(text: &mut String, gate: &GateResult, check: &Check) -> std::fmt::Result {
+    // In an invalid run every check is invalid, whatever it saw.
+    let status = match gate.status {
+        Status::Invalid => Status::Invalid,
+        _ => check.status,
+    };
+    let mut seen = check.seen.clone();
+    if let Some(more) = check.more_requests {
+        let _ = write!(seen, " ({} more requests needed)", grouped(more));
+    }
+    if !check.offenders.is_empty() {
+        let keys: Vec<String> = check.offenders.iter().map(|k| k.to_string()).collect();
+        let _ = write!(seen, "; first: requests {}", keys.join(", "));
+    }
+    writeln!(
+        text,
+        "| {} | `{}` | {} | {} | {} |",
+        status.name(),
+        gate.name,
+        escape(&check.condition),
+        escape(&seen),
+        check.evidence.method,
+    )
+}
+
+fn rollbacks(text: &mut String, report: &Report) -> std::fmt::Result {
+    let meta = &report.meta;
+    for record in &report.summary.rollbacks {
+        let reason = &record.reason;
+        writeln!(
+            text,
+            "**Rollback** at {}: {} → {}, because {} was {:.4} (bound {}) over {} attempts; \
+             {} requests had been given to {} until then.\n",
+            Human(record.decided_at.elapsed()),
+            code(meta.name(record.from)),
+            code(meta.name(record.to)),
+            reason.measure,
+            reason.value.unwrap_or_default(),
+            reason.bound,
+            grouped(reason.samples),
+            grouped(record.affected_requests),
+            code(meta.name(record.from)),
+        )?;
+    }
+    Ok(())
+}
+
+fn versions(text: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(text, "## Versions\n")?;
+    writeln!(
+        text,
+        "| version | upstream | first attempts | attempts | failed attempts | answered | rescued by stable | p50 | p95 | p99 |"
+    )?;
+    writeln!(text, "|---|---|---:|---:|---|---:|---:|---:|---:|---:|")?;
+    for (id, version) in report.summary.versions.iter() {
+        let failures: Vec<String> = version
+            .attempts
+            .iter()
+            .filter(|(o, _)| !o.is_success())
+            .map(|(o, n)| format!("{} {}", grouped(n), o.name()))
+            .collect();
+        let role = if id == report.meta.stable { "stable" } else { "canary" };
+        writeln!(
+            text,
+            "| {} ({role}) | {} | {} | {} | {} | {} | {} | {} |",
+            code(report.meta.name(id)),
+            report.meta.versions[id].upstream,
+            grouped(version.first_attempts),
+            grouped(version.attempts.total()),
+            if failures.is_empty() { "none".to_owned() } else { failures.join(", ") },
+            grouped(version.served),
+            grouped(version.rescued),
+            quantiles(&version.latency),
+        )?;
+    }
+    writeln!(text)
+}
+
+fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
+    let summary = &report.summary;
+    let successes = summary.answers.total() - summary.answers.failures();
+    writeln!(text, "## Requests\n")?;
+    writeln!(
+        text,
+        "- answered with success: {}",
+        share_of(successes, summary.answers.total())
+    )?;
+    for (outcome, n) in summary.answers.iter().filter(|(o, _)| !o.is_success()) {
+        let share = percent(n as f64 / summary.answers.total() as f64);
+        writeln!(text, "- {}: {} ({share} %)", outcome.name(), grouped(n))?;
+    }
+    if summary.unfinished > 0 {
+        writeln!(text, "- without an answer when the run ended: {}", grouped(summary.unfinished))?;
+    }
+    writeln!(text, "- answered by stable after the canary failed: {}", grouped(summary.rescued))?;
+    let latency = |l: &Latencies| quantiles(l).replace(" |", ",");
+    writeln!(
+        text,
+        "- latency from the scheduled moment (p50, p95, p99): {}",
+        latency(&summary.latency)
+    )?;
+    writeln!(
+        text,
+        "- latency from the moment of sending (p50, p95, p99): {}",
+        latency(&summary.latency_from_sent)
+    )?;
+    writeln!(
+        text,
+        "- dispatch delay (p50, p95, p99): {}\n",
+        latency(&summary.dispatch_delay)
+    )
+}
+
+fn log(text: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(log) = &report.meta.log else {
+        return Ok(());
+    };
+    writeln!(text, "## Recorded traffic\n")?;
+    writeln!(
+        text,
+        "{}, read as {}: {} rows over {:.1} s, sent at {}. {} rows replayed; {} stood before \
+         their time and were sorted; {} share a moment with another.\n",
+        code(&log.file),
+        log.format,
+        grouped(log.read),
+        log.span_s,
+        log.speed,
+        grouped(log.replayed),
+        grouped(log.inversions),
+        grouped(log.ties),
+    )?;
+    for (reason, n) in &log.dropped {
+        writeln!(text, "- dropped, {reason}: {} rows", grouped(*n))?;
+    }
+    writeln!(text)
+}
+
+fn plots(text: &mut String) -> std::fmt::Result {
+    writeln!(text, "## Over time\n")?;
+    for (file, alt) in super::plot::FILES {
+        writeln!(text, "![{alt}]({file})\n")?;
+    }
+    Ok(())
+}
+
+fn quantiles(latencies: &Latencies) -> String {
+    let at = |quantile| match latencies.at(quantile) {
+        Some(latency) => Human(latency).to_string(),
+        None => "–".to_owned(),
+    };
+    let all = [Quantile::P50, Quantile::P95, Quantile::P99].map(at);
+    all.join(" | ")
+}
+
+/// A name in code quotes, which it cannot end.
+fn code(name: &str) -> String {
+    format!("`{}`", name.replace(['`', '|', '\n'], "'"))
+}
+
+/// Text that cannot break a table or become markup.
+fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '<' | '>' | '*' | '_' | '`' | '[' | ']' | '\\' => {
+                safe.push('\\');
+                safe.push(c);
+            }
+            '\n' | '\r' => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}

@@ -1,0 +1,39 @@
+//! What a run leaves behind: one [`Report`], and writers from it to bytes.
+//!
+//! Rows of requests, attempts and seconds are written while the run goes on ([`rows`], [`events`]);
+//! everything else is a pure function of the report.
+
+pub mod events;
+pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod plot;
+pub mod pretty;
+pub mod rows;
+
+use crate::observe::event::Finding;
+use crate::observe::meta::RunMeta;
+use crate::observe::summary::Summary;
+use crate::observe::timeline::Series;
+use crate::time::Timestamp;
+use crate::verdict::result::Verdict;
+use crate::verdict::spec::GateSpec;
+
+/// Everything that is known about a run when it is over.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The circumstances.
+    pub meta: RunMeta,
+    /// What was expected.
+    pub gates: Vec<GateSpec>,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The totals.
+    pub summary: Summary,
+    /// The run over time.
+    pub series: Series,
+    /// The first findings of the judge that crossed a bound.
+    pub alarms: Vec<(Timestamp, Finding)>,
+    /// The command that runs the same again.
+    pub reproduce: String,
+}

@@ -1,0 +1,275 @@
+//! CSV rows: a request, an attempt, a second. Units stand in the headers; what is unknown is empty.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::id::VersionId;
+use crate::observe::meta::RunMeta;
+use crate::observe::story::{Attempt, Story};
+use crate::observe::timeline::Step;
+use crate::stats::histogram::LogHistogram;
+use crate::stats::quantile::Quantile;
+use crate::time::Timestamp;
+use crate::traffic::caller::Intent;
+
+/// A CSV file that is written row by row, one field after the other.
+struct Table<W: Write> {
+    writer: csv::Writer<W>,
+}
+
+impl<W: Write> Table<W> {
+    fn new(writer: W, header: &[&str]) -> io::Result<Self> {
+        let mut writer = csv::Writer::from_writer(writer);
+        writer.write_record(header)?;
+        Ok(Self { writer })
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        Ok(self.writer.write_field(text)?)
+    }
+
+    fn maybe(&mut self, value: Option<impl ToString>) -> io::Result<()> {
+        let text = value.map(|v| v.to_string()).unwrap_or_default();
+        self.text(&text)
+    }
+
+    fn number(&mut self, value: u64) -> io::Result<()> {
+        self.text(&value.to_string())
+    }
+
+    fn moment(&mut self, at: Option<Timestamp>) -> io::Result<()> {
+        self.maybe(at)
+    }
+
+    fn millis(&mut self, duration: Option<Duration>) -> io::Result<()> {
+        let micros = duration.map(|d| d.as_micros());
+        self.maybe(micros.map(|us| format!("{}.{:03}", us / 1_000, us % 1_000)))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(self.writer.write_record(None::<&[u8]>)?)
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// `requests.csv`.
+pub struct RequestRows<W: Write>(Table<W>);
+
+impl<W: Write> RequestRows<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn new(writer: W) -> io::Result<Self> {
+        const HEADER: [&str; 15] = [
+            "key",
+            "scheduled_at_s",
+            "sent_at_s",
+            "answered_at_s",
+            "latency_ms",
+            "latency_from_sent_ms",
+            "outcome",
+            "intent",
+            "first_version",
+            "served_by",
+            "rescued_from",
+            "attempts",
+            "caller",
+            "input_tokens",
+            "output_tokens",
+        ];
+        Table::new(writer, &HEADER).map(Self)
+    }
+
+    /// Writes one request.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write(&mut self, meta: &RunMeta, story: &Story) -> io::Result<()> {
+        let table = &mut self.0;
+        let name = |version: Option<VersionId>| version.map(|v| meta.name(v).to_owned());
+        table.number(story.key.0)?;
+        table.moment(story.scheduled_at())?;
+        table.moment(story.sent.map(|(at, _)| at))?;
+        table.moment(story.answered.map(|(at, _)| at))?;
+        table.millis(story.latency())?;
+        table.millis(story.latency_from_sent())?;
+        table.maybe(story.outcome().map(|o| o.name()))?;
+        table.maybe(story.sent.map(|(_, sent)| intent(meta, sent.intent)))?;
+        table.maybe(name(story.first_version()))?;
+        table.maybe(name(story.served_by()))?;
+        table.maybe(name(story.rescued_from()))?;
+        table.number(story.attempts.len() as u64)?;
+        table.maybe(story.sent.map(|(_, sent)| sent.caller))?;
+        table.maybe(story.sent.map(|(_, sent)| sent.input_tokens))?;
+        let usage = story.answered.and_then(|(_, answered)| answered.usage);
+        table.maybe(usage.map(|u| u.completion_tokens))?;
+        table.end()
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(self) -> io::Result<()> {
+        self.0.finish()
+    }
+}
+
+fn intent(meta: &RunMeta, intent: Intent) -> String {
+    match intent {
+        Intent::Random => "random".to_owned(),
+        Intent::Sticky(_) => "sticky".to_owned(),
+        Intent::Pinned(version) => format!("pinned:{}", meta.name(version)),
+    }
+}
+
+/// `attempts.csv`.
+pub struct AttemptRows<W: Write>(Table<W>);
+
+impl<W: Write> AttemptRows<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn new(writer: W) -> io::Result<Self> {
+        const HEADER: [&str; 14] = [
+            "key",
+            "n",
+            "version",
+            "try_at_version",
+            "kind",
+            "dispatched_at_s",
+            "accepted_at_s",
+            "ended_at_s",
+            "latency_ms",
+            "outcome",
+            "router_version",
+            "router_outcome",
+            "fault",
+            "altered",
+        ];
+        Table::new(writer, &HEADER).map(Self)
+    }
+
+    /// Writes the attempts of one request.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write(&mut self, meta: &RunMeta, story: &Story) -> io::Result<()> {
+        for (n, attempt) in (0..).zip(&story.attempts) {
+            self.attempt(meta, story, n, attempt)?;
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, meta: &RunMeta, story: &Story, n: u64, a: &Attempt) -> io::Result<()> {
+        let table = &mut self.0;
+        let booked = a.booked.map(|(_, booked)| booked);
+        let latency = a.started_at().zip(a.ended_at);
+        let fault = a.fault.and_then(|i| meta.faults.get(usize::from(i)));
+        table.number(story.key.0)?;
+        table.number(n)?;
+        table.text(meta.name(a.version))?;
+        table.number(u64::from(a.ordinal))?;
+        table.maybe(booked.map(|b| b.kind.name()))?;
+        table.moment(a.dispatched_at)?;
+        table.moment(a.accepted_at)?;
+        table.moment(a.ended_at)?;
+        table.millis(latency.map(|(from, to)| to.since(from)))?;
+        table.maybe(a.truth().map(|o| o.name()))?;
+        table.maybe(booked.map(|b| meta.name(b.version)))?;
+        table.maybe(booked.map(|b| b.outcome.name()))?;
+        table.maybe(fault.map(|f| f.kind))?;
+        table.maybe(a.altered)?;
+        table.end()
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(self) -> io::Result<()> {
+        self.0.finish()
+    }
+}
+
+/// `timeline.csv`: for every second in which anything happened a row of the callers' view
+/// (`version` is `all`) and one a version.
+pub struct TimelineRows<W: Write>(Table<W>);
+
+impl<W: Write> TimelineRows<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn new(writer: W) -> io::Result<Self> {
+        const HEADER: [&str; 12] = [
+            "second",
+            "version",
+            "requests",
+            "randomised",
+            "attempts",
+            "successes",
+            "failures",
+            "rescued",
+            "served",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+        ];
+        Table::new(writer, &HEADER).map(Self)
+    }
+
+    /// Writes one second.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write(&mut self, meta: &RunMeta, second: &Step) -> io::Result<()> {
+        let table = &mut self.0;
+        table.number(second.start_s)?;
+        table.text("all")?;
+        table.number(second.sent)?;
+        for _ in 0..2 {
+            table.text("")?;
+        }
+        table.number(second.succeeded)?;
+        table.number(second.failed)?;
+        for _ in 0..5 {
+            table.text("")?;
+        }
+        table.end()?;
+        for (version, step) in second.versions.iter() {
+            table.number(second.start_s)?;
+            table.text(meta.name(version))?;
+            table.number(step.first_attempts)?;
+            table.number(step.randomised)?;
+            table.number(step.attempts)?;
+            table.number(step.successes)?;
+            table.number(step.failures)?;
+            table.number(step.rescued)?;
+            table.number(step.served)?;
+            for quantile in [Quantile::P50, Quantile::P95, Quantile::P99] {
+                table.millis(at(&step.latencies, quantile))?;
+            }
+            table.end()?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(self) -> io::Result<()> {
+        self.0.finish()
+    }
+}
+
+/// The latency at a quantile; none when there are no latencies.
+pub fn at(latencies: &LogHistogram, quantile: Quantile) -> Option<Duration> {
+    latencies.at_rank(quantile.rank(latencies.total()))
+}

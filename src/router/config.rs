@@ -1,0 +1,249 @@
+//! What the router is told: plain, validated data. Files are read by `config/`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PerVersion, VersionId};
+use crate::router::io::Measure;
+
+/// The whole configuration of a router.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RouterConfig {
+    /// The versions, stable and canary, in the order of the file.
+    pub versions: PerVersion<VersionConfig>,
+    /// The version that everything falls back to.
+    pub stable: VersionId,
+    /// The version on trial.
+    pub canary: VersionId,
+    /// Rules that pin requests to a version, first match wins.
+    pub routes: Vec<Route>,
+    /// How the other requests are split.
+    pub split: SplitConfig,
+    /// When a failed attempt is tried again.
+    pub retry: RetryPolicy,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// When stable answers for a failed canary.
+    pub fallback: FallbackPolicy,
+    /// When the canary is rolled back.
+    pub judge: JudgeConfig,
+}
+
+impl RouterConfig {
+    /// The name of a version.
+    pub fn name(&self, version: VersionId) -> &str {
+        &self.versions[version].name
+    }
+
+    /// The version with this name.
+    pub fn version_named(&self, name: &str) -> Option<VersionId> {
+        self.versions
+            .iter()
+            .find(|(_, v)| v.name == name)
+            .map(|(id, _)| id)
+    }
+
+    /// The canary's share of the randomly split requests, 0 to 1.
+    pub fn canary_share(&self) -> f64 {
+        self.split.share(self.canary)
+    }
+
+    /// The headers (lower case) that rules or sticky assignment look at.
+    pub fn headers_looked_at(&self) -> impl Iterator<Item = &str> {
+        let conditions = self.routes.iter().flat_map(|route| &route.when);
+        let by_rules = conditions.filter_map(|condition| match condition {
+            Condition::Header { name, .. } => Some(name.as_str()),
+            Condition::Tier(_) | Condition::Model(_) => None,
+        });
+        let by_split = match &self.split.sticky {
+            Some(StickyBy::Header(name)) => Some(name.as_str()),
+            Some(StickyBy::User) | None => None,
+        };
+        by_rules.chain(by_split)
+    }
+
+    /// Do the two versions use different keys, so that one's 401 says nothing of the other?
+    pub fn has_separate_credentials(&self) -> bool {
+        self.versions[self.stable].api_key_env != self.versions[self.canary].api_key_env
+    }
+}
+
+/// One model version.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VersionConfig {
+    /// Its name: `v1`, `gpt-4.1-stable` …
+    pub name: String,
+    /// The model name that its upstream knows.
+    pub model: String,
+    /// Base URL of its OpenAI-compatible API, up to and including `/v1`. A run of the harness puts
+    /// its own mock here.
+    pub endpoint: Option<String>,
+    /// The environment variable that holds its key.
+    pub api_key_env: Option<String>,
+}
+
+/// One routing rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Route {
+    /// All of these must hold.
+    pub when: Vec<Condition>,
+    /// Where the request goes then.
+    pub to: VersionId,
+}
+
+/// One condition of a rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// The caller's tier is this.
+    Tier(String),
+    /// The model that was asked for is this.
+    Model(String),
+    /// This header (lower case) has this value.
+    Header {
+        /// Header name in lower case.
+        name: String,
+        /// The exact value.
+        value: String,
+    },
+}
+
+/// How requests without a rule are split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SplitConfig {
+    /// Non-negative weights, not all zero; only their proportions matter.
+    pub weights: PerVersion<f64>,
+    /// What keeps a caller on one version; at random a request when absent.
+    pub sticky: Option<StickyBy>,
+}
+
+impl SplitConfig {
+    /// The share of `version`, 0 to 1.
+    pub fn share(&self, version: VersionId) -> f64 {
+        let total: f64 = self.weights.values().sum();
+        self.weights[version] / total
+    }
+}
+
+/// What identifies a caller for sticky assignment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StickyBy {
+    /// The user: header `x-user-id`, else the body's `user`.
+    User,
+    /// The value of this header (lower case).
+    Header(String),
+}
+
+/// When a failed attempt is tried again on the same version.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RetryPolicy {
+    /// Retries after the first attempt, per version: at most `1 + max_retries` tries each.
+    pub max_retries: u32,
+    /// Wait before the first retry.
+    pub base: Duration,
+    /// Each further wait is this many times the one before (≥ 1).
+    pub factor: f64,
+    /// Share of each wait that is random: 0 none, 1 anything between 0 and the full wait.
+    pub jitter: f64,
+    /// No wait is longer, whatever `Retry-After` says: the request goes on without the retry.
+    pub max_wait: Duration,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Timeouts {
+    /// One attempt, from sending to the complete answer.
+    pub attempt: Duration,
+    /// The whole request, retries, waits and fallback included. Longer than `attempt`.
+    pub request: Duration,
+}
+
+/// When stable answers for a failed canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackPolicy {
+    /// At the first failure of the canary.
+    Immediately,
+    /// Once the canary's retries are used up.
+    AfterRetries,
+    /// Never: the canary's failures reach the caller.
+    Off,
+}
+
+/// When the canary is rolled back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeConfig {
+    /// Never: somebody else watches.
+    Off,
+    /// Thresholds on a sliding window.
+    Literal(LiteralConfig),
+}
+
+/// Thresholds on a sliding window of the canary's attempts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiteralConfig {
+    /// Length of the window.
+    pub window: Duration,
+    /// The window holds at most about this many of the newest attempts.
+    pub max_samples: u64,
+    /// No threshold applies below this many judged attempts.
+    pub min_requests: u64,
+    /// Pause between two regular looks; failures are looked at when they happen.
+    pub every: Duration,
+    /// The thresholds, in order: the first violated one with action rollback decides.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// One threshold of the literal judge.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// What is looked at, and the bound it must not cross.
+    pub limit: Limit,
+    /// What happens when it is crossed.
+    pub action: ThresholdAction,
+}
+
+/// A measure with its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Violated when failures / judged attempts is above this share (0 to 1).
+    ErrorRate(f64),
+    /// Violated when successes / judged attempts is below this share (0 to 1).
+    SuccessRate(f64),
+    /// Violated when the 99th percentile of the latency of judged attempts, failures included, is
+    /// above this.
+    P99(Duration),
+}
+
+impl Limit {
+    /// What is measured.
+    pub fn measure(self) -> Measure {
+        match self {
+            Self::ErrorRate(_) => Measure::ErrorRate,
+            Self::SuccessRate(_) => Measure::SuccessRate,
+            Self::P99(_) => Measure::P99,
+        }
+    }
+
+    /// The bound as a number: a share of 1, or seconds.
+    pub fn bound(self) -> f64 {
+        match self {
+            Self::ErrorRate(share) | Self::SuccessRate(share) => share,
+            Self::P99(latency) => latency.as_secs_f64(),
+        }
+    }
+}
+
+/// What a crossed threshold causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdAction {
+    /// Weights go to stable 100 / canary 0, for good.
+    Rollback,
+    /// An event for people.
+    Alert,
+}

@@ -1,0 +1,115 @@
+//! One request on its way: which attempt is out, what it waits for, when it must be over.
+
+use std::time::Duration;
+
+use crate::id::{RequestKey, VersionId};
+use crate::protocol::outcome::Outcome;
+use crate::router::io::{AttemptKind, Causes};
+use crate::time::Timestamp;
+
+/// What a request is doing right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// An attempt is out.
+    Trying {
+        /// When it was sent.
+        since: Timestamp,
+        /// When its own time is up.
+        until: Timestamp,
+        /// Has the caller been given any of its answer?
+        committed: bool,
+    },
+    /// Backing off before the next try.
+    Waiting {
+        /// When the wait is over.
+        until: Timestamp,
+    },
+}
+
+/// The state of one request.
+#[derive(Clone, Debug)]
+pub struct RequestMachine {
+    /// The traffic's key.
+    pub key: RequestKey,
+    /// The version that is being tried, or will be after the wait.
+    pub version: VersionId,
+    /// Attempts so far, over all versions.
+    pub attempts: u32,
+    /// Attempts so far at `version`.
+    pub tries: u32,
+    /// Why the attempt that is out was made.
+    pub kind: AttemptKind,
+    /// Did stable take over from the canary?
+    pub fallback: bool,
+    /// The last failure of each version tried.
+    pub causes: Causes,
+    /// The wait an upstream asked for last.
+    pub retry_after: Option<Duration>,
+    /// When the request must be over.
+    pub expires: Timestamp,
+    /// What it is doing.
+    pub stage: Stage,
+}
+
+impl RequestMachine {
+    /// A request that has just been given to `version`, before its first attempt.
+    pub fn new(key: RequestKey, version: VersionId, now: Timestamp, limit: Duration) -> Self {
+        Self {
+            key,
+            version,
+            attempts: 0,
+            tries: 0,
+            kind: AttemptKind::First,
+            fallback: false,
+            causes: Causes::new(),
+            retry_after: None,
+            expires: now + limit,
+            stage: Stage::Waiting { until: now },
+        }
+    }
+
+    /// The earliest moment at which something must happen by itself.
+    pub fn deadline(&self) -> Timestamp {
+        let (Stage::Trying { until, .. } | Stage::Waiting { until }) = self.stage;
+        until.min(self.expires)
+    }
+
+    /// Notes that an attempt is sent; returns its number within the request.
+    pub fn begin_attempt(&mut self, now: Timestamp, limit: Duration) -> u32 {
+        self.kind = match (self.tries, self.attempts) {
+            (0, 0) => AttemptKind::First,
+            (0, _) => AttemptKind::Fallback,
+            _ => AttemptKind::Retry,
+        };
+        let n = self.attempts;
+        self.attempts += 1;
+        self.tries += 1;
+        self.stage = Stage::Trying {
+            since: now,
+            until: now + limit,
+            committed: false,
+        };
+        n
+    }
+
+    /// Is the attempt with this number the one that is out?
+    pub fn is_trying(&self, n: u32) -> bool {
+        matches!(self.stage, Stage::Trying { .. }) && n + 1 == self.attempts
+    }
+
+    /// Notes a failure as the last one of the version that was tried.
+    pub fn note_failure(&mut self, outcome: Outcome, retry_after: Option<Duration>) {
+        self.retry_after = retry_after;
+        match self.causes.iter_mut().find(|(v, _)| *v == self.version) {
+            Some((_, last)) => *last = outcome,
+            None => self.causes.push((self.version, outcome)),
+        }
+    }
+
+    /// Hands the request over to stable.
+    pub fn fall_back(&mut self, stable: VersionId) {
+        self.version = stable;
+        self.tries = 0;
+        self.fallback = true;
+    }
+}

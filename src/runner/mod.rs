@@ -1,0 +1,230 @@
+//! Runs a scenario on an engine and leaves a run directory behind.
+//!
+//! [`Recorder`](recorder::Recorder) folds the events of a run into rows, totals and gates as they
+//! come; [`RunDir`](run_dir::RunDir) is where files go; [`run`] puts both around an engine.
+
+pub mod recorder;
+pub mod run_dir;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::config::canonical;
+use crate::experiment::Experiment;
+use crate::id::PerVersion;
+use crate::live;
+use crate::observe::event::Sink;
+use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
+use crate::protocol::chat::{self, Forward};
+use crate::report::Report;
+use crate::router::core::Core;
+use crate::router::gray::GrayRouter;
+use crate::scenario::Scenario;
+use crate::sim::engine;
+use crate::time::Timestamp;
+
+use recorder::Recorder;
+use run_dir::{OutputError, RunDir};
+
+/// Which rows `requests.csv` and `attempts.csv` get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Every request.
+    All,
+    /// Requests that failed, or of which any attempt did.
+    Failures,
+    /// None.
+    None,
+}
+
+/// From this many requests on, only failures are recorded unless all are asked for.
+pub const ALL_RECORDS_BELOW: u64 = 1_000_000;
+
+/// Makes the core that a run is about. Tests put broken ones here.
+pub type CoreFactory = Arc<dyn Fn(&Experiment) -> Box<dyn Core> + Send + Sync>;
+
+/// How a scenario is run.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// The driver.
+    pub engine: Engine,
+    /// Where run directories go; nowhere when absent.
+    pub out: Option<PathBuf>,
+    /// Which rows are kept; by default all below a million requests, else failures.
+    pub records: Option<Records>,
+    /// The core; the built-in router when absent.
+    pub core: Option<CoreFactory>,
+    /// How the gateway turns a caller's body into an upstream's.
+    pub forward: Forward,
+}
+
+impl RunOptions {
+    /// The built-in router on this engine, with no files written.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            out: None,
+            records: None,
+            core: None,
+            forward: chat::forward,
+        }
+    }
+}
+
+/// What a run leaves behind.
+#[derive(Debug)]
+pub struct RunOutput {
+    /// Everything about it.
+    pub report: Report,
+    /// Where its files are.
+    pub folder: Option<PathBuf>,
+    /// Why some of its files are missing. The verdict stands all the same.
+    pub output_error: Option<OutputError>,
+}
+
+/// Why a scenario could not be run.
+#[derive(Debug)]
+pub enum RunError {
+    /// The run directory cannot be written.
+    Output(OutputError),
+    /// Gateway, mocks or client could not be started.
+    Live(live::StartError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output(error) => error.fmt(f),
+            Self::Live(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs a scenario to its end, or until `cancel` is set; then what was measured is judged and marked
+/// as interrupted. `observer` sees every event.
+///
+/// # Errors
+/// When the run directory cannot be made, or the live machinery cannot be started.
+pub fn run(
+    scenario: &Scenario,
+    options: &RunOptions,
+    observer: &mut (dyn Sink + Send),
+    cancel: &Arc<AtomicBool>,
+) -> Result<RunOutput, RunError> {
+    let experiment = &scenario.experiment;
+    let plan = match options.engine {
+        Engine::Virtual => None,
+        Engine::Live => Some(live::Plan::new(experiment)),
+    };
+    let played_by = match &plan {
+        None => PerVersion::from_fn(experiment.router.versions.len(), |_| "simulated"),
+        Some(plan) => plan.servers().iter().map(|(_, s)| s.name()).collect(),
+    };
+    let meta = meta(scenario, options.engine, &played_by);
+    let dir = options
+        .out
+        .as_ref()
+        .map(|out| RunDir::create(out, &scenario.name, &run_name(&meta)))
+        .transpose()
+        .map_err(RunError::Output)?;
+    let records = options.records.unwrap_or_else(|| default_records(experiment));
+    let mut recorder = Recorder::new(meta, &scenario.gates, dir, records, observer)
+        .map_err(RunError::Output)?;
+    let ending = match plan {
+        None => run_virtual(experiment, options, &mut recorder, cancel),
+        Some(plan) => {
+            let core = core(experiment, options);
+            live::run(experiment, plan, core, options.forward, &mut recorder, cancel)
+                .map_err(RunError::Live)?
+        }
+    };
+    let interrupted = ending == Ending::Interrupted;
+    Ok(recorder.finish(interrupted))
+}
+
+fn run_virtual(
+    experiment: &Experiment,
+    options: &RunOptions,
+    sink: &mut dyn Sink,
+    cancel: &AtomicBool,
+) -> Ending {
+    match &options.core {
+        // Without an indirection for the router that is measured against a speed target.
+        None => {
+            let mut core = built_in(experiment);
+            engine::run(experiment, &mut core, options.forward, sink, cancel)
+        }
+        Some(make) => {
+            let mut core = make(experiment);
+            engine::run(experiment, core.as_mut(), options.forward, sink, cancel)
+        }
+    }
+}
+
+fn core(experiment: &Experiment, options: &RunOptions) -> Box<dyn Core> {
+    match &options.core {
+        None => Box::new(built_in(experiment)),
+        Some(make) => make(experiment),
+    }
+}
+
+fn built_in(experiment: &Experiment) -> GrayRouter {
+    GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
+}
+
+fn default_records(experiment: &Experiment) -> Records {
+    let expected = experiment.traffic.expected_requests();
+    if expected.is_some_and(|n| n >= ALL_RECORDS_BELOW as f64) {
+        Records::Failures
+    } else {
+        Records::All
+    }
+}
+
+/// `virtual-seed7`, or `live-seed7-20261121T101500Z`.
+fn run_name(meta: &RunMeta) -> String {
+    let base = format!("{}-seed{}", meta.engine.name(), meta.seed);
+    match meta.engine {
+        Engine::Virtual => base,
+        Engine::Live => format!("{base}-{}", live::clock::utc_stamp()),
+    }
+}
+
+fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str>) -> RunMeta {
+    let experiment = &scenario.experiment;
+    let router = &experiment.router;
+    let versions = router.versions.iter().map(|(id, version)| VersionMeta {
+        name: version.name.clone(),
+        model: version.model.clone(),
+        upstream: played_by[id],
+    });
+    let faults = experiment.upstreams.faults.iter().map(|fault| FaultMeta {
+        kind: fault.kind.name(),
+        on: fault.on.clone(),
+        from: fault.from,
+        until: fault.until,
+        share: fault.share,
+    });
+    RunMeta {
+        scenario: scenario.name.clone(),
+        title: scenario.title.clone(),
+        description: scenario.description.clone(),
+        engine,
+        seed: experiment.seed,
+        scenario_sha256: scenario.sha256.clone(),
+        router_sha256: canonical::sha256(&**router),
+        graygate: env!("CARGO_PKG_VERSION"),
+        versions: versions.collect(),
+        stable: router.stable,
+        canary: router.canary,
+        canary_share: router.canary_share(),
+        faults: faults.collect(),
+        planned_end: experiment.traffic.planned_length().map(Timestamp::from),
+        log: scenario.log.clone(),
+        command: scenario.command.clone(),
+    }
+}

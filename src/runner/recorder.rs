@@ -1,0 +1,244 @@
+//! Folds the events of a run as they come: rows to files, totals, timeline, gates. What it holds
+//! follows the requests under way, not the length of the run.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use crate::observe::event::{Finding, RunEvent, Sink, What};
+use crate::observe::join::{Join, Joined};
+use crate::observe::meta::RunMeta;
+use crate::observe::story::Story;
+use crate::observe::summary::Summary;
+use crate::observe::timeline::{Step, Timeline};
+use crate::protocol::outcome::Outcome;
+use crate::report::rows::{AttemptRows, RequestRows, TimelineRows};
+use crate::report::{Report, events, json, junit, markdown, plot};
+use crate::runner::run_dir::{OutputError, RunDir};
+use crate::runner::{ALL_RECORDS_BELOW, Records, RunOutput};
+use crate::time::Timestamp;
+use crate::verdict::evaluate::Evaluator;
+use crate::verdict::spec::GateSpec;
+
+/// How many of the judge's alarms the report keeps.
+const ALARMS: usize = 100;
+
+/// Listens to a run.
+pub struct Recorder<'o> {
+    meta: RunMeta,
+    gates: Vec<GateSpec>,
+    join: Join,
+    summary: Summary,
+    timeline: Timeline,
+    evaluator: Evaluator,
+    alarms: Vec<(Timestamp, Finding)>,
+    files: Option<Files>,
+    observer: &'o mut (dyn Sink + Send),
+}
+
+/// The files that are written while the run goes on.
+struct Files {
+    dir: RunDir,
+    records: Records,
+    rows: u64,
+    requests: RequestRows<BufWriter<File>>,
+    attempts: AttemptRows<BufWriter<File>>,
+    timeline: TimelineRows<BufWriter<File>>,
+    events: BufWriter<File>,
+    /// The first trouble; nothing more is written after it.
+    error: Option<OutputError>,
+}
+
+impl<'o> Recorder<'o> {
+    /// A recorder that writes into `dir`, when there is one. All files are opened now, so that a
+    /// folder that cannot be written to is found out before any traffic.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn new(
+        meta: RunMeta,
+        gates: &[GateSpec],
+        dir: Option<RunDir>,
+        records: Records,
+        observer: &'o mut (dyn Sink + Send),
+    ) -> Result<Self, OutputError> {
+        let versions = meta.versions.len();
+        Ok(Self {
+            join: Join::default(),
+            summary: Summary::new(versions),
+            timeline: Timeline::new(versions),
+            evaluator: Evaluator::new(gates, meta.canary),
+            alarms: Vec::new(),
+            files: dir.map(|dir| Files::open(dir, records)).transpose()?,
+            gates: gates.to_vec(),
+            meta,
+            observer,
+        })
+    }
+
+    /// The end of the run: judges it and writes the rest of its files.
+    pub fn finish(mut self, interrupted: bool) -> RunOutput {
+        for story in self.join.finish() {
+            self.summary.unfinished(&story);
+            self.evaluator.story(&story);
+            if let Some(files) = &mut self.files {
+                files.story(&self.meta, &story);
+            }
+        }
+        let Self {
+            meta,
+            gates,
+            summary,
+            timeline,
+            evaluator,
+            alarms,
+            mut files,
+            ..
+        } = self;
+        let series = timeline.finish(&mut |second| {
+            if let Some(files) = &mut files {
+                files.second(&meta, second);
+            }
+        });
+        let report = Report {
+            verdict: evaluator.finish(&summary, interrupted),
+            reproduce: format!(
+                "{} --engine {} --seed {}",
+                meta.command,
+                meta.engine.name(),
+                meta.seed
+            ),
+            meta,
+            gates,
+            summary,
+            series,
+            alarms,
+        };
+        let (folder, output_error) = match files.map(|files| files.finish(&report)) {
+            None => (None, None),
+            Some(Ok(folder)) => (Some(folder), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        RunOutput {
+            report,
+            folder,
+            output_error,
+        }
+    }
+}
+
+impl Sink for Recorder<'_> {
+    fn event(&mut self, event: &RunEvent) {
+        let joined: Joined = self.join.event(event);
+        self.summary.event(event, &joined);
+        let (meta, files) = (&self.meta, &mut self.files);
+        self.timeline.event(event, &joined, &mut |second| {
+            if let Some(files) = files {
+                files.second(meta, second);
+            }
+        });
+        self.evaluator.event(event, &joined);
+        if let What::Judged(finding) = &event.what
+            && finding.violated
+            && self.alarms.len() < ALARMS
+        {
+            self.alarms.push((event.at, finding.clone()));
+        }
+        if let Some(files) = &mut self.files {
+            files.event(&self.meta, event, joined.story.as_ref());
+        }
+        self.observer.event(event);
+    }
+}
+
+impl Files {
+    fn open(dir: RunDir, records: Records) -> Result<Self, OutputError> {
+        let wrap = |name: &'static str| {
+            let path = dir.path(name);
+            move |error: io::Error| OutputError::new(&path, error)
+        };
+        let requests = RequestRows::new(dir.file("requests.csv")?).map_err(wrap("requests.csv"))?;
+        let attempts = AttemptRows::new(dir.file("attempts.csv")?).map_err(wrap("attempts.csv"))?;
+        let timeline = TimelineRows::new(dir.file("timeline.csv")?).map_err(wrap("timeline.csv"))?;
+        Ok(Self {
+            events: dir.file("events.jsonl")?,
+            requests,
+            attempts,
+            timeline,
+            dir,
+            records,
+            rows: 0,
+            error: None,
+        })
+    }
+
+    /// Does some writing, unless writing has failed before.
+    fn attempt(&mut self, name: &str, write: impl FnOnce(&mut Self) -> io::Result<()>) {
+        if self.error.is_some() {
+            return;
+        }
+        if let Err(error) = write(self) {
+            self.error = Some(OutputError::new(&self.dir.path(name), error));
+        }
+    }
+
+    fn event(&mut self, meta: &RunMeta, event: &RunEvent, story: Option<&Story>) {
+        self.attempt("events.jsonl", |files| {
+            events::write(&mut files.events, meta, event)
+        });
+        if let Some(story) = story {
+            self.story(meta, story);
+        }
+    }
+
+    fn story(&mut self, meta: &RunMeta, story: &Story) {
+        let is_wanted = match self.records {
+            Records::None => false,
+            Records::Failures => has_failed(story),
+            Records::All => true,
+        };
+        if !is_wanted {
+            return;
+        }
+        self.rows += 1;
+        if self.rows == ALL_RECORDS_BELOW {
+            // A run of unknown length has turned out long.
+            self.records = Records::Failures;
+        }
+        self.attempt("requests.csv", |files| files.requests.write(meta, story));
+        self.attempt("attempts.csv", |files| files.attempts.write(meta, story));
+    }
+
+    fn second(&mut self, meta: &RunMeta, second: &Step) {
+        self.attempt("timeline.csv", |files| files.timeline.write(meta, second));
+    }
+
+    fn finish(mut self, report: &Report) -> Result<std::path::PathBuf, OutputError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let dir = self.dir;
+        let wrap = |name: &str, result: io::Result<()>| {
+            result.map_err(|error| OutputError::new(&dir.path(name), error))
+        };
+        wrap("requests.csv", self.requests.finish())?;
+        wrap("attempts.csv", self.attempts.finish())?;
+        wrap("timeline.csv", self.timeline.finish())?;
+        wrap("events.jsonl", self.events.flush())?;
+        dir.write("summary.json", &json::summary(report))?;
+        dir.write("report.md", markdown::render(report).as_bytes())?;
+        let xml = junit::render(&[report], &[]).map_err(io::Error::other);
+        let xml = xml.map_err(|e| OutputError::new(&dir.path("junit.xml"), e))?;
+        dir.write("junit.xml", xml.as_bytes())?;
+        let plots = plot::all(report).map_err(io::Error::other);
+        let plots = plots.map_err(|e| OutputError::new(&dir.path("plots"), e))?;
+        for (name, svg) in plots {
+            dir.write(name, svg.as_bytes())?;
+        }
+        dir.finish()
+    }
+}
+
+fn has_failed(story: &Story) -> bool {
+    let is_failure = |outcome: Option<Outcome>| outcome != Some(Outcome::Success);
+    is_failure(story.outcome()) || story.attempts.iter().any(|a| is_failure(a.truth()))
+}

@@ -1,0 +1,204 @@
+//! A scenario file, put together from its parts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::diagnostic::{Diagnostics, Problems};
+use crate::config::fields::Cx;
+use crate::config::node::{Node, Value};
+use crate::config::{router_file, values, yaml};
+use crate::experiment::{Experiment, Traffic};
+use crate::fault::inject::Upstreams;
+use crate::id::Seed;
+use crate::observe::meta::Engine;
+use crate::router::config::RouterConfig;
+use crate::scenario::load::{Loader, beside};
+use crate::scenario::traffic::TrafficSpec;
+use crate::scenario::upstreams::UpstreamSpecs;
+use crate::scenario::{Scenario, advice, faults, gates, traffic, upstreams};
+use crate::traffic::body::Bodies;
+use crate::traffic::caller::Caller;
+
+/// The seed of scenarios that name none.
+pub const DEFAULT_SEED: Seed = Seed(1);
+
+/// A scenario file, read: the scenario with warnings, or every mistake in it.
+///
+/// # Errors
+/// All mistakes of the file and of the files it refers to.
+pub fn file(path: &Path) -> Result<(Scenario, Diagnostics), Diagnostics> {
+    let loader = Loader::default();
+    let source = loader.yaml(path)?;
+    let node = yaml::parse(&source)?;
+    let problems = Problems::default();
+    let cx = Cx {
+        source: &source,
+        problems: &problems,
+    };
+    let scenario = scenario(cx, &node, path, &loader);
+    finish(scenario, problems, path)
+}
+
+/// A scenario if nothing is wrong with it.
+pub fn finish(
+    scenario: Option<Scenario>,
+    problems: Problems,
+    path: &Path,
+) -> Result<(Scenario, Diagnostics), Diagnostics> {
+    match scenario {
+        Some(scenario) if !problems.has_errors() => {
+            let name = path.display().to_string();
+            let warnings = advice::warnings(&name, &scenario.experiment, &scenario.gates);
+            warnings.into_iter().for_each(|w| problems.add(w));
+            Ok((scenario, problems.into_diagnostics()))
+        }
+        _ => Err(problems.into_diagnostics()),
+    }
+}
+
+fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Scenario> {
+    let fields = cx.fields(node, "a scenario")?;
+    let title = fields.required("name", "what the scenario is called", values::text);
+    let description = fields.optional("description", values::text);
+    let engine = fields.optional("engine", engine);
+    let seed = fields.optional("seed", values::count);
+    let duration = fields.optional("duration", values::positive_duration);
+    let router = fields.required("router", "the path of a router file", |cx, n| {
+        router(cx, n, path, loader)
+    });
+    let names = router.as_ref().map(version_names).unwrap_or_default();
+    let upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names));
+    let traffic = fields.required("traffic", "{synthetic: {arrivals: …}}", |cx, n| {
+        traffic::read(cx, n, duration, path, loader)
+    });
+    let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
+    let faults = faults.unwrap_or_default();
+    let expect = fields.required("expect", "a list of gates", |cx, n| {
+        // Gates depend on the router; without one, its own mistakes are enough.
+        let setting = gates::Setting {
+            router: router.as_ref()?,
+            names: &names,
+            faults: &faults,
+        };
+        gates::read(cx, n, setting)
+    });
+    fields.finish();
+    let traffic = traffic?;
+    let parts = Parts {
+        seed: seed.map_or(DEFAULT_SEED, Seed),
+        upstreams: upstreams.unwrap_or_else(|| upstreams::default(names.len())),
+        router: router?,
+        faults,
+    };
+    Some(Scenario {
+        path: path.to_owned(),
+        name: file_stem(path),
+        title: title?,
+        description,
+        engine,
+        log: traffic.log.clone(),
+        experiment: parts.experiment(traffic),
+        gates: expect?,
+        sha256: loader.sha256(),
+        command: format!("graygate run {}", shell_word(&file_name(path))),
+    })
+}
+
+/// What an experiment is put together from, besides its traffic.
+pub struct Parts {
+    /// The seed.
+    pub seed: Seed,
+    /// The router's configuration.
+    pub router: RouterConfig,
+    /// Who answers.
+    pub upstreams: UpstreamSpecs,
+    /// What goes wrong.
+    pub faults: Vec<crate::fault::schedule::Fault>,
+}
+
+impl Parts {
+    /// The experiment with this traffic.
+    pub fn experiment(self, spec: TrafficSpec) -> Experiment {
+        // Callers ask for the model they always asked for: stable's.
+        let model = self.router.versions[self.router.stable].model.clone();
+        let callers = match &spec.traffic {
+            Traffic::Synthetic(config) => config.users.callers(self.seed),
+            Traffic::Replay { .. } => vec![Caller::default()],
+        };
+        Experiment {
+            seed: self.seed,
+            upstreams: Upstreams {
+                seed: self.seed,
+                profiles: self.upstreams.profiles,
+                faults: self.faults,
+            },
+            servers: self.upstreams.servers,
+            callers,
+            bodies: Bodies::new(spec.templates, model),
+            traffic: spec.traffic,
+            router: Arc::new(self.router),
+        }
+    }
+}
+
+/// The versions' names, in the order of their ids.
+pub fn version_names(router: &RouterConfig) -> Vec<String> {
+    router.versions.values().map(|v| v.name.clone()).collect()
+}
+
+/// The short name of a scenario: its file's name without the ending.
+pub fn file_stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or(path.as_os_str());
+    stem.to_string_lossy().into_owned()
+}
+
+/// The name of a file without its folder.
+pub fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// A word that a shell takes as one, quoted only where it must be.
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=+,:@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn engine(cx: Cx<'_>, node: &Node) -> Option<Engine> {
+    let words = [Engine::Virtual, Engine::Live].map(|e| (e.name(), e));
+    values::word(cx, node, "an engine", &words)
+}
+
+fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<RouterConfig> {
+    match &node.value {
+        Value::Scalar(other) => router_from_file(cx.problems, &beside(path, other), loader),
+        Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
+            let message = "other gateways cannot be tested by this version";
+            let expected = "the path of a router file, or a router configuration";
+            cx.error(cx.at(node.place, message).expected(expected))
+        }
+        _ => router_file::read(cx, node),
+    }
+}
+
+/// Reads a router file. None means that mistakes were reported.
+pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Option<RouterConfig> {
+    let read = loader.yaml(path).and_then(|source| {
+        let node = yaml::parse(&source)?;
+        let cx = Cx {
+            source: &source,
+            problems,
+        };
+        Ok(router_file::read(cx, &node))
+    });
+    match read {
+        Ok(config) => config,
+        Err(diagnostic) => {
+            problems.add(diagnostic);
+            None
+        }
+    }
+}

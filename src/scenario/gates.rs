@@ -1,0 +1,312 @@
+//! `expect`: what the run must show.
+
+use crate::config::fields::{Cx, Fields, listed};
+use crate::config::node::{Entry, Node, Value};
+use crate::config::router_file::version_name;
+use crate::config::values;
+use crate::fault::schedule::Fault;
+use crate::protocol::outcome::Outcome;
+use crate::router::config::{FallbackPolicy, RouterConfig};
+use crate::stats::compare::{Comparison, Op, Share};
+use crate::stats::quantile::Quantile;
+use crate::time::Timestamp;
+use crate::verdict::gates::after_rollback::telling_requests;
+use crate::verdict::spec::{
+    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, RequestsSpec, RollbackSpec, Scope,
+    SplitSpec,
+};
+
+/// What gates depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The router's configuration.
+    pub router: &'a RouterConfig,
+    /// The versions' names.
+    pub names: &'a [String],
+    /// The faults.
+    pub faults: &'a [Fault],
+}
+
+const GATES: [&str; 9] = [
+    "split",
+    "fallback",
+    "rollback",
+    "no_rollback",
+    "after_rollback",
+    "requests",
+    "attribution",
+    "generator",
+    "memory",
+];
+
+/// Reads `expect`. None means that mistakes were reported.
+pub fn read(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
+    let items = cx.list(node, "- split: {v2: 10%}")?;
+    if items.is_empty() {
+        let message = "nothing is expected: such a run could never fail";
+        let expected = format!("at least one of {}", listed(&GATES));
+        return cx.error(cx.at(node.place, message).expected(expected));
+    }
+    let read: Vec<_> = items.iter().map(|n| gate(cx, n, setting)).collect();
+    let gates: Option<Vec<Vec<GateSpec>>> = read.into_iter().collect();
+    gates.map(|gates| gates.into_iter().flatten().collect())
+}
+
+fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
+    // A gate without parameters may be written as a bare word.
+    let bare = bare_gate(node);
+    let node = bare.as_ref().unwrap_or(node);
+    let entry = cx.choice(node, "a gate", &GATES)?;
+    let value = &entry.value;
+    let one = |gate: Option<GateSpec>| gate.map(|g| vec![g]);
+    match entry.key.as_str() {
+        "split" => split(cx, value, setting),
+        "fallback" => one(fallback(cx, value, setting)),
+        "rollback" => one(rollback(cx, value, setting)),
+        "no_rollback" => one(min_n(cx, value, "no_rollback").map(|min_n| {
+            GateSpec::NoRollback { min_n }
+        })),
+        "after_rollback" => one(after_rollback(cx, value, setting)),
+        "requests" => one(requests(cx, value, setting)),
+        "attribution" => one(min_n(cx, value, "attribution").map(|min_n| {
+            GateSpec::Attribution { min_n }
+        })),
+        "generator" => one(generator(cx, value)),
+        _ => one(memory(cx, value)),
+    }
+}
+
+fn bare_gate(node: &Node) -> Option<Node> {
+    let Value::Scalar(name) = &node.value else {
+        return None;
+    };
+    let empty = Node {
+        place: node.place,
+        value: Value::Map(Vec::new()),
+    };
+    let entry = Entry {
+        key: name.clone(),
+        place: node.place,
+        value: empty,
+    };
+    Some(Node {
+        place: node.place,
+        value: Value::Map(vec![entry]),
+    })
+}
+
+/// The fields of a gate; `{}` and nothing at all are the same.
+fn gate_fields<'a, 'n>(cx: Cx<'a>, node: &'n Node, what: &'static str) -> Option<Fields<'a, 'n>> {
+    match node.value {
+        Value::Null => Some(cx.no_fields(node, what)),
+        _ => cx.fields(node, what),
+    }
+}
+
+fn scope(fields: &Fields<'_, '_>) -> Scope {
+    let from = fields.optional("from", values::duration);
+    let to = fields.optional("to", values::duration);
+    let until = fields.optional("until", values::duration);
+    Scope {
+        from: Timestamp::from(from.unwrap_or_default()),
+        to: to.or(until).map(Timestamp::from),
+    }
+}
+
+fn least(fields: &Fields<'_, '_>) -> Option<u64> {
+    fields.optional("min_n", values::positive).map(u64::from)
+}
+
+fn min_n(cx: Cx<'_>, node: &Node, what: &'static str) -> Option<u64> {
+    let fields = gate_fields(cx, node, what)?;
+    let min_n = least(&fields);
+    fields.finish();
+    Some(min_n.unwrap_or(1))
+}
+
+fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
+    let fields = gate_fields(cx, node, "split")?;
+    let tolerance = fields.optional("tolerance", values::points);
+    let confidence = fields.optional("confidence", values::inner_share);
+    let scope = scope(&fields);
+    let is_version = |key: &str| setting.names.iter().any(|n| n == key);
+    let entries = fields.take_others(is_version);
+    if entries.is_empty() {
+        let expected = "split: {v2: 10%}, with the name of a version";
+        let message = "no version's share is expected";
+        cx.error::<()>(cx.at(fields.place(), message).expected(expected));
+    }
+    let names: Vec<&str> = setting.names.iter().map(String::as_str).collect();
+    fields.finish_with(&names);
+    let read: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let version = setting.router.version_named(&entry.key)?;
+            let share = values::share(cx, &entry.value)?;
+            let default_tolerance = 0.3 * share;
+            if tolerance.is_none() && default_tolerance <= 0.0 {
+                let message = "a share of 0% has no default tolerance";
+                let diagnostic = cx.at(entry.value.place, message);
+                return cx.error(diagnostic.expected("a tolerance, like 0.1pp"));
+            }
+            Some(GateSpec::Split(SplitSpec {
+                version,
+                share,
+                tolerance: tolerance.unwrap_or(default_tolerance),
+                confidence: confidence.unwrap_or(0.999),
+                scope,
+            }))
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "fallback")?;
+    let succeeds = fields.optional("succeeds", values::share_comparison);
+    let min_n = least(&fields);
+    let scope = scope(&fields);
+    if setting.router.fallback == FallbackPolicy::Off {
+        let message = "the router's fallback is off: nothing can be expected of it";
+        cx.error::<()>(cx.at(fields.place(), message));
+    }
+    fields.finish();
+    Some(GateSpec::Fallback(FallbackSpec {
+        succeeds: succeeds.unwrap_or(Comparison {
+            op: Op::Equal,
+            bound: Share::parse_percent("100%")?,
+        }),
+        min_n: min_n.unwrap_or(1),
+        scope,
+        other_credentials: setting.router.has_separate_credentials(),
+    }))
+}
+
+fn rollback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "rollback")?;
+    let measures = ["error_rate", "success_rate", "p99"].map(|m| (m, m));
+    let reason = fields.optional("reason", |cx, n| {
+        values::word(cx, n, "a reason", &measures)
+    });
+    let since = fields.optional("since", values::duration);
+    let within = fields.optional("within", values::positive_duration);
+    let canary_requests = fields.optional("canary_requests", values::count_comparison);
+    let user_errors = fields.optional("user_errors", values::count_comparison);
+    fields.finish();
+    Some(GateSpec::Rollback(RollbackSpec {
+        reason: reason.map(str::to_owned),
+        since: since.map_or_else(|| trouble(setting), Timestamp::from),
+        within,
+        canary_requests,
+        user_errors,
+    }))
+}
+
+/// When the trouble begins: with the first fault on the canary.
+fn trouble(setting: Setting<'_>) -> Timestamp {
+    let on_canary = |f: &&Fault| f.on.contains(&setting.router.canary);
+    let starts = setting.faults.iter().filter(on_canary).map(|f| f.from);
+    starts.min().unwrap_or(Timestamp::ZERO)
+}
+
+fn after_rollback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "after_rollback")?;
+    let canary_requests = fields.optional("canary_requests", values::count_comparison);
+    let grace = fields.optional("grace", values::duration);
+    let min_n = least(&fields);
+    fields.finish();
+    let telling = telling_requests(setting.router.canary_share()).unwrap_or(0);
+    Some(GateSpec::AfterRollback(AfterRollbackSpec {
+        canary_requests: canary_requests.unwrap_or(Comparison {
+            op: Op::Equal,
+            bound: 0,
+        }),
+        grace: grace.unwrap_or_default(),
+        min_n: min_n.unwrap_or(telling),
+    }))
+}
+
+fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "requests")?;
+    let spec = RequestsSpec {
+        version: fields.optional("version", |cx, n| version_name(cx, n, setting.names)),
+        scope: scope(&fields),
+        success: fields.optional("success", values::share_comparison),
+        count: fields.optional("count", values::count_comparison),
+        altered: fields.optional("altered", values::count_comparison),
+        min_n: least(&fields).unwrap_or(1),
+        ..RequestsSpec::default()
+    };
+    let quantiles = fields.take_others(|key| key.parse::<Quantile>().is_ok());
+    let outcomes = fields.take_others(|key| Outcome::from_name(key).is_some());
+    let place = fields.place();
+    let failures = Outcome::ALL.map(Outcome::name);
+    let more: Vec<&str> = ["p50", "p95", "p99", "p99.9"]
+        .into_iter()
+        .chain(failures.into_iter().filter(|n| *n != "success"))
+        .collect();
+    fields.finish_with(&more);
+    let quantiles = quantiles.into_iter().map(|e| quantile(cx, e)).collect::<Vec<_>>();
+    let outcomes = outcomes.into_iter().map(|e| outcome(cx, e)).collect::<Vec<_>>();
+    let spec = RequestsSpec {
+        quantiles: quantiles.into_iter().collect::<Option<_>>()?,
+        outcomes: outcomes.into_iter().collect::<Option<_>>()?,
+        ..spec
+    };
+    let is_empty = spec.success.is_none()
+        && spec.count.is_none()
+        && spec.altered.is_none()
+        && spec.quantiles.is_empty()
+        && spec.outcomes.is_empty();
+    if is_empty {
+        let expected = "a condition, like success: \">= 99.9%\" or p99: \"< 500ms\"";
+        let message = "nothing is expected of the requests";
+        return cx.error(cx.at(place, message).expected(expected));
+    }
+    Some(GateSpec::Requests(spec))
+}
+
+fn quantile(
+    cx: Cx<'_>,
+    entry: &Entry,
+) -> Option<(Quantile, Comparison<std::time::Duration>)> {
+    let limit = values::duration_comparison(cx, &entry.value)?;
+    Some((entry.key.parse().ok()?, limit))
+}
+
+fn outcome(cx: Cx<'_>, entry: &Entry) -> Option<(Outcome, Comparison<Share>)> {
+    let limit = values::share_comparison(cx, &entry.value)?;
+    Some((Outcome::from_name(&entry.key)?, limit))
+}
+
+fn generator(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "generator")?;
+    let default = GeneratorSpec::default();
+    let delay = fields.optional("dispatch_delay_p99", |cx, n| {
+        let limit = values::duration_comparison(cx, n)?;
+        at_most(cx, n, limit)
+    });
+    let rate = fields.optional("rate_error", |cx, n| {
+        let limit = values::share_comparison(cx, n)?;
+        at_most(cx, n, limit)
+    });
+    fields.finish();
+    Some(GateSpec::Generator(GeneratorSpec {
+        dispatch_delay_p99: delay.unwrap_or(default.dispatch_delay_p99),
+        rate_error: rate.map_or(default.rate_error, Share::fraction),
+    }))
+}
+
+fn memory(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "memory")?;
+    let router = fields.required("router", "\"<= 1MiB\"", values::bytes_comparison);
+    fields.finish();
+    Some(GateSpec::Memory { router: router? })
+}
+
+fn at_most<T>(cx: Cx<'_>, node: &Node, limit: Comparison<T>) -> Option<T> {
+    if limit.op == Op::AtMost {
+        return Some(limit.bound);
+    }
+    cx.wrong(node, "an upper limit", "\"<= …\"")
+}

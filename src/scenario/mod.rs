@@ -1,0 +1,55 @@
+//! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
+//!
+//! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
+//! ([`upstreams`], [`traffic`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! on the command line, [`advice`] warns of what cannot work out.
+
+pub mod advice;
+pub mod compile;
+pub mod faults;
+pub mod gates;
+pub mod load;
+pub mod replay;
+pub mod traffic;
+pub mod upstreams;
+
+use std::path::PathBuf;
+
+use crate::experiment::Experiment;
+use crate::id::Seed;
+use crate::observe::meta::{Engine, LogMeta};
+use crate::verdict::spec::GateSpec;
+
+/// A scenario, ready to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Where it came from, as the user wrote it.
+    pub path: PathBuf,
+    /// Short name: the file's name without its ending. Names the folder of its reports.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// What it is about.
+    pub description: Option<String>,
+    /// The engine it asks for.
+    pub engine: Option<Engine>,
+    /// What is run.
+    pub experiment: Experiment,
+    /// What is expected.
+    pub gates: Vec<GateSpec>,
+    /// SHA-256 over the file and every file it refers to.
+    pub sha256: String,
+    /// Where recorded traffic came from.
+    pub log: Option<LogMeta>,
+    /// The command that runs it, without engine and seed. Files are named without their folders:
+    /// what a run writes must not depend on where it ran.
+    pub command: String,
+}
+
+impl Scenario {
+    /// The same scenario with another seed.
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.experiment = self.experiment.with_seed(seed);
+        self
+    }
+}

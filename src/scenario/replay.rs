@@ -1,0 +1,200 @@
+//! A recorded log through a router file, as `graygate replay` asks for it on the command line.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::diagnostic::{Diagnostics, Problems, Source};
+use crate::config::fields::Cx;
+use crate::config::node::{Node, Value};
+use crate::config::yaml;
+use crate::fault::schedule::Fault;
+use crate::id::{PerVersion, Seed};
+use crate::observe::meta::LogMeta;
+use crate::scenario::compile::{
+    self, Parts, file_name, file_stem, shell_word, version_names,
+};
+use crate::scenario::load::Loader;
+use crate::scenario::traffic::{LogRequest, load_log};
+use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
+use crate::scenario::{Scenario, faults, gates};
+use crate::upstream::profile::Profile;
+use crate::verdict::spec::GateSpec;
+
+/// What `graygate replay` was asked for.
+#[derive(Clone, Debug)]
+pub struct ReplayRequest {
+    /// The log.
+    pub log: LogRequest,
+    /// The router file.
+    pub router: PathBuf,
+    /// A file with gates; by default the router's numbers must agree with the ledgers.
+    pub expect: Option<PathBuf>,
+    /// `--fault` arguments: the fields of a fault.
+    pub faults: Vec<String>,
+    /// `--profile` argument: how the upstreams behave.
+    pub profile: Option<String>,
+    /// `--canary-profile` argument: how the canary behaves, where it differs.
+    pub canary_profile: Option<String>,
+    /// The seed.
+    pub seed: Seed,
+}
+
+/// Puts the replay together: the scenario with warnings, or every mistake.
+///
+/// # Errors
+/// All mistakes of the log, the router file, the file with gates and the arguments.
+pub fn compile(request: &ReplayRequest) -> Result<(Scenario, Diagnostics), Diagnostics> {
+    let problems = Problems::default();
+    let scenario = scenario(request, &problems);
+    compile::finish(scenario, problems, &request.log.path)
+}
+
+fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
+    let loader = Loader::default();
+    let router = compile::router_from_file(problems, &request.router, &loader);
+    let traffic = load_log(&request.log, problems, &loader);
+    let profile = request.profile.as_deref();
+    let profile = profile.map(|text| argument("--profile", text, problems, read_profile));
+    let canary = request.canary_profile.as_deref();
+    let canary = canary.map(|text| argument("--canary-profile", text, problems, read_profile));
+    let router = router?;
+    let names = version_names(&router);
+    let faults: Vec<_> = request
+        .faults
+        .iter()
+        .map(|text| read_fault(text, problems, Some(&names)))
+        .collect();
+    let faults: Vec<Fault> = faults.into_iter().flatten().collect();
+    let setting = gates::Setting {
+        router: &router,
+        names: &names,
+        faults: &faults,
+    };
+    let gates = expectations(request, setting, problems, &loader)?;
+    let traffic = traffic?;
+    let stable_profile: Profile = profile.flatten().unwrap_or_else(default_profile);
+    let canary_profile = canary.flatten().unwrap_or(stable_profile);
+    let profiles = PerVersion::from_fn(names.len(), |version| {
+        if version == router.canary {
+            canary_profile
+        } else {
+            stable_profile
+        }
+    });
+    let servers = PerVersion::from_fn(names.len(), |_| None);
+    let log = traffic.log.clone();
+    let parts = Parts {
+        seed: request.seed,
+        router,
+        upstreams: UpstreamSpecs { profiles, servers },
+        faults,
+    };
+    let name = file_stem(&request.log.path);
+    Some(Scenario {
+        path: request.log.path.clone(),
+        title: format!("replay of {name}"),
+        name: format!("replay-{name}"),
+        description: None,
+        engine: None,
+        experiment: parts.experiment(traffic),
+        gates,
+        sha256: loader.sha256(),
+        command: command(request, log.as_ref()),
+        log,
+    })
+}
+
+/// The command line of this replay, without engine and seed.
+fn command(request: &ReplayRequest, log: Option<&LogMeta>) -> String {
+    let file = |path: &Path| shell_word(&file_name(path));
+    let mut words = vec![
+        "graygate replay".to_owned(),
+        file(&request.log.path),
+        "--router".to_owned(),
+        file(&request.router),
+    ];
+    if let Some(log) = log.filter(|log| log.speed != "1x") {
+        words.push(format!("--speed {}", log.speed));
+    }
+    if let Some(expect) = &request.expect {
+        words.push(format!("--expect {}", file(expect)));
+    }
+    let profiles = [
+        ("--profile", &request.profile),
+        ("--canary-profile", &request.canary_profile),
+    ];
+    for (flag, value) in profiles {
+        let value = value.as_deref().map(shell_word);
+        words.extend(value.map(|value| format!("{flag} {value}")));
+    }
+    let faults = request.faults.iter().map(|f| shell_word(f));
+    words.extend(faults.map(|fault| format!("--fault {fault}")));
+    words.join(" ")
+}
+
+/// Reads an argument that is written like the inside of a YAML mapping: `kind: reset, share: 30%`.
+/// None means that mistakes were reported.
+pub fn argument<T>(
+    name: &str,
+    text: &str,
+    problems: &Problems,
+    read: impl FnOnce(Cx<'_>, &Node) -> Option<T>,
+) -> Option<T> {
+    let is_mapping = text.trim_start().starts_with('{');
+    let whole = if is_mapping {
+        text.to_owned()
+    } else {
+        format!("{{{text}}}")
+    };
+    let source = Source::new(name, whole);
+    let cx = Cx {
+        source: &source,
+        problems,
+    };
+    match yaml::parse(&source) {
+        Ok(node) => read(cx, &node),
+        Err(diagnostic) => cx.error(diagnostic),
+    }
+}
+
+/// Reads a `--fault` argument. Without `names` there is one version, and `on` is not known.
+pub fn read_fault(text: &str, problems: &Problems, names: Option<&[String]>) -> Option<Fault> {
+    argument("--fault", text, problems, |cx, node| {
+        faults::fault(cx, node, names)
+    })
+}
+
+/// The gates of the `--expect` file: a list, or a mapping with `expect`.
+fn expectations(
+    request: &ReplayRequest,
+    setting: gates::Setting<'_>,
+    problems: &Problems,
+    loader: &Loader,
+) -> Option<Vec<GateSpec>> {
+    let Some(path) = &request.expect else {
+        return Some(vec![GateSpec::Attribution { min_n: 1 }]);
+    };
+    let read = loader.yaml(path).and_then(|source| {
+        let node = yaml::parse(&source)?;
+        let cx = Cx {
+            source: &source,
+            problems,
+        };
+        let gates = match &node.value {
+            Value::Map(_) => cx.fields(&node, "expectations").and_then(|fields| {
+                let expected = "a list of gates";
+                let gates = fields.required("expect", expected, |cx, n| gates::read(cx, n, setting));
+                fields.finish();
+                gates
+            }),
+            _ => gates::read(cx, &node, setting),
+        };
+        Ok(gates)
+    });
+    match read {
+        Ok(gates) => gates,
+        Err(diagnostic) => {
+            problems.add(diagnostic);
+            None
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! `traffic`: what is sent, and when.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::diagnostic::{Diagnostic, Problems};
+use crate::config::fields::Cx;
+use crate::config::node::{Node, Place};
+use crate::config::values;
+use crate::experiment::Traffic;
+use crate::observe::meta::LogMeta;
+use crate::scenario::load::{Loader, beside};
+use crate::traffic::arrivals::{Arrivals, Spacing, Stage};
+use crate::traffic::body::{Bodies, Template};
+use crate::traffic::format::azure;
+use crate::traffic::format::lines::{Line, Lines};
+use crate::traffic::replay::{LogAccount, LogCollector, RecordedLog, Speed};
+use crate::traffic::synthetic::{SyntheticConfig, Users};
+
+/// Largest file of prompts.
+const MAX_PROMPTS_BYTES: usize = 64 << 20;
+/// Largest share of lines of a log that may be useless.
+const MAX_DROPPED: f64 = 0.01;
+
+/// Traffic as a scenario describes it.
+#[derive(Clone, Debug)]
+pub struct TrafficSpec {
+    /// When and by whom.
+    pub traffic: Traffic,
+    /// What is asked.
+    pub templates: Vec<Template>,
+    /// Where recorded traffic came from.
+    pub log: Option<LogMeta>,
+}
+
+/// Reads `traffic`. None means that mistakes were reported.
+pub fn read(
+    cx: Cx<'_>,
+    node: &Node,
+    duration: Option<Duration>,
+    file: &Path,
+    loader: &Loader,
+) -> Option<TrafficSpec> {
+    let entry = cx.choice(node, "traffic", &["synthetic", "replay"])?;
+    match entry.key.as_str() {
+        "synthetic" => synthetic(cx, &entry.value, duration, file, loader),
+        _ => replay(cx, &entry.value, duration, file, loader),
+    }
+}
+
+fn synthetic(
+    cx: Cx<'_>,
+    node: &Node,
+    duration: Option<Duration>,
+    file: &Path,
+    loader: &Loader,
+) -> Option<TrafficSpec> {
+    let fields = cx.fields(node, "synthetic traffic")?;
+    let arrivals = fields.required("arrivals", "{poisson: 50/s}", arrivals);
+    let requests = fields.optional("requests", values::positive);
+    let prompts = fields.optional("prompts", |cx, n| prompts(cx, n, file, loader));
+    let users = fields.optional("users", users);
+    fields.optional("stream", no_streams);
+    fields.finish();
+    if duration.is_none() && requests.is_none() {
+        let message = "nothing ends the traffic";
+        let expected = "duration: 10m at the top of the scenario, or requests: 1000 here";
+        return cx.error(cx.at(node.place, message).expected(expected));
+    }
+    let config = SyntheticConfig {
+        arrivals: arrivals?,
+        duration: duration.unwrap_or(Duration::MAX),
+        requests: requests.map(u64::from),
+        users: users.unwrap_or(Users {
+            count: None,
+            premium: 0.0,
+        }),
+    };
+    Some(TrafficSpec {
+        traffic: Traffic::Synthetic(config),
+        templates: prompts.unwrap_or_else(Bodies::built_in),
+        log: None,
+    })
+}
+
+fn no_streams(cx: Cx<'_>, node: &Node) -> Option<()> {
+    if values::share(cx, node)? > 0.0 {
+        let diagnostic = cx
+            .at(node.place, "streamed answers are not supported by this version")
+            .expected("stream: 0%");
+        return cx.error(diagnostic);
+    }
+    Some(())
+}
+
+fn arrivals(cx: Cx<'_>, node: &Node) -> Option<Arrivals> {
+    let kinds = ["constant", "poisson", "stages", "closed"];
+    let entry = cx.choice(node, "arrivals", &kinds)?;
+    let value = &entry.value;
+    match entry.key.as_str() {
+        "stages" => stages(cx, value).map(Arrivals::Open),
+        "closed" => concurrency(cx, value).map(Arrivals::Closed),
+        kind => {
+            let rate = positive_rate(cx, value)?;
+            Some(Arrivals::Open(vec![Stage {
+                spacing: spacing(kind),
+                rate,
+                length: None,
+            }]))
+        }
+    }
+}
+
+fn spacing(kind: &str) -> Spacing {
+    match kind {
+        "constant" => Spacing::Constant,
+        _ => Spacing::Poisson,
+    }
+}
+
+fn concurrency(cx: Cx<'_>, node: &Node) -> Option<u32> {
+    match values::positive(cx, node)? {
+        n @ 1..=100_000 => Some(n),
+        _ => cx.wrong(node, "a sane number of requests under way", "1 to 100000"),
+    }
+}
+
+fn positive_rate(cx: Cx<'_>, node: &Node) -> Option<f64> {
+    let rate = values::rate(cx, node)?;
+    if rate <= 0.0 {
+        return cx.wrong(node, "a rate above zero", "50/s");
+    }
+    Some(rate)
+}
+
+fn stages(cx: Cx<'_>, node: &Node) -> Option<Vec<Stage>> {
+    let items = cx.list(node, "- {poisson: 50/s, for: 1m}")?;
+    if items.is_empty() {
+        return cx.error(cx.at(node.place, "there is no stage"));
+    }
+    let read: Vec<_> = items.iter().map(|n| stage(cx, n)).collect();
+    let stages: Vec<Stage> = read.into_iter().collect::<Option<_>>()?;
+    if stages.iter().all(|s| s.rate == 0.0) {
+        return cx.error(cx.at(node.place, "all stages have the rate 0"));
+    }
+    Some(stages)
+}
+
+fn stage(cx: Cx<'_>, node: &Node) -> Option<Stage> {
+    let fields = cx.fields(node, "a stage")?;
+    let constant = fields.optional("constant", values::rate);
+    let poisson = fields.optional("poisson", values::rate);
+    let length = fields.required("for", "1m", values::positive_duration);
+    let (spacing, rate) = match (constant, poisson) {
+        (Some(rate), None) => (Spacing::Constant, rate),
+        (None, Some(rate)) => (Spacing::Poisson, rate),
+        _ => {
+            let expected = "{poisson: 50/s, for: 1m} or {constant: 50/s, for: 1m}";
+            let message = "a stage needs one rate";
+            cx.error::<()>(cx.at(fields.place(), message).expected(expected));
+            fields.finish();
+            return None;
+        }
+    };
+    fields.finish();
+    Some(Stage {
+        spacing,
+        rate,
+        length: Some(length?),
+    })
+}
+
+fn users(cx: Cx<'_>, node: &Node) -> Option<Users> {
+    let fields = cx.fields(node, "users")?;
+    let count = fields.optional("count", user_count);
+    let premium = fields.optional("premium", values::share);
+    fields.finish();
+    Some(Users {
+        count,
+        premium: premium.unwrap_or(0.0),
+    })
+}
+
+fn user_count(cx: Cx<'_>, node: &Node) -> Option<u32> {
+    match values::positive(cx, node)? {
+        n @ 1..=1_000_000 => Some(n),
+        _ => cx.wrong(node, "a sane number of users", "1 to 1000000"),
+    }
+}
+
+fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<Template>> {
+    let text = cx.text(node, "a path", "the path of a JSON-lines file")?;
+    let path = beside(file, text);
+    let bytes = match loader.bytes(&path, MAX_PROMPTS_BYTES) {
+        Ok(bytes) => bytes,
+        Err(diagnostic) => return cx.error(diagnostic),
+    };
+    let name = path.display().to_string();
+    let mut lines = Lines::new(&bytes[..]);
+    let mut templates = Vec::new();
+    let mut is_good = true;
+    while let Ok(Some((number, line))) = lines.next_line() {
+        let read = match line {
+            Line::Text(text) if text.trim().is_empty() => continue,
+            Line::Text(text) => Template::parse(text).map_err(|why| (why.to_string(), text)),
+            Line::TooLong(text) => Err(("the line is longer than 1 MiB".to_owned(), text)),
+            Line::NotUtf8 => Err(("the line is not UTF-8 text".to_owned(), "")),
+        };
+        match read {
+            Ok(template) => templates.push(template),
+            Err((message, text)) => {
+                is_good = false;
+                let place = place_of_line(number);
+                cx.problems.add(Diagnostic {
+                    place: Some(place),
+                    line: Some(text.to_owned()),
+                    ..Diagnostic::file(&name, message)
+                        .expected("{\"prompt\": \"text\"} or {\"messages\": […]}")
+                });
+            }
+        }
+    }
+    if is_good && templates.is_empty() {
+        return cx.error(Diagnostic::file(name, "the file holds no prompt"));
+    }
+    Some(templates)
+}
+
+fn place_of_line(number: u64) -> Place {
+    Place {
+        line: number as usize,
+        column: 1,
+        width: 1,
+    }
+}
+
+fn replay(
+    cx: Cx<'_>,
+    node: &Node,
+    duration: Option<Duration>,
+    file: &Path,
+    loader: &Loader,
+) -> Option<TrafficSpec> {
+    let fields = cx.fields(node, "a replay")?;
+    let path = fields.required("log", "the path of a log", |cx, n| {
+        let text = cx.text(n, "a path", "the path of a log")?;
+        Some(beside(file, text))
+    });
+    let speed = fields.optional("speed", speed);
+    let format = fields.optional("format", format);
+    fields.finish();
+    let request = LogRequest {
+        path: path?,
+        speed: speed.unwrap_or(Speed::Times(1.0)),
+        format: format.unwrap_or(LogFormat::Auto),
+        duration,
+    };
+    load_log(&request, cx.problems, loader)
+}
+
+fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
+    let expected = "1x, 10x, 0.5x or max";
+    let text = cx.text(node, "a speed", expected)?;
+    match values::parse_speed(text) {
+        Some(factor) => Some(factor.map_or(Speed::Max, Speed::Times)),
+        None => cx.wrong(node, "a speed", expected),
+    }
+}
+
+/// The formats a log may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Found out by looking at the file.
+    Auto,
+    /// The Azure LLM inference traces.
+    Azure,
+}
+
+impl LogFormat {
+    /// The names on the command line and in files.
+    pub const NAMES: [(&'static str, Self); 2] = [("auto", Self::Auto), ("azure", Self::Azure)];
+}
+
+fn format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
+    values::word(cx, node, "a log format", &LogFormat::NAMES)
+}
+
+/// A log to be replayed.
+#[derive(Clone, Debug)]
+pub struct LogRequest {
+    /// Its path.
+    pub path: PathBuf,
+    /// How fast.
+    pub speed: Speed,
+    /// Its format.
+    pub format: LogFormat,
+    /// Requests scheduled at or after this are left out.
+    pub duration: Option<Duration>,
+}
+
+/// Reads a log. None means that mistakes were reported.
+pub fn load_log(request: &LogRequest, problems: &Problems, loader: &Loader) -> Option<TrafficSpec> {
+    let name = request.path.display().to_string();
+    let log = match read_log(request, loader) {
+        Ok(log) => log,
+        Err(diagnostic) => {
+            problems.add(diagnostic);
+            return None;
+        }
+    };
+    let account = &log.account;
+    let is_bad = account.dropped_total() as f64 > MAX_DROPPED * account.read as f64;
+    if is_bad {
+        report_bad_rows(&name, account, problems);
+        return None;
+    }
+    if log.is_empty() {
+        problems.add(Diagnostic::file(&name, "the log holds no request"));
+        return None;
+    }
+    let meta = log_meta(request, &log);
+    Some(TrafficSpec {
+        traffic: Traffic::Replay {
+            log: Arc::new(log),
+            speed: request.speed,
+            duration: request.duration,
+        },
+        templates: Vec::new(),
+        log: Some(meta),
+    })
+}
+
+fn read_log(request: &LogRequest, loader: &Loader) -> Result<RecordedLog, Diagnostic> {
+    let reader = loader.open(&request.path)?;
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    let read = match request.format {
+        // There is one format so far; detecting it is checking its header, which its reader does.
+        LogFormat::Auto | LogFormat::Azure => {
+            azure::read(reader, |row| rows.push(row), |row| bad.push(row))
+        }
+    };
+    read.map_err(|error| {
+        Diagnostic::file(request.path.display().to_string(), error.to_string())
+            .expected(format!("a first line {}", azure::HEADER.join(",")))
+    })?;
+    let mut collector = LogCollector::default();
+    rows.into_iter().for_each(|row| collector.row(row));
+    bad.into_iter().for_each(|row| collector.bad(row));
+    let log = collector.finish();
+    loader.note(log.fingerprint());
+    Ok(log)
+}
+
+fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
+    for bad in &account.bad {
+        problems.add(Diagnostic {
+            place: Some(Place {
+                column: bad.column,
+                ..place_of_line(bad.line)
+            }),
+            line: Some(bad.text.clone()),
+            ..Diagnostic::file(name, format!("unusable row: {}", bad.reason.name()))
+                .expected(bad.reason.expected())
+        });
+    }
+    let message = format!(
+        "{} of {} rows are unusable, more than 1 %",
+        account.dropped_total(),
+        account.read
+    );
+    let hint = "a log that is damaged this much proves nothing: repair it or cut the bad part out";
+    problems.add(Diagnostic::file(name, message).hint(hint));
+}
+
+fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
+    let account = &log.account;
+    let file = request.path.file_name().unwrap_or(request.path.as_os_str());
+    let dropped = account.dropped.iter().map(|(r, n)| (r.name(), *n));
+    LogMeta {
+        file: file.to_string_lossy().into_owned(),
+        format: "azure",
+        speed: match request.speed {
+            Speed::Times(factor) => format!("{factor}x"),
+            Speed::Max => "max".to_owned(),
+        },
+        read: account.read,
+        replayed: account.replayed,
+        dropped: dropped.collect(),
+        inversions: account.inversions,
+        ties: account.ties,
+        span_s: account.span.as_secs_f64(),
+    }
+}
+

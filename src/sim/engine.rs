@@ -1,0 +1,364 @@
+//! Runs an experiment against a router core in virtual time.
+//!
+//! The loop takes whatever comes next: a fault's edge, the end of an upstream's answer, an arrival,
+//! or a timeout of the core, in this order when they come at the same moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::experiment::Experiment;
+use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, VersionId};
+use crate::observe::bridge;
+use crate::observe::event::{Accepted, Answered, Claim, RunEvent, Sent, Sink, UpstreamEnded, What};
+use crate::observe::meta::Ending;
+use crate::protocol::chat::Forward;
+use crate::protocol::gateway;
+use crate::protocol::outcome::Outcome;
+use crate::router::core::Core;
+use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
+use crate::sim::queue::EventQueue;
+use crate::time::Timestamp;
+use crate::traffic::body::Prompt;
+use crate::traffic::caller::Intent;
+use crate::traffic::source::{Next, Planned, Source};
+use crate::upstream::plan::ResponsePlan;
+use crate::upstream::profile::Ask;
+
+/// Runs an experiment to its end, or until `cancel` is set. `forward` is how the gateway turns a
+/// caller's body into an upstream's.
+pub fn run<C: Core + ?Sized>(
+    experiment: &Experiment,
+    core: &mut C,
+    forward: Forward,
+    sink: &mut dyn Sink,
+    cancel: &AtomicBool,
+) -> Ending {
+    Engine::new(experiment, core, forward, sink).run(cancel)
+}
+
+/// A request under way.
+struct Flight {
+    key: RequestKey,
+    prompt: Prompt,
+    /// Attempts so far, by version.
+    tries: SmallVec<[u32; 2]>,
+    out: Option<Out>,
+}
+
+/// The attempt that is out.
+struct Out {
+    n: u32,
+    version: VersionId,
+    ordinal: u32,
+    plan: ResponsePlan,
+}
+
+struct Engine<'a, C: Core + ?Sized> {
+    experiment: &'a Experiment,
+    core: &'a mut C,
+    sink: &'a mut dyn Sink,
+    source: Box<dyn Source>,
+    next: Next,
+    facts: Vec<Arc<RequestFacts>>,
+    intents: Vec<Intent>,
+    altered: PerVersion<Vec<bool>>,
+    answers: EventQueue<AttemptId>,
+    edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
+    flights: IdMap<RequestId, Flight>,
+    next_memory: Timestamp,
+}
+
+/// What comes next.
+enum Step {
+    Edge,
+    Answer,
+    Arrival(Planned),
+    Timeout,
+    Nothing,
+}
+
+impl<'a, C: Core + ?Sized> Engine<'a, C> {
+    fn new(
+        experiment: &'a Experiment,
+        core: &'a mut C,
+        forward: Forward,
+        sink: &'a mut dyn Sink,
+    ) -> Self {
+        let mut source = experiment.source();
+        let altered = experiment.router.versions.values();
+        let altered = altered.map(|v| experiment.bodies.altered_by(forward, &v.model));
+        Self {
+            next: source.next(),
+            source,
+            facts: experiment.facts(),
+            intents: experiment.intents(),
+            altered: altered.collect(),
+            answers: EventQueue::default(),
+            edges: fault_edges(experiment).into_iter().peekable(),
+            flights: IdMap::default(),
+            next_memory: Timestamp::ZERO,
+            experiment,
+            core,
+            sink,
+        }
+    }
+
+    fn run(mut self, cancel: &AtomicBool) -> Ending {
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                return Ending::Interrupted;
+            }
+            let (at, step) = self.choose();
+            match step {
+                Step::Nothing => return Ending::Complete,
+                Step::Edge => self.edge(),
+                Step::Answer => self.answer(),
+                Step::Arrival(planned) => self.arrive(planned),
+                Step::Timeout => {
+                    self.core.handle_timeout(at);
+                    self.drain(at);
+                }
+            }
+        }
+    }
+
+    /// The next thing to happen. Once all requests are sent and answered, nothing does: judges and
+    /// faults alone do not keep a run alive.
+    fn choose(&mut self) -> (Timestamp, Step) {
+        let arrival = match self.next {
+            Next::Request(planned) => Some(planned),
+            Next::AfterAnswer | Next::Done => None,
+        };
+        if arrival.is_none() && self.flights.is_empty() {
+            return (Timestamp::MAX, Step::Nothing);
+        }
+        let edge = self.edges.peek().map(|(at, ..)| (*at, Step::Edge));
+        let answer = self.answers.next_at().map(|at| (at, Step::Answer));
+        let arrival = arrival.map(|planned| (planned.at, Step::Arrival(planned)));
+        let timeout = self.core.poll_timeout().map(|at| (at, Step::Timeout));
+        [edge, answer, arrival, timeout]
+            .into_iter()
+            .flatten()
+            // Of several at the same moment, the first is taken.
+            .reduce(|best, other| if other.0 < best.0 { other } else { best })
+            .unwrap_or((Timestamp::MAX, Step::Nothing))
+    }
+
+    fn emit(&mut self, at: Timestamp, what: What) {
+        self.sink.event(&RunEvent { at, what });
+    }
+
+    fn edge(&mut self) {
+        if let Some((at, index, on)) = self.edges.next() {
+            self.emit(at, What::Fault { index, on });
+        }
+    }
+
+    fn arrive(&mut self, planned: Planned) {
+        let at = planned.at;
+        self.next = self.source.next();
+        self.measure_memory(at);
+        let caller = planned.caller as usize;
+        let sent = Sent {
+            key: planned.key,
+            scheduled_at: at,
+            intent: self.intents.get(caller).copied().unwrap_or(Intent::Random),
+            caller: planned.caller,
+            input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
+        };
+        self.emit(at, What::Sent(sent));
+        // The traffic's keys are unique, so they serve as ids as well.
+        let request = RequestId(planned.key.0);
+        let flight = Flight {
+            key: planned.key,
+            prompt: planned.prompt,
+            tries: SmallVec::from_elem(0, self.experiment.router.versions.len()),
+            out: None,
+        };
+        self.flights.insert(request, flight);
+        let facts = self.facts.get(caller).cloned().unwrap_or_default();
+        let arrival = Input::Arrival {
+            request,
+            key: planned.key,
+            facts,
+        };
+        self.core.handle(at, arrival);
+        self.drain(at);
+    }
+
+    /// Once a second of virtual time.
+    fn measure_memory(&mut self, at: Timestamp) {
+        if at >= self.next_memory {
+            let footprint = self.core.footprint();
+            self.next_memory = at + std::time::Duration::from_secs(1);
+            let (in_flight, bytes) = (footprint.in_flight, footprint.bytes);
+            self.emit(at, What::Memory { in_flight, bytes });
+        }
+    }
+
+    /// An upstream has done what its plan says.
+    fn answer(&mut self) {
+        let Some((at, attempt)) = self.answers.pop() else {
+            return;
+        };
+        let Some(flight) = self.flights.get(attempt.request) else {
+            return;
+        };
+        let Some(out) = flight.out.as_ref().filter(|out| out.n == attempt.n) else {
+            return; // cancelled meanwhile
+        };
+        let Some(outcome) = out.plan.outcome() else {
+            return;
+        };
+        let retry_after = out.plan.retry_after();
+        let row = ended(flight, out, outcome);
+        self.emit(at, row);
+        if outcome.is_success() {
+            self.core.handle(at, Input::FirstContent { attempt });
+        }
+        let end = Input::AttemptEnded {
+            attempt,
+            outcome,
+            retry_after,
+        };
+        self.core.handle(at, end);
+        self.drain(at);
+    }
+
+    /// Does what the core ordered and tells what it said.
+    fn drain(&mut self, at: Timestamp) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Send { attempt, version } => self.send(at, attempt, version),
+                Action::Cancel { attempt } => self.cancel(at, attempt),
+                Action::Forward { attempt, served } => self.forward(at, attempt, served),
+                Action::Fail { request, failure } => self.fail(at, request, &failure),
+            }
+        }
+        while let Some(event) = self.core.poll_event() {
+            self.emit(at, bridge::fact(event));
+        }
+    }
+
+    fn send(&mut self, at: Timestamp, attempt: AttemptId, version: VersionId) {
+        let Some(flight) = self.flights.get_mut(attempt.request) else {
+            return;
+        };
+        let ordinal = flight.tries[version.index()];
+        flight.tries[version.index()] += 1;
+        let bodies = &self.experiment.bodies;
+        let ask = Ask {
+            key: flight.key,
+            version,
+            nth: ordinal,
+            input_tokens: bodies.input_tokens(flight.prompt),
+            max_tokens: bodies.max_tokens(flight.prompt),
+        };
+        let response = self.experiment.upstreams.respond(&ask, at);
+        if response.plan.outcome().is_some() {
+            self.answers.push(at + response.plan.after, attempt);
+        }
+        let altered = match flight.prompt {
+            Prompt::Template(index) => self.altered[version].get(index as usize),
+            Prompt::MadeUp { .. } => self.altered[version].last(),
+        };
+        let accepted = Accepted {
+            key: Some(flight.key),
+            version,
+            ordinal,
+            fault: response.fault,
+            altered: altered.copied(),
+        };
+        flight.out = Some(Out {
+            n: attempt.n,
+            version,
+            ordinal,
+            plan: response.plan,
+        });
+        let key = flight.key;
+        self.emit(at, What::Dispatched { key, version });
+        self.emit(at, What::Accepted(accepted));
+    }
+
+    fn cancel(&mut self, at: Timestamp, attempt: AttemptId) {
+        let Some(flight) = self.flights.get_mut(attempt.request) else {
+            return;
+        };
+        let Some(out) = flight.out.take_if(|out| out.n == attempt.n) else {
+            return;
+        };
+        let row = ended(flight, &out, Outcome::ClientGone);
+        self.emit(at, row);
+    }
+
+    fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
+        let Some(flight) = self.flights.remove(attempt.request) else {
+            return;
+        };
+        let answered = Answered {
+            key: flight.key,
+            outcome: Outcome::Success,
+            claim: Claim {
+                version: Some(served.version),
+                fallback: Some(served.fallback),
+                attempts: Some(served.attempts),
+            },
+            usage: flight.out.and_then(|out| out.plan.usage()),
+        };
+        self.answered(at, answered);
+    }
+
+    fn fail(&mut self, at: Timestamp, request: RequestId, failure: &Failure) {
+        // A request that was forwarded is answered already; what fails later is its stream.
+        let Some(flight) = self.flights.remove(request) else {
+            return;
+        };
+        let outcome = match failure.relay {
+            true => failure.outcome,
+            false => gateway::failure_outcome(failure.outcome),
+        };
+        let answered = Answered {
+            key: flight.key,
+            outcome,
+            claim: Claim {
+                version: None,
+                fallback: None,
+                attempts: Some(failure.attempts),
+            },
+            usage: None,
+        };
+        self.answered(at, answered);
+    }
+
+    fn answered(&mut self, at: Timestamp, answered: Answered) {
+        self.emit(at, What::Answered(answered));
+        self.source.answered(at);
+        if self.next == Next::AfterAnswer {
+            self.next = self.source.next();
+        }
+    }
+}
+
+fn ended(flight: &Flight, out: &Out, outcome: Outcome) -> What {
+    What::UpstreamEnded(UpstreamEnded {
+        key: flight.key,
+        version: out.version,
+        ordinal: out.ordinal,
+        outcome,
+    })
+}
+
+/// When which fault goes on or off, in order of time.
+fn fault_edges(experiment: &Experiment) -> Vec<(Timestamp, u16, bool)> {
+    let faults = (0_u16..).zip(&experiment.upstreams.faults);
+    let mut edges: Vec<_> = faults
+        .flat_map(|(index, fault)| {
+            let off = fault.until.map(|at| (at, index, false));
+            std::iter::once((fault.from, index, true)).chain(off)
+        })
+        .collect();
+    edges.sort();
+    edges
+}

@@ -1,0 +1,4 @@
+//! The virtual driver: an event heap and invented time. Seven hours pass in milliseconds.
+
+pub mod engine;
+pub mod queue;

@@ -1,0 +1,8 @@
+//! Numerics behind the verdicts, each with its source. Pure functions, no state.
+
+pub mod beta;
+pub mod compare;
+pub mod histogram;
+pub mod normal;
+pub mod proportion;
+pub mod quantile;

@@ -1,0 +1,167 @@
+//! The Azure LLM inference traces: `TIMESTAMP,ContextTokens,GeneratedTokens`.
+//!
+//! Wall-clock times without a zone and with seven decimals (2023), or with a zone (2024); CRLF or
+//! LF; the last line may lack its end.
+
+use std::io::BufRead;
+
+use crate::traffic::format::lines::{Line, Lines};
+use crate::traffic::format::{BadRow, DropReason, LogError, LogRow};
+
+/// The first line of such a file.
+pub const HEADER: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
+
+/// Reads a whole log. Good rows go to `row`, useless lines to `bad`; blank lines are ignored.
+///
+/// # Errors
+/// When reading fails, the file is empty, or its first line is not the header.
+pub fn read(
+    reader: impl BufRead,
+    mut row: impl FnMut(LogRow),
+    mut bad: impl FnMut(BadRow),
+) -> Result<(), LogError> {
+    let mut lines = Lines::new(reader);
+    match lines.next_line().map_err(LogError::Io)? {
+        None => return Err(LogError::Empty),
+        Some((_, Line::Text(header))) if is_header(header) => {}
+        Some((_, Line::Text(found) | Line::TooLong(found))) => {
+            let found = found.chars().take(60).collect();
+            return Err(LogError::UnknownHeader { found });
+        }
+        Some((_, Line::NotUtf8)) => {
+            let found = "(bytes that are no UTF-8 text)".to_owned();
+            return Err(LogError::UnknownHeader { found });
+        }
+    }
+    while let Some((number, line)) = lines.next_line().map_err(LogError::Io)? {
+        let (text, parsed) = match line {
+            Line::Text("") => continue,
+            Line::Text(text) => (text, parse(text)),
+            Line::TooLong(text) => (text, Err((1, DropReason::LineTooLong))),
+            Line::NotUtf8 => ("", Err((1, DropReason::NotUtf8))),
+        };
+        match parsed {
+            Ok(good) => row(good),
+            Err((column, reason)) => bad(BadRow {
+                line: number,
+                column,
+                text: text.chars().take(120).collect(),
+                reason,
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn is_header(line: &str) -> bool {
+    // Files saved by spreadsheets start with a byte order mark.
+    let line = line.trim_start_matches('\u{feff}');
+    line.split(',').map(unquote).eq(HEADER)
+}
+
+/// A row, or the column and kind of its first trouble.
+fn parse(line: &str) -> Result<LogRow, (usize, DropReason)> {
+    let mut fields = line.split(',');
+    let (Some(time), Some(input), Some(output), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err((1, DropReason::FieldCount));
+    };
+    let column = |before: &[&str]| before.iter().map(|f| f.chars().count() + 1).sum::<usize>() + 1;
+    let tokens = |text: &str, before: &[&str]| {
+        let parsed = unquote(text).parse::<u32>();
+        parsed.map_err(|_| (column(before), DropReason::BadTokens))
+    };
+    Ok(LogRow {
+        at: timestamp(unquote(time)).ok_or((1, DropReason::BadTimestamp))?,
+        input_tokens: tokens(input, &[time])?,
+        output_tokens: tokens(output, &[time, input])?,
+    })
+}
+
+fn unquote(field: &str) -> &str {
+    field.trim().trim_matches('"')
+}
+
+/// Nanoseconds since 1970, reading a time without a zone as UTC: only differences matter.
+fn timestamp(text: &str) -> Option<i64> {
+    let instant = match text.parse::<jiff::civil::DateTime>() {
+        Ok(local) => local.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(),
+        Err(_) => text.parse::<jiff::Timestamp>().ok()?,
+    };
+    i64::try_from(instant.as_nanosecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_all(text: &str) -> (Vec<LogRow>, Vec<(u64, usize, DropReason)>) {
+        let (mut rows, mut bad) = (Vec::new(), Vec::new());
+        let drop = |b: BadRow| bad.push((b.line, b.column, b.reason));
+        read(text.as_bytes(), |r| rows.push(r), drop).unwrap();
+        (rows, bad)
+    }
+
+    #[test]
+    fn rows_of_2023_and_2024() {
+        let (rows, bad) = read_all(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\r\n\
+             2023-11-16 18:17:03.9799600,4808,10\r\n\
+             2023-11-16 18:17:04.0319600,3180,8\r\n\
+             \r\n\
+             2023-11-16 18:17:04.5000000+00:00,1,2",
+        );
+        assert!(bad.is_empty(), "{bad:?}");
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[1].at - rows[0].at, 52_000_000);
+        assert_eq!(rows[2].at - rows[0].at, 520_040_000);
+        assert_eq!((rows[0].input_tokens, rows[0].output_tokens), (4808, 10));
+    }
+
+    #[test]
+    fn useless_lines_are_placed_and_named() {
+        let (rows, bad) = read_all(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n\
+             2023-11-16 18:17:03,1\n\
+             yesterday,1,2\n\
+             2023-11-16 18:17:03,-1,2\n\
+             2023-11-16 18:17:03,1,4294967296\n\
+             2023-11-16 18:17:03,1,2,3\n",
+        );
+        assert!(rows.is_empty());
+        assert_eq!(
+            bad,
+            [
+                (2, 1, DropReason::FieldCount),
+                (3, 1, DropReason::BadTimestamp),
+                (4, 21, DropReason::BadTokens),
+                (5, 23, DropReason::BadTokens),
+                (6, 1, DropReason::FieldCount),
+            ]
+        );
+    }
+
+    #[test]
+    fn another_file_is_not_read_as_this_one() {
+        let error = read(&b"{\"timestamp\": 0}\n"[..], |_| {}, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("{\"timestamp\": 0}"), "{error}");
+        assert!(matches!(
+            read(&b""[..], |_| {}, |_| {}),
+            Err(LogError::Empty)
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut file = b"TIMESTAMP,ContextTokens,GeneratedTokens\n".to_vec();
+            file.extend(body);
+            let mut seen = 0;
+            let lines = file.split(|b| *b == b'\n').count();
+            read(&file[..], |_| seen += 1, |_| {}).unwrap();
+            prop_assert!(seen < lines);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Where requests come from, whatever makes them.
+
+use crate::id::RequestKey;
+use crate::time::Timestamp;
+use crate::traffic::body::Prompt;
+
+/// One request before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its key: all random draws of its life hang on it.
+    pub key: RequestKey,
+    /// When it should be sent, by the schedule.
+    pub at: Timestamp,
+    /// Who sends it: the position in the list of callers.
+    pub caller: u32,
+    /// What it asks.
+    pub prompt: Prompt,
+}
+
+/// What a source has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next request, not earlier than the one before.
+    Request(Planned),
+    /// Nothing until a request under way is answered (closed loop).
+    AfterAnswer,
+    /// Nothing more, ever.
+    Done,
+}
+
+/// A source of requests. Its requests come in order of time.
+pub trait Source: Send {
+    /// The next request.
+    fn next(&mut self) -> Next;
+
+    /// A request was answered (or given up) at `now`: a closed loop may go on.
+    fn answered(&mut self, now: Timestamp);
+}

@@ -1,0 +1,4 @@
+//! How a model upstream behaves, as pure functions: a profile draws, a plan is one answer's script.
+
+pub mod plan;
+pub mod profile;

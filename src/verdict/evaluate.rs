@@ -1,0 +1,128 @@
+//! All gates of a run together.
+
+use crate::id::VersionId;
+use crate::observe::event::{RunEvent, What};
+use crate::observe::join::Joined;
+use crate::observe::story::Story;
+use crate::observe::summary::Summary;
+use crate::verdict::gates::after_rollback::AfterRollbackGate;
+use crate::verdict::gates::attribution::AttributionGate;
+use crate::verdict::gates::fallback::FallbackGate;
+use crate::verdict::gates::generator::GeneratorGate;
+use crate::verdict::gates::join::{JoinGate, is_leaky};
+use crate::verdict::gates::memory::MemoryGate;
+use crate::verdict::gates::requests::RequestsGate;
+use crate::verdict::gates::rollback::{NoRollbackGate, RollbackGate};
+use crate::verdict::gates::sample::SampleGate;
+use crate::verdict::gates::split::SplitGate;
+use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::result::{GateResult, Status, Verdict};
+use crate::verdict::spec::{GateSpec, GeneratorSpec};
+
+/// Largest probability that chance alone fails a correct router, over all statistical gates of a
+/// scenario together.
+pub const FLAKE: f64 = 1e-4;
+
+/// Gates at work on one run.
+pub struct Evaluator {
+    gates: Vec<Box<dyn Gate>>,
+    canary: VersionId,
+    flake: f64,
+    so_far: SoFar,
+}
+
+impl Evaluator {
+    /// The gates of a scenario, and those that every run has: `generator` (unless it is asked for),
+    /// `join` and `sample`.
+    pub fn new(specs: &[GateSpec], canary: VersionId) -> Self {
+        let mut gates: Vec<Box<dyn Gate>> = specs.iter().map(|s| gate(s, canary)).collect();
+        if !specs.iter().any(|s| matches!(s, GateSpec::Generator(_))) {
+            gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
+        }
+        gates.push(Box::new(JoinGate));
+        gates.push(Box::new(SampleGate));
+        Self {
+            gates,
+            canary,
+            flake: flake_per_gate(specs),
+            so_far: SoFar::default(),
+        }
+    }
+
+    /// Takes an event in, with what the join made of it.
+    pub fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        if let What::RolledBack(record) = &event.what
+            && self.so_far.rollback.is_none()
+        {
+            self.so_far.rollback = Some(record.clone());
+        }
+        for gate in &mut self.gates {
+            gate.event(event, joined);
+        }
+        if let Some(story) = &joined.story {
+            self.story(story);
+        }
+    }
+
+    /// Takes a request in that was not over when the run ended, too.
+    pub fn story(&mut self, story: &Story) {
+        for gate in &mut self.gates {
+            gate.story(story, &self.so_far);
+        }
+    }
+
+    /// The verdict.
+    pub fn finish(&self, summary: &Summary, interrupted: bool) -> Verdict {
+        let unkeyed = summary.ledger_rows_without_key + summary.orphans;
+        let end = End {
+            summary,
+            canary: self.canary,
+            flake: self.flake,
+            join_is_leaky: is_leaky(unkeyed, summary.ledger_rows),
+        };
+        let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();
+        number_namesakes(&mut gates);
+        let is_invalid = gates.iter().any(|g| g.status == Status::Invalid);
+        if is_invalid {
+            // Nothing that was measured badly is shown to hold, or shown not to.
+            gates.iter_mut().for_each(|g| g.status = Status::Invalid);
+        }
+        Verdict {
+            status: gates.iter().map(|g| g.status).max().unwrap_or(Status::Inconclusive),
+            interrupted,
+            gates,
+        }
+    }
+}
+
+/// The part of the error budget that each statistical gate gets.
+pub fn flake_per_gate(specs: &[GateSpec]) -> f64 {
+    let statistical = specs.iter().filter(|s| s.is_statistical()).count();
+    FLAKE / statistical.max(1) as f64
+}
+
+fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
+    match spec.clone() {
+        GateSpec::Split(spec) => Box::new(SplitGate::new(spec)),
+        GateSpec::Fallback(spec) => Box::new(FallbackGate::new(spec, canary)),
+        GateSpec::Rollback(spec) => Box::new(RollbackGate::new(spec, canary)),
+        GateSpec::NoRollback { min_n } => Box::new(NoRollbackGate::new(min_n, canary)),
+        GateSpec::AfterRollback(spec) => Box::new(AfterRollbackGate::new(spec, canary)),
+        GateSpec::Requests(spec) => Box::new(RequestsGate::new(spec)),
+        GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
+        GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
+        GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
+    }
+}
+
+/// Gates of one name get a number, so that reports can tell them apart.
+fn number_namesakes(gates: &mut [GateResult]) {
+    let names: Vec<String> = gates.iter().map(|g| g.name.clone()).collect();
+    for (i, gate) in gates.iter_mut().enumerate() {
+        let same = names.iter().filter(|n| **n == gate.name).count();
+        if same > 1 {
+            let before = names[..i].iter().filter(|n| **n == names[i]).count();
+            gate.name = format!("{}#{}", names[i], before + 1);
+        }
+    }
+}

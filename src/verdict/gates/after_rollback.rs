@@ -1,0 +1,119 @@
+//! `after_rollback`: nothing is sent to the canary once it was closed.
+//!
+//! Counted are attempts *dispatched* after the decision (for another gateway, taken by the canary's
+//! upstream after a grace). The absence of such attempts means something only after enough requests
+//! that would have met an open canary: ⌈ln 0.001 / ln(1 − w)⌉ randomised ones, or any that a rule
+//! sends there.
+
+use crate::id::VersionId;
+use crate::observe::story::Story;
+use crate::time::Timestamp;
+use crate::traffic::caller::Intent;
+use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped};
+use crate::verdict::spec::AfterRollbackSpec;
+
+/// The gate at work.
+pub struct AfterRollbackGate {
+    spec: AfterRollbackSpec,
+    canary: VersionId,
+    met_canary: u64,
+    randomised: u64,
+    pinned: u64,
+    offenders: Offenders,
+}
+
+/// How many randomised requests would have met a canary of share `w` with probability 99.9 %;
+/// none when chance never sends any there.
+pub fn telling_requests(w: f64) -> Option<u64> {
+    if w <= 0.0 {
+        return None;
+    }
+    if w >= 1.0 {
+        return Some(1);
+    }
+    Some((libm::log(0.001) / libm::log1p(-w)).ceil() as u64)
+}
+
+impl AfterRollbackGate {
+    /// A gate that has seen nothing.
+    pub fn new(spec: AfterRollbackSpec, canary: VersionId) -> Self {
+        Self {
+            spec,
+            canary,
+            met_canary: 0,
+            randomised: 0,
+            pinned: 0,
+            offenders: Offenders::default(),
+        }
+    }
+
+    fn note_opportunity(&mut self, story: &Story, closed_at: Timestamp) {
+        let Some((_, sent)) = story.sent.filter(|(at, _)| *at > closed_at) else {
+            return;
+        };
+        match sent.intent {
+            Intent::Random | Intent::Sticky(_) => self.randomised += 1,
+            Intent::Pinned(version) if version == self.canary => self.pinned += 1,
+            Intent::Pinned(_) => {}
+        }
+    }
+}
+
+impl Gate for AfterRollbackGate {
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
+        let Some(rollback) = &so_far.rollback else {
+            return;
+        };
+        let closed_at = rollback.decided_at + self.spec.grace;
+        self.note_opportunity(story, closed_at);
+        let is_late = story.attempts.iter().any(|a| {
+            a.version == self.canary && a.started_at().is_some_and(|at| at > closed_at)
+        });
+        if is_late {
+            self.met_canary += 1;
+            self.offenders.note(story.key);
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let limit = self.spec.canary_requests;
+        let condition = format!("canary_requests {limit}");
+        if end.summary.rollbacks.is_empty() {
+            let check = Check::census(condition, Status::Inconclusive, "there was no rollback");
+            return GateResult::of("after_rollback", vec![check]);
+        }
+        let holds = limit.holds(self.met_canary);
+        let status = if holds { Status::Pass } else { Status::Fail };
+        let seen = format!(
+            "{} of {} later requests met the canary",
+            grouped(self.met_canary),
+            grouped(self.randomised + self.pinned)
+        );
+        let (n, min_n) = match self.spec.min_n {
+            0 => (self.pinned, 1),
+            min_n => (self.randomised, min_n),
+        };
+        let mut check = Check::census(condition, status, seen)
+            .figure(Some(self.met_canary as f64), "requests", n)
+            .offenders(self.offenders.keys())
+            .needs(n, min_n);
+        if end.join_is_leaky && check.status == Status::Pass {
+            check.status = Status::Inconclusive;
+        }
+        GateResult::of("after_rollback", vec![check])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_canaries_need_more_requests_to_be_missed() {
+        assert_eq!(telling_requests(0.1), Some(66));
+        assert_eq!(telling_requests(0.05), Some(135));
+        assert_eq!(telling_requests(1.0), Some(1));
+        assert_eq!(telling_requests(0.0), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! The gates, one file each. Every gate folds what it sees into a few counters, so that a run of
+//! any length is judged in constant memory.
+
+pub mod after_rollback;
+pub mod attribution;
+pub mod fallback;
+pub mod generator;
+pub mod join;
+pub mod memory;
+pub mod requests;
+pub mod rollback;
+pub mod sample;
+pub mod split;
+
+use crate::id::VersionId;
+use crate::observe::event::{RollbackFacts, RunEvent};
+use crate::observe::join::Joined;
+use crate::observe::story::Story;
+use crate::observe::summary::Summary;
+use crate::verdict::result::GateResult;
+
+/// A gate at work.
+pub trait Gate: Send {
+    /// An event, with what the join made of it. Stories are given to [`story`](Self::story).
+    fn event(&mut self, _event: &RunEvent, _joined: &Joined) {}
+
+    /// A request that is over (or, at the end of the run, one that is not).
+    fn story(&mut self, _story: &Story, _so_far: &SoFar) {}
+
+    /// What it says.
+    fn finish(&self, end: &End<'_>) -> GateResult;
+}
+
+/// What is known at the moment a story closes.
+#[derive(Clone, Debug, Default)]
+pub struct SoFar {
+    /// The first rollback.
+    pub rollback: Option<RollbackFacts>,
+}
+
+/// What is known at the end of a run.
+pub struct End<'a> {
+    /// The totals.
+    pub summary: &'a Summary,
+    /// Which version is on trial.
+    pub canary: VersionId,
+    /// Largest probability of a false failure that one statistical gate may have.
+    pub flake: f64,
+    /// Is the join of requests with the upstreams' ledgers too incomplete to count on?
+    pub join_is_leaky: bool,
+}

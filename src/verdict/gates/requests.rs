@@ -1,0 +1,228 @@
+//! `requests`: shares of outcomes and latency percentiles, as facts of this run.
+//!
+//! Without a version the unit is the request as its caller saw it, and latency runs from the
+//! scheduled moment. With a version the unit is the attempt at that version, as its upstream's
+//! ledger tells it, and latency runs from sending: a dead canary is dead here even when fallback
+//! hides it from every caller. Latency percentiles are over successes only and are decided by exact
+//! counting.
+
+use std::time::Duration;
+
+use crate::id::{RequestKey, VersionId};
+use crate::observe::latency::Latencies;
+use crate::observe::story::{Attempt, Story};
+use crate::observe::summary::OutcomeCounts;
+use crate::protocol::outcome::Outcome;
+use crate::stats::compare::{Comparison, Op, Share};
+use crate::stats::quantile::Quantile;
+use crate::time::Human;
+use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of};
+use crate::verdict::spec::RequestsSpec;
+
+/// The gate at work.
+pub struct RequestsGate {
+    spec: RequestsSpec,
+    outcomes: OutcomeCounts,
+    failed: Offenders,
+    latencies: Latencies,
+    quantiles: Vec<Below>,
+    altered: u64,
+    comparable: u64,
+    altered_keys: Offenders,
+}
+
+/// How many latencies are on the good side of a bound.
+#[derive(Clone, Debug, Default)]
+struct Below {
+    less: u64,
+    equal: u64,
+    slowest: Offenders,
+}
+
+impl RequestsGate {
+    /// A gate that has seen nothing.
+    pub fn new(spec: RequestsSpec) -> Self {
+        Self {
+            quantiles: vec![Below::default(); spec.quantiles.len()],
+            spec,
+            outcomes: OutcomeCounts::default(),
+            failed: Offenders::default(),
+            latencies: Latencies::default(),
+            altered: 0,
+            comparable: 0,
+            altered_keys: Offenders::default(),
+        }
+    }
+
+    fn count(&mut self, key: RequestKey, outcome: Outcome, latency: Option<Duration>) {
+        self.outcomes.count(outcome);
+        if !outcome.is_success() {
+            self.failed.note(key);
+            return;
+        }
+        let Some(latency) = latency else {
+            return;
+        };
+        self.latencies.record(latency);
+        for ((_, limit), below) in self.spec.quantiles.iter().zip(&mut self.quantiles) {
+            below.less += u64::from(latency < limit.bound);
+            below.equal += u64::from(latency == limit.bound);
+            if latency > limit.bound {
+                below.slowest.note(key);
+            }
+        }
+    }
+
+    fn attempts(&mut self, story: &Story, version: VersionId) {
+        for attempt in story.attempts.iter().filter(|a| a.version == version) {
+            if let Some(outcome) = attempt.truth() {
+                self.count(story.key, outcome, attempt_latency(attempt));
+            }
+        }
+    }
+
+    fn note_altered(&mut self, story: &Story) {
+        let version = self.spec.version;
+        let known = story
+            .attempts
+            .iter()
+            .filter(|a| version.is_none_or(|v| v == a.version))
+            .filter_map(|a| a.altered);
+        let Some(is_altered) = known.reduce(|a, b| a | b) else {
+            return;
+        };
+        self.comparable += 1;
+        if is_altered {
+            self.altered += 1;
+            self.altered_keys.note(story.key);
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.spec.version {
+            Some(_) => "attempts",
+            None => "requests",
+        }
+    }
+
+    fn share_check(&self, name: &str, x: u64, limit: Comparison<Share>) -> Check {
+        let n = self.outcomes.total();
+        let holds = n > 0 && limit.holds_for(x, n);
+        let status = match (holds, n) {
+            (true, _) => Status::Pass,
+            (false, 0) => Status::Inconclusive,
+            (false, _) => Status::Fail,
+        };
+        let seen = format!("{} of {}", share_of(x, n), self.unit());
+        Check::census(format!("{name} {limit}"), status, seen)
+            .figure((n > 0).then(|| x as f64 / n as f64), "share", n)
+            .offenders(self.failed.keys())
+            .needs(n, self.spec.min_n.max(1))
+    }
+
+    fn quantile_check(
+        &self,
+        quantile: Quantile,
+        limit: Comparison<Duration>,
+        below: &Below,
+    ) -> Check {
+        let n = self.latencies.count();
+        let rank = quantile.rank(n);
+        // The quantile is the latency at `rank`: it is below the bound exactly when at least that
+        // many latencies are.
+        let is_less = below.less >= rank;
+        let is_at_most = below.less + below.equal >= rank;
+        let holds = match limit.op {
+            Op::Less => is_less,
+            Op::AtMost => is_at_most,
+            Op::Equal => is_at_most && !is_less,
+            Op::AtLeast => !is_less,
+            Op::Greater => !is_at_most,
+        };
+        let status = match (n, holds) {
+            (0, _) => Status::Inconclusive,
+            (_, true) => Status::Pass,
+            (_, false) => Status::Fail,
+        };
+        let estimate = self.latencies.at(quantile);
+        let seen = match estimate {
+            None => format!("no successful {} to measure", self.unit()),
+            Some(value) => format!("{} over {} successes", Human(value), grouped(n)),
+        };
+        let check = Check::census(format!("{quantile} {limit}"), status, seen)
+            .figure(estimate.map(|v| v.as_secs_f64()), "s", n)
+            .offenders(below.slowest.keys());
+        check.needs(n, self.spec.min_n.max(quantile.least_samples()))
+    }
+
+    fn altered_check(&self, limit: Comparison<u64>) -> Check {
+        let (x, n) = (self.altered, self.comparable);
+        let status = if limit.holds(x) {
+            Status::Pass
+        } else {
+            Status::Fail
+        };
+        let seen = match n {
+            0 => "no upstream could compare what it got with what was sent".to_owned(),
+            _ => format!("{} of requests arrived changed in more than their model", share_of(x, n)),
+        };
+        Check::census(format!("altered {limit}"), status, seen)
+            .figure((n > 0).then_some(x as f64), "requests", n)
+            .offenders(self.altered_keys.keys())
+            .needs(n, self.spec.min_n.max(1))
+    }
+}
+
+fn attempt_latency(attempt: &Attempt) -> Option<Duration> {
+    Some(attempt.ended_at?.since(attempt.started_at()?))
+}
+
+impl Gate for RequestsGate {
+    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+        let in_scope = story
+            .scheduled_at()
+            .is_some_and(|at| self.spec.scope.contains(at));
+        if !in_scope {
+            return;
+        }
+        match (self.spec.version, story.outcome()) {
+            (Some(version), _) => self.attempts(story, version),
+            (None, Some(outcome)) => self.count(story.key, outcome, story.latency()),
+            (None, None) => {}
+        }
+        if self.spec.altered.is_some() {
+            self.note_altered(story);
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let spec = &self.spec;
+        let mut checks = Vec::new();
+        if let Some(limit) = spec.success {
+            let successes = self.outcomes.of(Outcome::Success);
+            checks.push(self.share_check("success", successes, limit));
+        }
+        for (outcome, limit) in &spec.outcomes {
+            checks.push(self.share_check(outcome.name(), self.outcomes.of(*outcome), *limit));
+        }
+        for ((quantile, limit), below) in spec.quantiles.iter().zip(&self.quantiles) {
+            checks.push(self.quantile_check(*quantile, *limit, below));
+        }
+        if let Some(limit) = spec.count {
+            let n = self.outcomes.total();
+            let status = if limit.holds(n) { Status::Pass } else { Status::Fail };
+            let seen = format!("{} {}", grouped(n), self.unit());
+            let check = Check::census(format!("count {limit}"), status, seen);
+            checks.push(check.figure(Some(n as f64), self.unit(), n).needs(n, 1));
+        }
+        checks.extend(spec.altered.map(|limit| self.altered_check(limit)));
+        // Only attempts come from the join; answers are the callers' own.
+        if end.join_is_leaky && spec.version.is_some() {
+            for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
+                check.status = Status::Inconclusive;
+            }
+        }
+        GateResult::of("requests", checks)
+    }
+}

@@ -1,0 +1,218 @@
+//! `rollback`: the canary was closed once, for the right reason, in time, and with little harm.
+//! `no_rollback`: it was not.
+
+use std::time::Duration;
+
+use crate::id::VersionId;
+use crate::observe::event::{RunEvent, What};
+use crate::observe::join::Joined;
+use crate::observe::story::Story;
+use crate::protocol::outcome::Outcome;
+use crate::stats::compare::Comparison;
+use crate::time::{Human, Timestamp};
+use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped};
+use crate::verdict::spec::RollbackSpec;
+
+/// The `rollback` gate at work.
+pub struct RollbackGate {
+    spec: RollbackSpec,
+    canary: VersionId,
+    met_canary: u64,
+    user_errors: u64,
+    failed: Offenders,
+}
+
+impl RollbackGate {
+    /// A gate that has seen nothing.
+    pub fn new(spec: RollbackSpec, canary: VersionId) -> Self {
+        Self {
+            spec,
+            canary,
+            met_canary: 0,
+            user_errors: 0,
+            failed: Offenders::default(),
+        }
+    }
+
+    fn fired(&self, end: &End<'_>) -> Check {
+        let condition = "the canary is rolled back once";
+        let rollbacks = &end.summary.rollbacks;
+        match rollbacks.as_slice() {
+            [] => self.not_fired(condition, end),
+            [only] if only.from != self.canary => {
+                Check::census(condition, Status::Fail, "another version was rolled back")
+            }
+            [only] if only.decided_at < self.spec.since => {
+                let early = Human(self.spec.since.since(only.decided_at));
+                let seen = format!("rolled back {early} before anything was wrong");
+                Check::census(condition, Status::Fail, seen)
+            }
+            [only] => {
+                let at = Human(only.decided_at.elapsed());
+                Check::census(condition, Status::Pass, format!("rolled back at {at}"))
+            }
+            several => {
+                let seen = format!("rolled back {} times", several.len());
+                Check::census(condition, Status::Fail, seen)
+            }
+        }
+        .figure(Some(rollbacks.len() as f64), "rollbacks", self.met_canary)
+    }
+
+    /// No rollback is a failure only if there was something to see and time to act.
+    fn not_fired(&self, condition: &str, end: &End<'_>) -> Check {
+        let lasted = end.summary.end.since(self.spec.since);
+        let had_time = self.spec.within.is_none_or(|within| lasted >= within);
+        let (status, seen) = match (self.met_canary, had_time) {
+            (0, _) => (
+                Status::Inconclusive,
+                "no rollback, but no request met the canary either".to_owned(),
+            ),
+            (_, false) => {
+                let lasted = Human(lasted);
+                let seen = format!("no rollback, but the run ended {lasted} after the trouble began");
+                (Status::Inconclusive, seen)
+            }
+            (met, true) => {
+                let met = grouped(met);
+                (Status::Fail, format!("no rollback; {met} requests met the canary"))
+            }
+        };
+        Check::census(condition, status, seen)
+    }
+
+    fn reason(&self, wanted: &str, end: &End<'_>) -> Option<Check> {
+        let reason = &end.summary.rollbacks.first()?.reason;
+        let status = pass_if(reason.measure == wanted);
+        let (value, samples) = (reason.value.unwrap_or_default(), reason.samples);
+        let seen = format!(
+            "{} was {value:.4} (bound {}) over {samples} attempts",
+            reason.measure, reason.bound
+        );
+        let check = Check::census(format!("reason {wanted}"), status, seen);
+        Some(check.figure(reason.value, "", samples))
+    }
+
+    fn in_time(&self, within: Duration, end: &End<'_>) -> Option<Check> {
+        let decided_at = end.summary.rollbacks.first()?.decided_at;
+        let took = decided_at.since(self.spec.since);
+        let status = pass_if(took <= within && decided_at >= self.spec.since);
+        let seen = format!("decided {} after the trouble began", Human(took));
+        let condition = format!("within {}", Human(within));
+        let check = Check::census(condition, status, seen);
+        Some(check.figure(Some(took.as_secs_f64()), "s", 1))
+    }
+}
+
+impl Gate for RollbackGate {
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
+        if !story.touched(self.canary) {
+            return;
+        }
+        let until = so_far.rollback.as_ref().map_or(Timestamp::MAX, |r| r.decided_at);
+        let during = self.spec.since..=until;
+        let starts = story
+            .attempts
+            .iter()
+            .filter(|a| a.version == self.canary)
+            .filter_map(|a| a.started_at());
+        self.met_canary += u64::from(starts.into_iter().any(|at| during.contains(&at)));
+        let is_since = story.scheduled_at().is_some_and(|at| at >= self.spec.since);
+        if is_since && story.outcome().is_some_and(is_user_error) {
+            self.user_errors += 1;
+            self.failed.note(story.key);
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let mut checks = vec![self.fired(end)];
+        let reason = self.spec.reason.as_deref();
+        checks.extend(reason.and_then(|wanted| self.reason(wanted, end)));
+        checks.extend(self.spec.within.and_then(|within| self.in_time(within, end)));
+        let is_met = self.met_canary > 0;
+        if let Some(limit) = self.spec.canary_requests {
+            let name = "canary_requests";
+            checks.push(counted(name, limit, self.met_canary, is_met));
+        }
+        if let Some(limit) = self.spec.user_errors {
+            let check = counted("user_errors", limit, self.user_errors, is_met);
+            checks.push(check.offenders(self.failed.keys()));
+        }
+        if end.join_is_leaky {
+            leak(&mut checks);
+        }
+        GateResult::of("rollback", checks)
+    }
+}
+
+/// Everything but a success is an error for the user, unless they left by themselves.
+fn is_user_error(outcome: Outcome) -> bool {
+    !outcome.is_success() && outcome != Outcome::ClientGone
+}
+
+/// A limit on a number of requests. Without any request at the canary there was nothing to count.
+fn counted(name: &str, limit: Comparison<u64>, n: u64, is_met: bool) -> Check {
+    let status = match (limit.holds(n), is_met) {
+        (true, true) => Status::Pass,
+        (true, false) => Status::Inconclusive,
+        (false, _) => Status::Fail,
+    };
+    let seen = format!("{} requests", grouped(n));
+    Check::census(format!("{name} {limit}"), status, seen).figure(Some(n as f64), "requests", n)
+}
+
+fn pass_if(holds: bool) -> Status {
+    if holds { Status::Pass } else { Status::Fail }
+}
+
+/// With a leaky join, nothing that was counted by it can be a pass.
+fn leak(checks: &mut [Check]) {
+    for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
+        check.status = Status::Inconclusive;
+    }
+}
+
+/// The `no_rollback` gate at work.
+pub struct NoRollbackGate {
+    min_n: u64,
+    canary: VersionId,
+    met_canary: u64,
+}
+
+impl NoRollbackGate {
+    /// A gate that has seen nothing.
+    pub fn new(min_n: u64, canary: VersionId) -> Self {
+        Self {
+            min_n,
+            canary,
+            met_canary: 0,
+        }
+    }
+}
+
+impl Gate for NoRollbackGate {
+    fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        let is_row = matches!(&event.what, What::Accepted(row) if row.version == self.canary);
+        let is_first = joined.first.is_some();
+        self.met_canary += u64::from(is_row && is_first);
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let (status, seen) = match end.summary.rollbacks.first() {
+            Some(rollback) => {
+                let at = Human(rollback.decided_at.elapsed());
+                let why = rollback.reason.measure;
+                (Status::Fail, format!("rolled back at {at} for {why}"))
+            }
+            None => {
+                let met = grouped(self.met_canary);
+                (Status::Pass, format!("no rollback; {met} requests met the canary"))
+            }
+        };
+        let check = Check::census("the canary is not rolled back", status, seen)
+            .figure(Some(end.summary.rollbacks.len() as f64), "rollbacks", self.met_canary)
+            .needs(self.met_canary, self.min_n);
+        GateResult::of("no_rollback", vec![check])
+    }
+}

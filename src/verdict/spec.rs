@@ -1,0 +1,173 @@
+//! What a run is expected to show: gates as plain data.
+
+use std::time::Duration;
+
+use crate::id::VersionId;
+use crate::protocol::outcome::Outcome;
+use crate::stats::compare::{Comparison, Share};
+use crate::stats::quantile::Quantile;
+use crate::time::Timestamp;
+
+/// One gate with its conditions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GateSpec {
+    /// The share of a version among randomised requests (an equivalence test).
+    Split(SplitSpec),
+    /// Stable answers what the canary failed.
+    Fallback(FallbackSpec),
+    /// The canary is rolled back, in time.
+    Rollback(RollbackSpec),
+    /// The canary is not rolled back.
+    NoRollback {
+        /// Fewest requests at the canary.
+        min_n: u64,
+    },
+    /// Nothing reaches the canary after its rollback.
+    AfterRollback(AfterRollbackSpec),
+    /// Shares and percentiles over requests, or over a version's attempts.
+    Requests(RequestsSpec),
+    /// The router's own numbers agree with the upstreams' ledgers.
+    Attribution {
+        /// Fewest attempts to compare.
+        min_n: u64,
+    },
+    /// The load generator kept its schedule.
+    Generator(GeneratorSpec),
+    /// The router's memory stays bounded.
+    Memory {
+        /// Most bytes it may hold at any time.
+        router: Comparison<u64>,
+    },
+}
+
+impl GateSpec {
+    /// The name in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Split(_) => "split",
+            Self::Fallback(_) => "fallback",
+            Self::Rollback(_) => "rollback",
+            Self::NoRollback { .. } => "no_rollback",
+            Self::AfterRollback(_) => "after_rollback",
+            Self::Requests(_) => "requests",
+            Self::Attribution { .. } => "attribution",
+            Self::Generator(_) => "generator",
+            Self::Memory { .. } => "memory",
+        }
+    }
+
+    /// Is it an estimate, which takes its part of the scenario's error budget?
+    pub fn is_statistical(&self) -> bool {
+        matches!(self, Self::Split(_))
+    }
+}
+
+/// A stretch of the run, by the scheduled time of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// From here on.
+    pub from: Timestamp,
+    /// Up to, but not including, here; to the end when absent.
+    pub to: Option<Timestamp>,
+}
+
+impl Scope {
+    /// Is this moment inside?
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.from <= at && self.to.is_none_or(|to| at < to)
+    }
+}
+
+/// See [`GateSpec::Split`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitSpec {
+    /// The version.
+    pub version: VersionId,
+    /// Its intended share θ, 0 to 1.
+    pub share: f64,
+    /// Half the width of the tolerated band around θ.
+    pub tolerance: f64,
+    /// One-sided confidence of each limit.
+    pub confidence: f64,
+    /// When.
+    pub scope: Scope,
+}
+
+/// See [`GateSpec::Fallback`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FallbackSpec {
+    /// Of the requests that the canary failed, the share that stable must answer.
+    pub succeeds: Comparison<Share>,
+    /// Fewest such requests.
+    pub min_n: u64,
+    /// When.
+    pub scope: Scope,
+    /// Stable has a key of its own, so that even a refused key must fall back.
+    pub other_credentials: bool,
+}
+
+/// See [`GateSpec::Rollback`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollbackSpec {
+    /// The measure that must be the reason.
+    pub reason: Option<String>,
+    /// When the trouble starts; the rollback must not come before.
+    pub since: Timestamp,
+    /// The longest time from the start of the trouble to the decision.
+    pub within: Option<Duration>,
+    /// Requests that may meet the canary in that time.
+    pub canary_requests: Option<Comparison<u64>>,
+    /// Requests that met the canary since, and may fail for the caller.
+    pub user_errors: Option<Comparison<u64>>,
+}
+
+/// See [`GateSpec::AfterRollback`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AfterRollbackSpec {
+    /// Requests that may meet the canary afterwards.
+    pub canary_requests: Comparison<u64>,
+    /// Time for what was on its way at the decision.
+    pub grace: Duration,
+    /// Fewest randomised requests afterwards; by default so many that an open canary would have
+    /// been met with probability 99.9 %.
+    pub min_n: u64,
+}
+
+/// See [`GateSpec::Requests`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestsSpec {
+    /// Judge the attempts at this version instead of requests.
+    pub version: Option<VersionId>,
+    /// When.
+    pub scope: Scope,
+    /// Share of successes.
+    pub success: Option<Comparison<Share>>,
+    /// Shares of other outcomes.
+    pub outcomes: Vec<(Outcome, Comparison<Share>)>,
+    /// Quantiles of the latency of successes.
+    pub quantiles: Vec<(Quantile, Comparison<Duration>)>,
+    /// How many there are.
+    pub count: Option<Comparison<u64>>,
+    /// How many reached an upstream altered in more than their model.
+    pub altered: Option<Comparison<u64>>,
+    /// Fewest of them.
+    pub min_n: u64,
+}
+
+/// See [`GateSpec::Generator`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GeneratorSpec {
+    /// Largest 99th percentile of the dispatch delay.
+    pub dispatch_delay_p99: Duration,
+    /// Largest deviation of the rate from the schedule, as a fraction of 1.
+    pub rate_error: f64,
+}
+
+impl Default for GeneratorSpec {
+    fn default() -> Self {
+        Self {
+            dispatch_delay_p99: Duration::from_millis(10),
+            rate_error: 0.01,
+        }
+    }
+}
