@@ -139,12 +139,20 @@ impl Series {
     /// The series in at most `points` longer steps, with their length.
     pub fn condensed(&self, points: usize) -> (Duration, Vec<Step>) {
         let size = self.steps.len().div_ceil(points.max(1)).max(1);
-        let merged = self.steps.chunks(size).map(|chunk| {
-            let mut whole = chunk[0].clone();
-            chunk[1..].iter().for_each(|step| whole.add(step));
-            whole
-        });
-        (self.step * size as u32, merged.collect())
+        let mut merged: Vec<Step> = Vec::new();
+        for chunk in self.steps.chunks(size) {
+            // A short rest would stand out for its few samples alone.
+            let is_rest = chunk.len() * 2 < size;
+            let mut rest = chunk;
+            if !is_rest || merged.is_empty() {
+                merged.extend(chunk.first().cloned());
+                rest = chunk.get(1..).unwrap_or_default();
+            }
+            if let Some(whole) = merged.last_mut() {
+                rest.iter().for_each(|step| whole.add(step));
+            }
+        }
+        (self.step * size as u32, merged)
     }
 
     fn add(&mut self, second: &Step) {

@@ -1,17 +1,23 @@
-//! Failed attempts per version, rescues by stable, and what callers suffered, over time.
+//! Failed attempts per version, and what became of the requests: answered by fallback, or an error
+//! for the caller. Two panels over one time axis.
 
 use plotters::style::RGBColor;
 
 use crate::observe::timeline::Step;
 use crate::report::Report;
 
-use super::frame::{self, CANARY, Frame, HARM, Legend, Mark, RESCUE, STABLE, nice_top};
+use super::frame::{self, CANARY, Frame, HARM, Legend, Mark, Panel, RESCUE, STABLE};
+use super::frame::{nice_top, rounded};
 
-/// Points along the time axis.
-const POINTS: usize = 120;
+/// Bars along the time axis.
+const BARS: usize = 120;
 
-/// What one line shows: label, colour, width, and how many of it a step holds.
-type Line<'a> = (String, RGBColor, u32, Box<dyn Fn(&Step) -> u64 + 'a>);
+/// What a part of a bar shows: label, colour, and how many of it a step holds.
+struct Part<'r> {
+    label: String,
+    color: RGBColor,
+    count: Box<dyn Fn(&Step) -> u64 + 'r>,
+}
 
 /// `errors.svg`.
 ///
@@ -19,61 +25,67 @@ type Line<'a> = (String, RGBColor, u32, Box<dyn Fn(&Step) -> u64 + 'a>);
 /// When the drawing library fails.
 pub fn errors(report: &Report) -> Result<String, String> {
     let meta = &report.meta;
-    let (length, steps) = report.series.condensed(POINTS);
-    let length = length.as_secs_f64();
-    let end = frame::end_of(report);
     let name = |version| -> String { meta.name(version).chars().take(12).collect() };
-    let lines: [Line<'_>; 4] = [
-        (
-            format!("{} failed attempts", name(meta.canary)),
-            CANARY,
-            3,
-            Box::new(|s| s.versions[meta.canary].failures),
-        ),
-        (
-            "answered by fallback".to_owned(),
-            RESCUE,
-            1,
-            Box::new(|s| s.versions.values().map(|v| v.rescued).sum()),
-        ),
-        (
-            format!("{} failed attempts", name(meta.stable)),
-            STABLE,
-            2,
-            Box::new(|s| s.versions[meta.stable].failures),
-        ),
-        ("errors callers saw".to_owned(), HARM, 2, Box::new(|s| s.failed)),
+    let attempts = vec![
+        Part {
+            label: format!("failed attempts at {}", name(meta.canary)),
+            color: CANARY,
+            count: Box::new(|s| s.versions[meta.canary].failures),
+        },
+        Part {
+            label: format!("failed attempts at {}", name(meta.stable)),
+            color: STABLE,
+            count: Box::new(|s| s.versions[meta.stable].failures),
+        },
     ];
-    // The last step may be cut short by the end of the run.
-    let per_second = |s: &Step, n: u64| {
-        let lasted = (end - s.start_s as f64).clamp(1.0_f64.min(length), length);
-        n as f64 / lasted
-    };
-    let points = |line: &Line<'_>| -> Vec<(f64, Option<f64>)> {
-        let middle = |s: &Step| (s.start_s as f64 + length / 2.0).min(end);
-        let value = |s: &Step| per_second(s, line.3(s));
-        steps.iter().map(|s| (middle(s), Some(value(s)))).collect()
-    };
-    let drawn: Vec<_> = lines.iter().map(|line| (points(line), line.1, line.2)).collect();
-    let top = drawn
-        .iter()
-        .flat_map(|(points, ..)| points)
-        .filter_map(|(_, y)| *y)
-        .fold(0.0, f64::max);
-    let plot = Frame {
+    let requests = vec![
+        Part {
+            label: "answered by fallback".to_owned(),
+            color: RESCUE,
+            count: Box::new(|s| s.versions.values().map(|v| v.rescued).sum()),
+        },
+        Part {
+            label: "errors callers saw".to_owned(),
+            color: HARM,
+            count: Box::new(|s| s.failed),
+        },
+    ];
+    let legend = attempts.iter().chain(&requests);
+    let legend = legend.map(|part| Legend::new(part.label.clone(), part.color, Mark::Area(0.85)));
+    frame::render(&Frame {
         report,
         title: "Errors and fallbacks",
-        y_label: "per second",
-        legend: lines
-            .iter()
-            .map(|line| Legend::new(line.0.clone(), line.1, Mark::Line(line.2)))
-            .collect(),
-        y_max: nice_top(top),
-        y_text: |rate| format!("{}", (rate * 1_000.0).round() / 1_000.0),
-    };
-    frame::render(plot, |chart| {
-        drawn
-            .iter()
-            .try_for_each(|(points, color, width)| frame::line(chart, points, *color, *width))
+        legend: legend.collect(),
+        panels: vec![
+            panel(report, "attempts per second", attempts),
+            panel(report, "requests per second", requests),
+        ],
     })
+}
+
+/// A panel of stacked bars.
+fn panel<'r>(report: &'r Report, y_label: &'static str, parts: Vec<Part<'r>>) -> Panel<'r> {
+    let (length, steps) = report.series.condensed(BARS);
+    let (length, end) = (length.as_secs_f64(), frame::end_of(report));
+    // A step that the end of the run cuts short lasted less.
+    let lasted = move |s: &Step| (end - s.start_s as f64).clamp(1.0_f64.min(length), length);
+    let total = |s: &Step| parts.iter().map(|p| (p.count)(s)).sum::<u64>() as f64 / lasted(s);
+    let top = steps.iter().map(total).fold(0.0, f64::max);
+    Panel {
+        y_label,
+        y_max: nice_top(top),
+        y_text: rounded,
+        draw: Box::new(move |canvas| {
+            for step in &steps {
+                let from = step.start_s as f64;
+                let mut low = 0.0;
+                for part in &parts {
+                    let high = low + (part.count)(step) as f64 / lasted(step);
+                    canvas.bar((from, from + length), (low, high), part.color)?;
+                    low = high;
+                }
+            }
+            Ok(())
+        }),
+    }
 }

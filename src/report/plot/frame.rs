@@ -12,9 +12,9 @@ use crate::report::Report;
 use crate::time::{Human, Timestamp};
 
 /// Width and height of a plot in pixels.
-const SIZE: (u32, u32) = (800, 440);
+const SIZE: (u32, u32) = (800, 460);
 /// Height of title and legend.
-const HEAD: u32 = 92;
+const HEAD: u32 = 100;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(34, 34, 34);
 const PALE_INK: RGBColor = RGBColor(110, 110, 110);
@@ -52,51 +52,78 @@ impl Legend {
     }
 }
 
-/// A plot to be drawn.
+/// A plot to be drawn: panels one above the other, with one time axis.
 pub(super) struct Frame<'r> {
     pub(super) report: &'r Report,
     pub(super) title: &'static str,
-    pub(super) y_label: &'static str,
     pub(super) legend: Vec<Legend>,
+    pub(super) panels: Vec<Panel<'r>>,
+}
+
+/// One panel of a plot.
+pub(super) struct Panel<'r> {
+    pub(super) y_label: &'static str,
     /// Largest value on the y axis; the axis starts at 0.
     pub(super) y_max: f64,
     /// Text of a value on the y axis.
     pub(super) y_text: fn(f64) -> String,
+    /// Puts the data in.
+    pub(super) draw: Draw<'r>,
 }
 
-/// What a plot draws on.
-pub(super) type Chart<'a, 'b> =
+/// Puts data into a panel.
+pub(super) type Draw<'r> = Box<dyn Fn(&mut Canvas<'_, '_>) -> Result<(), String> + 'r>;
+
+type Chart<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
 
-/// Draws a plot; `draw` puts the data in.
-pub(super) fn render(
-    frame: Frame<'_>,
-    draw: impl FnOnce(&mut Chart<'_, '_>) -> Result<(), String>,
-) -> Result<String, String> {
+/// Draws a plot.
+pub(super) fn render(frame: &Frame<'_>) -> Result<String, String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(text)?;
-        head(&root, &frame)?;
+        head(&root, frame)?;
         let (_, body) = root.split_vertically(HEAD);
-        let end = end_of(frame.report);
-        let mut chart = ChartBuilder::on(&body)
-            .margin_right(24)
-            .margin_bottom(8)
-            .margin_top(6)
-            .x_label_area_size(46)
-            .y_label_area_size(76)
-            .build_cartesian_2d(0.0..end, 0.0..frame.y_max)
-            .map_err(text)?;
-        shade_faults(&mut chart, &frame)?;
-        axes(&mut chart, &frame, end)?;
-        draw(&mut chart)?;
-        mark_rollbacks(&mut chart, &frame)?;
+        let areas = body.split_evenly((frame.panels.len(), 1));
+        for (i, (panel, area)) in frame.panels.iter().zip(&areas).enumerate() {
+            let is_last = i + 1 == frame.panels.len();
+            panel_in(area, frame, panel, is_last)?;
+        }
         root.present().map_err(text)?;
     }
     Ok(svg)
+}
+
+fn panel_in(
+    area: &Area<'_>,
+    frame: &Frame<'_>,
+    panel: &Panel<'_>,
+    is_last: bool,
+) -> Result<(), String> {
+    let end = end_of(frame.report);
+    let unit = TimeUnit::for_span(end);
+    let chart = ChartBuilder::on(area)
+        .margin_left(8)
+        .margin_right(24)
+        .margin_bottom(if is_last { 8 } else { 0 })
+        .margin_top(10)
+        .x_label_area_size(if is_last { 44 } else { 18 })
+        .y_label_area_size(66)
+        .build_cartesian_2d(0.0..end / unit.seconds, 0.0..panel.y_max)
+        .map_err(text)?;
+    let mut canvas = Canvas {
+        chart,
+        unit,
+        y_max: panel.y_max,
+        end,
+    };
+    canvas.shade_faults(frame.report)?;
+    canvas.axes(panel, is_last)?;
+    (panel.draw)(&mut canvas)?;
+    canvas.mark_rollbacks(frame.report)
 }
 
 /// The words of the drawing library's errors.
@@ -133,7 +160,7 @@ fn shortened(words: &str, length: usize) -> String {
     }
 }
 
-/// Entries in a row under the title, each as wide as its label.
+/// Entries in rows under the title.
 fn legend(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     let meta = &frame.report.meta;
     let faults = (!meta.faults.is_empty())
@@ -142,14 +169,18 @@ fn legend(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
         .then(|| Legend::new("rollback", HARM, Mark::Dashes));
     let entries = frame.legend.iter().chain(&faults).chain(&rollback);
     let style = (FONT, 15).into_font().color(&INK);
-    let (mut x, y) = (20, 72);
+    let (mut x, mut y) = (20, 68);
     for entry in entries {
+        // 6.2 px a character at this size at most, with room to the next entry.
+        let width = 30 + (entry.label.chars().count() as f64 * 6.2) as i32 + 20;
+        if x + width > SIZE.0 as i32 && x > 20 {
+            (x, y) = (20, y + 18);
+        }
         legend_mark(root, entry, (x, y))?;
         let at = (x + 30, y - 6);
         root.draw(&Text::new(entry.label.clone(), at, style.clone()))
             .map_err(text)?;
-        // 6.6 px a character at this size, with room to the next entry.
-        x += 30 + (entry.label.chars().count() as f64 * 6.6) as i32 + 18;
+        x += width;
     }
     Ok(())
 }
@@ -182,27 +213,12 @@ fn fault_names(report: &Report) -> String {
     }
 }
 
-fn axes(chart: &mut Chart<'_, '_>, frame: &Frame<'_>, end: f64) -> Result<(), String> {
-    let label = (FONT, 15).into_font().color(&INK);
-    let desc = (FONT, 16).into_font().color(&INK);
-    let unit = TimeUnit::for_span(end);
-    let y_text = frame.y_text;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(PALE_INK)
-        .x_labels(9)
-        .y_labels(6)
-        .x_label_formatter(&|seconds| unit.text(*seconds))
-        .y_label_formatter(&|value| y_text(*value))
-        .x_desc(format!("time since the start of the run ({})", unit.name))
-        .y_desc(frame.y_label)
-        .label_style(label)
-        .axis_desc_style(desc)
-        .draw()
-        .map_err(text)
+/// A panel that is drawn on. Times are seconds since the start of the run.
+pub(super) struct Canvas<'a, 'b> {
+    chart: Chart<'a, 'b>,
+    unit: TimeUnit,
+    y_max: f64,
+    end: f64,
 }
 
 struct TimeUnit {
@@ -219,109 +235,140 @@ impl TimeUnit {
         };
         Self { name, seconds }
     }
-
-    fn text(&self, seconds: f64) -> String {
-        let value = seconds / self.seconds;
-        let rounded = (value * 10.0).round() / 10.0;
-        format!("{rounded}")
-    }
 }
 
-fn shade_faults(chart: &mut Chart<'_, '_>, frame: &Frame<'_>) -> Result<(), String> {
-    let end = end_of(frame.report);
-    for fault in &frame.report.meta.faults {
-        let from = fault.from.as_secs_f64().min(end);
-        let until = fault.until.map_or(end, |t| t.as_secs_f64().min(end));
-        let corners = [(from, 0.0), (until, frame.y_max)];
-        let shade = Rectangle::new(corners, FAULT.mix(0.35).filled());
-        chart.draw_series([shade]).map_err(text)?;
+impl Canvas<'_, '_> {
+    fn x(&self, seconds: f64) -> f64 {
+        seconds.min(self.end) / self.unit.seconds
     }
-    Ok(())
-}
 
-fn mark_rollbacks(chart: &mut Chart<'_, '_>, frame: &Frame<'_>) -> Result<(), String> {
-    let end = end_of(frame.report);
-    for record in &frame.report.summary.rollbacks {
-        let at = record.decided_at.as_secs_f64();
-        dashes(chart, vec![(at, 0.0), (at, frame.y_max)], HARM)?;
-        // On the side of the line where there is room for it.
-        let (side, gap) = match at < 0.75 * end {
-            true => (HPos::Left, "  "),
-            false => (HPos::Right, ""),
+    fn axes(&mut self, panel: &Panel<'_>, is_last: bool) -> Result<(), String> {
+        let label = (FONT, 15).into_font().color(&INK);
+        let desc = (FONT, 16).into_font().color(&INK);
+        let y_text = panel.y_text;
+        let x_desc = match is_last {
+            true => format!("time since the start of the run ({})", self.unit.name),
+            false => String::new(),
         };
-        let words = format!("{gap}rollback at {}  ", when(record.decided_at));
-        let anchor = Pos::new(side, VPos::Top);
-        let style = (FONT, 15).into_font().color(&HARM).pos(anchor);
-        let place = (at, frame.y_max * 0.985);
-        chart
-            .draw_series([Text::new(words, place, style)])
-            .map_err(text)?;
+        self.chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .max_light_lines(0)
+            .bold_line_style(GRID)
+            .axis_style(PALE_INK)
+            .x_labels(9)
+            .y_labels(6)
+            .x_label_formatter(&|value| rounded(*value))
+            .y_label_formatter(&|value| y_text(*value))
+            .x_desc(x_desc)
+            .y_desc(panel.y_label)
+            .label_style(label)
+            .axis_desc_style(desc)
+            .draw()
+            .map_err(text)
     }
-    Ok(())
+
+    fn shade_faults(&mut self, report: &Report) -> Result<(), String> {
+        for fault in &report.meta.faults {
+            let from = self.x(fault.from.as_secs_f64());
+            let until = self.x(fault.until.map_or(self.end, |t| t.as_secs_f64()));
+            let corners = [(from, 0.0), (until, self.y_max)];
+            let shade = Rectangle::new(corners, FAULT.mix(0.35).filled());
+            self.chart.draw_series([shade]).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    fn mark_rollbacks(&mut self, report: &Report) -> Result<(), String> {
+        for record in &report.summary.rollbacks {
+            let at = record.decided_at.as_secs_f64();
+            self.dashes(&[(at, 0.0), (at, self.y_max)], HARM)?;
+            // On the side of the line where there is room for it.
+            let (side, gap) = match at < 0.75 * self.end {
+                true => (HPos::Left, 6),
+                false => (HPos::Right, -6),
+            };
+            let words = format!("rollback at {}", when(record.decided_at));
+            let anchor = Pos::new(side, VPos::Top);
+            let style = (FONT, 15).into_font().color(&HARM).pos(anchor);
+            let label = EmptyElement::at((self.x(at), self.y_max))
+                + Text::new(words, (gap, 3), style);
+            self.chart.draw_series([label]).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    /// A dashed line.
+    pub(super) fn dashes(&mut self, points: &[(f64, f64)], color: RGBColor) -> Result<(), String> {
+        let points: Vec<_> = points.iter().map(|(x, y)| (self.x(*x), *y)).collect();
+        let series = DashedLineSeries::new(points, 6, 4, color.stroke_width(2));
+        self.chart.draw_series(series).map_err(text)?;
+        Ok(())
+    }
+
+    /// A line that breaks where there is nothing to show.
+    pub(super) fn line(
+        &mut self,
+        points: &[(f64, Option<f64>)],
+        color: RGBColor,
+        width: u32,
+    ) -> Result<(), String> {
+        for run in points.split(|(_, y)| y.is_none()).filter(|r| !r.is_empty()) {
+            let points = run.iter().filter_map(|(x, y)| Some((self.x(*x), (*y)?)));
+            let points: Vec<(f64, f64)> = points.collect();
+            if let [(x, y)] = points[..] {
+                let dot = Circle::new((x, y), 2, color.filled());
+                self.chart.draw_series([dot]).map_err(text)?;
+            } else {
+                let series = LineSeries::new(points, color.stroke_width(width));
+                self.chart.draw_series(series).map_err(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The area between two lines, broken where there is nothing to show.
+    pub(super) fn band(
+        &mut self,
+        points: &[(f64, Option<(f64, f64)>)],
+        color: RGBColor,
+    ) -> Result<(), String> {
+        for run in points.split(|(_, y)| y.is_none()) {
+            let upper = run.iter().filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.1)));
+            let lower = run.iter().filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.0)));
+            let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
+            if outline.len() > 2 {
+                let shape = Polygon::new(outline, color.mix(0.18).filled());
+                self.chart.draw_series([shape]).map_err(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A bar from `low` to `high` between two moments, unless it is empty.
+    pub(super) fn bar(
+        &mut self,
+        (from, until): (f64, f64),
+        (low, high): (f64, f64),
+        color: RGBColor,
+    ) -> Result<(), String> {
+        if high <= low {
+            return Ok(());
+        }
+        let corners = [(self.x(from), low), (self.x(until), high)];
+        let shape = Rectangle::new(corners, color.mix(0.85).filled());
+        self.chart.draw_series([shape]).map_err(text)?;
+        Ok(())
+    }
+}
+
+/// A number on an axis, without digits that say nothing.
+pub(super) fn rounded(value: f64) -> String {
+    format!("{}", (value * 1_000.0).round() / 1_000.0)
 }
 
 fn when(at: Timestamp) -> String {
     Human(Duration::from_millis(at.elapsed().as_millis() as u64)).to_string()
-}
-
-/// A dashed line.
-pub(super) fn dashes(
-    chart: &mut Chart<'_, '_>,
-    points: Vec<(f64, f64)>,
-    color: RGBColor,
-) -> Result<(), String> {
-    let style = color.stroke_width(2);
-    let series = DashedLineSeries::new(points, 6, 4, style);
-    chart.draw_series(series).map_err(text)?;
-    Ok(())
-}
-
-/// A line that breaks where there is nothing to show.
-pub(super) fn line(
-    chart: &mut Chart<'_, '_>,
-    points: &[(f64, Option<f64>)],
-    color: RGBColor,
-    width: u32,
-) -> Result<(), String> {
-    for run in runs(points) {
-        let style = color.stroke_width(width);
-        if let [(x, y)] = run[..] {
-            let dot = Circle::new((x, y), 2, color.filled());
-            chart.draw_series([dot]).map_err(text)?;
-        } else {
-            chart
-                .draw_series(LineSeries::new(run, style))
-                .map_err(text)?;
-        }
-    }
-    Ok(())
-}
-
-/// The longest stretches without a gap.
-fn runs(points: &[(f64, Option<f64>)]) -> Vec<Vec<(f64, f64)>> {
-    points
-        .split(|(_, y)| y.is_none())
-        .filter(|run| !run.is_empty())
-        .map(|run| run.iter().filter_map(|(x, y)| Some((*x, (*y)?))).collect())
-        .collect()
-}
-
-/// The area between two lines, broken where there is nothing to show.
-pub(super) fn band(
-    chart: &mut Chart<'_, '_>,
-    points: &[(f64, Option<(f64, f64)>)],
-    color: RGBColor,
-) -> Result<(), String> {
-    for run in points.split(|(_, y)| y.is_none()) {
-        let upper = run.iter().filter_map(|(x, y)| Some((*x, y.as_ref()?.1)));
-        let lower = run.iter().filter_map(|(x, y)| Some((*x, y.as_ref()?.0)));
-        let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
-        if outline.len() > 2 {
-            let shape = Polygon::new(outline, color.mix(0.18).filled());
-            chart.draw_series([shape]).map_err(text)?;
-        }
-    }
-    Ok(())
 }
 
 /// A round number a little above `value`, for the top of an axis.

@@ -9,7 +9,7 @@ use crate::report::rows::at;
 use crate::stats::quantile::Quantile;
 use crate::time::millis_f64;
 
-use super::frame::{self, CANARY, Frame, Legend, Mark, STABLE, nice_top};
+use super::frame::{self, CANARY, Frame, Legend, Mark, Panel, STABLE, nice_top, rounded};
 
 /// Points along the time axis.
 const POINTS: usize = 60;
@@ -52,17 +52,20 @@ pub fn latency(report: &Report) -> Result<String, String> {
             })
         })
         .collect();
-    let plot = Frame {
+    let panel = Panel {
+        y_label: "latency (ms)",
+        y_max: nice_top(top),
+        y_text: rounded,
+        draw: Box::new(move |canvas| {
+            lines
+                .iter()
+                .try_for_each(|(points, color, width)| canvas.line(points, *color, *width))
+        }),
+    };
+    frame::render(&Frame {
         report,
         title: "Latency of answered requests, from their scheduled moment",
-        y_label: "latency (ms)",
         legend,
-        y_max: nice_top(top),
-        y_text: |ms| format!("{}", (ms * 100.0).round() / 100.0),
-    };
-    frame::render(plot, |chart| {
-        lines
-            .iter()
-            .try_for_each(|(points, color, width)| frame::line(chart, points, *color, *width))
+        panels: vec![panel],
     })
 }

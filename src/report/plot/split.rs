@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::stats::proportion::{Limits, clopper_pearson};
 use crate::verdict::spec::GateSpec;
 
-use super::frame::{self, CANARY, Frame, Legend, Mark, STABLE, nice_top};
+use super::frame::{self, CANARY, Frame, Legend, Mark, Panel, STABLE, nice_top, rounded};
 
 /// One-sided confidence of each edge of the band: together 95 %.
 const CONFIDENCE: f64 = 0.975;
@@ -38,7 +38,7 @@ pub fn split(report: &Report) -> Result<String, String> {
         .collect();
     let target = report.meta.canary_share;
     let tolerated = tolerated(report);
-    let top = top(target, &steps, tolerated, limits);
+    let top = top(target, &steps, tolerated.as_ref(), limits);
     let clipped: Vec<_> = band
         .into_iter()
         .map(|(x, y)| (x, y.map(|(low, high): (f64, f64)| (low.min(top), high.min(top)))))
@@ -51,36 +51,61 @@ pub fn split(report: &Report) -> Result<String, String> {
     if tolerated.is_some() {
         legend.push(Legend::new("tolerated", STABLE, Mark::Line(1)));
     }
-    let end = frame::end_of(report);
-    let plot = Frame {
+    let intended = intended(report);
+    let panel = Panel {
+        y_label: "share of requests (%)",
+        y_max: top,
+        y_text: |share| rounded(share * 100.0),
+        draw: Box::new(move |canvas| {
+            canvas.band(&clipped, CANARY)?;
+            for edge in tolerated.iter().flat_map(|t| [t.low.max(0.0), t.high]) {
+                let (from, to) = tolerated.as_ref().map_or((0.0, 0.0), |t| (t.from, t.to));
+                canvas.line(&[(from, Some(edge)), (to, Some(edge))], STABLE, 1)?;
+            }
+            canvas.dashes(&intended, STABLE)?;
+            canvas.line(&shares, CANARY, 2)
+        }),
+    };
+    frame::render(&Frame {
         report,
         title: "Share of the canary among randomised requests",
-        y_label: "share of requests (%)",
         legend,
-        y_max: top,
-        y_text: |share| {
-            let percent = (share * 1e4).round() / 100.0;
-            format!("{percent}")
-        },
-    };
-    frame::render(plot, |chart| {
-        frame::band(chart, &clipped, CANARY)?;
-        if let Some((low, high)) = tolerated {
-            for edge in [low.max(0.0), high] {
-                let points = [(0.0, Some(edge)), (end, Some(edge))];
-                frame::line(chart, &points, STABLE, 1)?;
-            }
-        }
-        frame::dashes(chart, vec![(0.0, target), (end, target)], STABLE)?;
-        frame::line(chart, &shares, CANARY, 2)
+        panels: vec![panel],
     })
 }
 
-/// The band that a split gate on the canary tolerates.
-fn tolerated(report: &Report) -> Option<(f64, f64)> {
+/// The intended share: the weight until a rollback, nothing afterwards.
+fn intended(report: &Report) -> Vec<(f64, f64)> {
+    let (end, target) = (frame::end_of(report), report.meta.canary_share);
+    match report.summary.rollbacks.first() {
+        None => vec![(0.0, target), (end, target)],
+        Some(record) => {
+            let at = record.decided_at.as_secs_f64();
+            vec![(0.0, target), (at, target), (at, 0.0), (end, 0.0)]
+        }
+    }
+}
+
+/// The band that a split gate tolerates, while it applies.
+struct Tolerated {
+    low: f64,
+    high: f64,
+    from: f64,
+    to: f64,
+}
+
+fn tolerated(report: &Report) -> Option<Tolerated> {
+    let rollback = report.summary.rollbacks.first();
+    let in_force = rollback.map_or(frame::end_of(report), |r| r.decided_at.as_secs_f64());
     report.gates.iter().find_map(|gate| match gate {
         GateSpec::Split(spec) if spec.version == report.meta.canary => {
-            Some((spec.share - spec.tolerance, spec.share + spec.tolerance))
+            let to = spec.scope.to.map_or(in_force, |to| to.as_secs_f64());
+            Some(Tolerated {
+                low: spec.share - spec.tolerance,
+                high: spec.share + spec.tolerance,
+                from: spec.scope.from.as_secs_f64(),
+                to: to.min(in_force),
+            })
         }
         _ => None,
     })
@@ -90,12 +115,12 @@ fn tolerated(report: &Report) -> Option<(f64, f64)> {
 fn top(
     target: f64,
     steps: &[Step],
-    tolerated: Option<(f64, f64)>,
+    tolerated: Option<&Tolerated>,
     limits: impl Fn(&Step) -> Option<Limits>,
 ) -> f64 {
     // The band of a few requests reaches 100 % and would flatten everything else.
     let highs = steps.iter().filter_map(|s| limits(s).map(|l| l.high));
     let shown = highs.filter(|high| *high < 3.0 * target.max(0.02)).fold(0.0, f64::max);
-    let wanted = [target * 1.5, tolerated.map_or(0.0, |(_, high)| high), shown];
+    let wanted = [target * 1.5, tolerated.map_or(0.0, |t| t.high), shown];
     nice_top(wanted.into_iter().fold(0.0, f64::max)).min(1.0)
 }
