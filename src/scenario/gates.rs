@@ -234,6 +234,9 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
         success: fields.optional("success", values::share_comparison),
         count: fields.optional("count", values::count_comparison),
         altered: fields.optional("altered", values::count_comparison),
+        misrouted: fields.optional("misrouted", values::count_comparison),
+        hopeless_retries: fields.optional("hopeless_retries", values::count_comparison),
+        other_credentials: setting.router.has_separate_credentials(),
         min_n: least(&fields).unwrap_or(1),
         ..RequestsSpec::default()
     };
@@ -256,6 +259,8 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
     let is_empty = spec.success.is_none()
         && spec.count.is_none()
         && spec.altered.is_none()
+        && spec.misrouted.is_none()
+        && spec.hopeless_retries.is_none()
         && spec.quantiles.is_empty()
         && spec.outcomes.is_empty();
     if is_empty {

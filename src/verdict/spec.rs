@@ -150,6 +150,13 @@ pub struct RequestsSpec {
     pub count: Option<Comparison<u64>>,
     /// How many reached an upstream altered in more than their model.
     pub altered: Option<Comparison<u64>>,
+    /// How many that a rule pins to a version met another one first.
+    pub misrouted: Option<Comparison<u64>>,
+    /// How many were tried again where they had been refused for good: after a refused key, a missing
+    /// model or a bad request on the same version, or on stable with the key that was refused.
+    pub hopeless_retries: Option<Comparison<u64>>,
+    /// Stable has a key of its own.
+    pub other_credentials: bool,
     /// Fewest of them.
     pub min_n: u64,
 }

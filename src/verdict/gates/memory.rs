@@ -38,10 +38,20 @@ impl Gate for MemoryGate {
         } else {
             Status::Fail
         };
-        let seen = format!("at most {} bytes", grouped(self.most));
-        let check = Check::census(format!("router {} bytes", self.limit), status, seen)
+        let seen = format!("at most {}", bytes(self.most));
+        let condition = format!("router {} {}", self.limit.op, bytes(self.limit.bound));
+        let check = Check::census(condition, status, seen)
             .figure(Some(self.most as f64), "bytes", self.looks)
             .needs(self.looks, 1);
         GateResult::of("memory", vec![check])
+    }
+}
+
+/// `640 B`, `50 KiB`, `1.5 MiB`.
+fn bytes(n: u64) -> String {
+    match n {
+        0..1_024 => format!("{n} B"),
+        1_024..1_048_576 => format!("{} KiB", grouped(n.div_ceil(1_024))),
+        _ => format!("{:.1} MiB", n as f64 / 1_048_576.0),
     }
 }

@@ -12,10 +12,11 @@ use crate::id::{RequestKey, VersionId};
 use crate::observe::latency::Latencies;
 use crate::observe::story::{Attempt, Story};
 use crate::observe::summary::OutcomeCounts;
-use crate::protocol::outcome::Outcome;
+use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
+use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of};
 use crate::verdict::spec::RequestsSpec;
@@ -27,9 +28,41 @@ pub struct RequestsGate {
     failed: Offenders,
     latencies: Latencies,
     quantiles: Vec<Below>,
-    altered: u64,
-    comparable: u64,
-    altered_keys: Offenders,
+    altered: Tally,
+    misrouted: Tally,
+    hopeless: Tally,
+}
+
+/// How many of those that could have offended did.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    looked_at: u64,
+    found: u64,
+    offenders: Offenders,
+}
+
+impl Tally {
+    fn note(&mut self, key: RequestKey, is_offender: bool) {
+        self.looked_at += 1;
+        if is_offender {
+            self.found += 1;
+            self.offenders.note(key);
+        }
+    }
+
+    /// A limit on their number. Where nothing could have offended, nothing is shown.
+    fn check(&self, name: &str, what: &str, limit: Comparison<u64>, min_n: u64) -> Check {
+        let (x, n) = (self.found, self.looked_at);
+        let status = match limit.holds(x) {
+            true => Status::Pass,
+            false => Status::Fail,
+        };
+        let seen = format!("{} of {} {what}", grouped(x), grouped(n));
+        Check::census(format!("{name} {limit}"), status, seen)
+            .figure((n > 0).then_some(x as f64), "requests", n)
+            .offenders(self.offenders.keys())
+            .needs(n, min_n.max(1))
+    }
 }
 
 /// How many latencies are on the good side of a bound.
@@ -49,9 +82,9 @@ impl RequestsGate {
             outcomes: OutcomeCounts::default(),
             failed: Offenders::default(),
             latencies: Latencies::default(),
-            altered: 0,
-            comparable: 0,
-            altered_keys: Offenders::default(),
+            altered: Tally::default(),
+            misrouted: Tally::default(),
+            hopeless: Tally::default(),
         }
     }
 
@@ -89,14 +122,48 @@ impl RequestsGate {
             .iter()
             .filter(|a| version.is_none_or(|v| v == a.version))
             .filter_map(|a| a.altered);
-        let Some(is_altered) = known.reduce(|a, b| a | b) else {
+        if let Some(is_altered) = known.reduce(|a, b| a | b) {
+            self.altered.note(story.key, is_altered);
+        }
+    }
+
+    /// A request that a rule pins must meet its version first; the canary's, only until it is closed.
+    fn note_route(&mut self, story: &Story, so_far: &SoFar) {
+        let Some((at, sent)) = story.sent else {
             return;
         };
-        self.comparable += 1;
-        if is_altered {
-            self.altered += 1;
-            self.altered_keys.note(story.key);
+        let (Intent::Pinned(pinned), Some(first)) = (sent.intent, story.first_version()) else {
+            return;
+        };
+        let is_closed = so_far
+            .rollback
+            .as_ref()
+            .is_some_and(|r| r.from == pinned && r.decided_at <= at);
+        if !is_closed {
+            self.misrouted.note(story.key, first != pinned);
         }
+    }
+
+    fn note_hopeless(&mut self, story: &Story) {
+        let refused = |a: &&Attempt| a.truth().is_some_and(is_refusal);
+        if story.attempts.iter().any(|a| refused(&a)) {
+            let pairs = story.attempts.windows(2);
+            let is_hopeless = pairs.into_iter().any(|pair| self.is_hopeless(&pair[0], &pair[1]));
+            self.hopeless.note(story.key, is_hopeless);
+        }
+    }
+
+    fn is_hopeless(&self, before: &Attempt, after: &Attempt) -> bool {
+        let Some(outcome) = before.truth().filter(|o| is_refusal(*o)) else {
+            return false;
+        };
+        let same_version = before.version == after.version;
+        same_version
+            || match outcome.fallback() {
+                Fallback::Always => false,
+                Fallback::WithOtherCredentials => !self.spec.other_credentials,
+                Fallback::Never => true,
+            }
     }
 
     fn unit(&self) -> &'static str {
@@ -155,23 +222,13 @@ impl RequestsGate {
             .offenders(below.slowest.keys());
         check.needs(n, self.spec.min_n.max(quantile.least_samples()))
     }
+}
 
-    fn altered_check(&self, limit: Comparison<u64>) -> Check {
-        let (x, n) = (self.altered, self.comparable);
-        let status = if limit.holds(x) {
-            Status::Pass
-        } else {
-            Status::Fail
-        };
-        let seen = match n {
-            0 => "no upstream could compare what it got with what was sent".to_owned(),
-            _ => format!("{} of requests arrived changed in more than their model", share_of(x, n)),
-        };
-        Check::census(format!("altered {limit}"), status, seen)
-            .figure((n > 0).then_some(x as f64), "requests", n)
-            .offenders(self.altered_keys.keys())
-            .needs(n, self.spec.min_n.max(1))
-    }
+/// An answer that the same question will get again.
+fn is_refusal(outcome: Outcome) -> bool {
+    !outcome.is_success()
+        && !outcome.is_retryable()
+        && !matches!(outcome, Outcome::ClientGone | Outcome::Deadline)
 }
 
 fn attempt_latency(attempt: &Attempt) -> Option<Duration> {
@@ -179,7 +236,7 @@ fn attempt_latency(attempt: &Attempt) -> Option<Duration> {
 }
 
 impl Gate for RequestsGate {
-    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
         let in_scope = story
             .scheduled_at()
             .is_some_and(|at| self.spec.scope.contains(at));
@@ -191,9 +248,9 @@ impl Gate for RequestsGate {
             (None, Some(outcome)) => self.count(story.key, outcome, story.latency()),
             (None, None) => {}
         }
-        if self.spec.altered.is_some() {
-            self.note_altered(story);
-        }
+        self.note_altered(story);
+        self.note_route(story, so_far);
+        self.note_hopeless(story);
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
@@ -214,9 +271,21 @@ impl Gate for RequestsGate {
             let status = if limit.holds(n) { Status::Pass } else { Status::Fail };
             let seen = format!("{} {}", grouped(n), self.unit());
             let check = Check::census(format!("count {limit}"), status, seen);
-            checks.push(check.figure(Some(n as f64), self.unit(), n).needs(n, 1));
+            checks.push(check.figure(Some(n as f64), self.unit(), n));
         }
-        checks.extend(spec.altered.map(|limit| self.altered_check(limit)));
+        let tallies = [
+            ("altered", "arrived changed in more than their model", spec.altered, &self.altered),
+            ("misrouted", "pinned requests met another version", spec.misrouted, &self.misrouted),
+            (
+                "hopeless_retries",
+                "requests refused for good were tried there again",
+                spec.hopeless_retries,
+                &self.hopeless,
+            ),
+        ];
+        for (name, what, limit, tally) in tallies {
+            checks.extend(limit.map(|limit| tally.check(name, what, limit, spec.min_n)));
+        }
         // Only attempts come from the join; answers are the callers' own.
         if end.join_is_leaky && spec.version.is_some() {
             for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
