@@ -116,11 +116,9 @@ impl Experiment {
     /// The source of its requests, from the beginning.
     pub fn source(&self) -> Box<dyn Source> {
         match &self.traffic {
-            Traffic::Synthetic(config) => Box::new(Synthetic::new(
-                config,
-                self.bodies.templates(),
-                self.seed,
-            )),
+            Traffic::Synthetic(config) => {
+                Box::new(Synthetic::new(config, self.bodies.templates(), self.seed))
+            }
             Traffic::Replay {
                 log,
                 speed,

@@ -184,4 +184,3 @@ impl<K: Copy + Eq + Hash + Ord, V> IdMap<K, V> {
         keys
     }
 }
-

@@ -88,8 +88,7 @@ pub(super) fn run(args: &MockArgs) -> u8 {
 fn upstreams(args: &MockArgs) -> Result<Upstreams, Diagnostics> {
     let problems = Problems::default();
     let profile = args.profile.as_deref();
-    let profile =
-        profile.and_then(|text| argument("--profile", text, &problems, read_profile));
+    let profile = profile.and_then(|text| argument("--profile", text, &problems, read_profile));
     let faults: Vec<_> = args
         .fault
         .iter()
@@ -115,7 +114,11 @@ fn serve(
     let runtime = Runtime::new().map_err(StartError::Runtime)?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
-    tracing::info!(model = args.model, faults = upstreams.faults.len(), "serving {base}");
+    tracing::info!(
+        model = args.model,
+        faults = upstreams.faults.len(),
+        "serving {base}"
+    );
     let (outbox, inbox) = outbox();
     let clock = Clock::starting_now();
     let version = VersionId(0);

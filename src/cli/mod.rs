@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod env;
 pub mod exit;
 mod mock;
 mod output;
@@ -125,7 +126,11 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no mistakes; everything else is usage.
-            let code = if error.use_stderr() { exit::USAGE } else { exit::PASS };
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::PASS
+            };
             let _ = error.print();
             return code;
         }

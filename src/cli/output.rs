@@ -1,5 +1,8 @@
 //! What all commands share: where people look, what data goes to stdout, one run after the other.
-#![allow(clippy::print_stderr, reason = "the command line speaks to people on stderr")]
+#![allow(
+    clippy::print_stderr,
+    reason = "the command line speaks to people on stderr"
+)]
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -9,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
-use crate::cli::{OutputFormat, RunFlags, exit};
+use crate::cli::{OutputFormat, RunFlags, env, exit};
 use crate::live::clock::Clock;
 use crate::observe::meta::Engine;
 use crate::progress::{Mode, Progress};
@@ -39,9 +42,8 @@ pub(super) fn data(text: &str) {
 
 /// May colours be used on stdout?
 pub(super) fn style() -> Style {
-    let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     Style {
-        color: is_wanted && stdout().is_terminal(),
+        color: !env::no_color() && stdout().is_terminal(),
     }
 }
 
@@ -115,7 +117,8 @@ impl Results {
         let code = match result {
             Err(failure) => {
                 error(format_args!("{}: {failure}", scenario.path.display()));
-                self.broken.push((scenario.name.clone(), failure.to_string()));
+                self.broken
+                    .push((scenario.name.clone(), failure.to_string()));
                 exit::BROKEN
             }
             Ok(output) => self.add_output(scenario, output),
@@ -207,13 +210,22 @@ fn write_junit(
 
 /// Workflow commands of GitHub Actions: an annotation for every gate that did not pass.
 fn annotations(report: &crate::report::Report) -> String {
-    let open = report.verdict.gates.iter().filter(|g| g.status != Status::Pass);
+    let open = report
+        .verdict
+        .gates
+        .iter()
+        .filter(|g| g.status != Status::Pass);
     open.map(|gate| {
         let level = match gate.status {
             Status::Fail | Status::Invalid => "error",
             Status::Inconclusive | Status::Pass => "warning",
         };
-        let title = format!("{}: {} {}", report.meta.scenario, gate.name, gate.status.name());
+        let title = format!(
+            "{}: {} {}",
+            report.meta.scenario,
+            gate.name,
+            gate.status.name()
+        );
         let (title, message) = (property(&title), value(&junit::headline(gate)));
         format!("::{level} title={title}::{message}\n")
     })
@@ -221,7 +233,9 @@ fn annotations(report: &crate::report::Report) -> String {
 }
 
 fn value(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
-use crate::cli::{exit, signals};
+use crate::cli::{env, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
 use crate::live::clock::{Clock, fresh_seed};
@@ -81,7 +81,9 @@ fn load(path: &Path) -> Result<(RouterConfig, PerVersion<Endpoint>), Diagnostics
     let config = compile::router_from_file(&problems, path, &Loader::default());
     let endpoints = config.as_ref().map(|config| {
         let all = config.versions.values();
-        let read: Vec<_> = all.map(|version| endpoint(path, version, &problems)).collect();
+        let read: Vec<_> = all
+            .map(|version| endpoint(path, version, &problems))
+            .collect();
         read
     });
     let endpoints: Option<Vec<Endpoint>> = endpoints.and_then(|e| e.into_iter().collect());
@@ -104,22 +106,31 @@ fn endpoint(path: &Path, version: &VersionConfig, problems: &Problems) -> Option
         Some(base) if base.starts_with("http://") => Some(base.to_owned()),
         Some(_) => {
             let hint = "serve a local http:// proxy, or wait for the release that speaks TLS";
-            problem(format!("`{name}`: https:// is not supported by this version"), hint);
+            problem(
+                format!("`{name}`: https:// is not supported by this version"),
+                hint,
+            );
             None
         }
         None => {
             let hint = "add endpoint: http://127.0.0.1:9001/v1 to the version";
-            problem(format!("`{name}` has no endpoint to send requests to"), hint);
+            problem(
+                format!("`{name}` has no endpoint to send requests to"),
+                hint,
+            );
             None
         }
     };
     let api_key = match version.api_key_env.as_deref() {
         None => None,
-        Some(variable) => match std::env::var(variable) {
-            Ok(key) if !key.trim().is_empty() => Some(Secret::new(key.trim().to_owned())),
-            _ => {
+        Some(variable) => match env::variable(variable) {
+            Some(key) => Some(Secret::new(key)),
+            None => {
                 let hint = "export the version's API key under this name";
-                problem(format!("`{name}`: the variable {variable} is not set"), hint);
+                problem(
+                    format!("`{name}`: the variable {variable} is not set"),
+                    hint,
+                );
                 return None;
             }
         },

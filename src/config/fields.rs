@@ -127,7 +127,8 @@ impl<'a, 'n> Fields<'a, 'n> {
             None => {
                 let message = format!("`{key}` is missing in {}", self.what);
                 let diagnostic = self.cx.at(self.place, message);
-                self.cx.error(diagnostic.expected(format!("{key}: {expected}")))
+                self.cx
+                    .error(diagnostic.expected(format!("{key}: {expected}")))
             }
         }
     }
@@ -135,10 +136,7 @@ impl<'a, 'n> Fields<'a, 'n> {
     /// The value of a key, noted as asked for.
     pub fn node(&self, key: &'static str) -> Option<&'n Node> {
         self.known.borrow_mut().push(key.to_owned());
-        self.entries
-            .iter()
-            .find(|e| e.key == key)
-            .map(|e| &e.value)
+        self.entries.iter().find(|e| e.key == key).map(|e| &e.value)
     }
 
     /// Reads every key that nobody asked for so far and that `is_mine`, noted as asked for: keys
@@ -163,7 +161,9 @@ impl<'a, 'n> Fields<'a, 'n> {
         let all: Vec<&str> = known.iter().chain(more).copied().collect();
         for entry in self.entries {
             if !known.contains(&entry.key.as_str()) {
-                self.cx.problems.add(unknown(self.cx, entry, self.what, &all));
+                self.cx
+                    .problems
+                    .add(unknown(self.cx, entry, self.what, &all));
             }
         }
     }

@@ -75,7 +75,10 @@ mod tests {
             ("ask-me-anything-please", "ask-me-anything-please"),
             ("sk-short", "sk-short"),
             ("größe: sk-ä", "größe: sk-ä"),
-            ("at http://me:pw@host:1/v1, http://b/x@y", "at http://***@host:1/v1, http://b/x@y"),
+            (
+                "at http://me:pw@host:1/v1, http://b/x@y",
+                "at http://***@host:1/v1, http://b/x@y",
+            ),
         ];
         for (text, shown) in cases {
             assert_eq!(redact(text), shown);

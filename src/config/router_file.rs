@@ -400,9 +400,7 @@ fn literal(cx: Cx<'_>, node: &Node) -> Option<LiteralConfig> {
     let default = default_literal();
     let thresholds = thresholds(&fields);
     let config = LiteralConfig {
-        window: fields
-            .optional("window", window)
-            .unwrap_or(default.window),
+        window: fields.optional("window", window).unwrap_or(default.window),
         max_samples: fields
             .optional("max_samples", values::positive)
             .map_or(default.max_samples, u64::from),
@@ -520,7 +518,10 @@ mod tests {
 
     #[test]
     fn a_small_file_gets_the_documented_defaults() {
-        let config = parse(&format!("{VERSIONS}split: {{weights: {{v1: 99.5, v2: 0.5}}}}")).unwrap();
+        let config = parse(&format!(
+            "{VERSIONS}split: {{weights: {{v1: 99.5, v2: 0.5}}}}"
+        ))
+        .unwrap();
         assert_eq!(config.canary_share(), 0.005);
         assert_eq!(config.retry, DEFAULT_RETRY);
         assert_eq!(config.fallback, FallbackPolicy::Immediately);

@@ -94,7 +94,11 @@ pub fn share(cx: Cx<'_>, node: &Node) -> Option<f64> {
 pub fn inner_share(cx: Cx<'_>, node: &Node) -> Option<f64> {
     let value = share(cx, node)?;
     if value <= 0.0 || value >= 1.0 {
-        return cx.wrong(node, "between 0% and 100%", "above 0% and below 100%, like 99.9%");
+        return cx.wrong(
+            node,
+            "between 0% and 100%",
+            "above 0% and below 100%, like 99.9%",
+        );
     }
     Some(value)
 }
@@ -103,7 +107,9 @@ pub fn inner_share(cx: Cx<'_>, node: &Node) -> Option<f64> {
 pub fn points(cx: Cx<'_>, node: &Node) -> Option<f64> {
     let expected = "percentage points, like 3pp or 0.75pp";
     let text = cx.text(node, "a tolerance", expected)?;
-    let number = text.strip_suffix("pp").and_then(|n| n.trim().parse::<f64>().ok());
+    let number = text
+        .strip_suffix("pp")
+        .and_then(|n| n.trim().parse::<f64>().ok());
     match number.filter(|n| *n > 0.0 && *n <= 100.0) {
         Some(points) => Some(points / 100.0),
         None => cx.wrong(node, "a tolerance", expected),
@@ -135,7 +141,11 @@ pub fn weight(cx: Cx<'_>, node: &Node) -> Option<f64> {
     let expected = "a weight of 0 or more, like 90, 0.5 or 10%";
     let text = cx.text(node, "a weight", expected)?;
     let number = text.strip_suffix('%').unwrap_or(text).trim();
-    match number.parse::<f64>().ok().filter(|w| (0.0..=1e12).contains(w)) {
+    match number
+        .parse::<f64>()
+        .ok()
+        .filter(|w| (0.0..=1e12).contains(w))
+    {
         Some(weight) => Some(weight),
         None => cx.wrong(node, "a weight", expected),
     }
@@ -261,7 +271,16 @@ mod tests {
         ] {
             assert_eq!(read(text, duration), Ok(expected), "{text}");
         }
-        for bad in ["500", "-1s", "1.5", "s", "5 parsecs", "99999999h", "[1]", "1e30s"] {
+        for bad in [
+            "500",
+            "-1s",
+            "1.5",
+            "s",
+            "5 parsecs",
+            "99999999h",
+            "[1]",
+            "1e30s",
+        ] {
             assert!(read(bad, duration).is_err(), "{bad}");
         }
         assert!(read("0s", positive_duration).is_err());

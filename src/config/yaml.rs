@@ -115,10 +115,9 @@ impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
         let place = place(span);
         match event {
-            Event::DocumentStart(_) if self.root.is_some() => {
-                Err(self.error(place, "a second document starts here")
-                    .expected("one document a file"))
-            }
+            Event::DocumentStart(_) if self.root.is_some() => Err(self
+                .error(place, "a second document starts here")
+                .expected("one document a file")),
             Event::Scalar(text, style, anchor, tag) => {
                 if tag.is_some() {
                     return Err(self.error(place, "tags (`!…`) mean nothing here"));
@@ -163,7 +162,10 @@ impl Builder<'_> {
     fn spend(&mut self, nodes: usize) -> Result<(), Diagnostic> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
-            return Err(too_much(self.source, "too large once its aliases are followed"));
+            return Err(too_much(
+                self.source,
+                "too large once its aliases are followed",
+            ));
         }
         Ok(())
     }
@@ -304,7 +306,10 @@ mod tests {
             "requests:\n  success: >= 99.9%\n  p99: 3\n",
         ] {
             let error = parsed(text).unwrap_err();
-            assert!(error.message.contains("`>= 99.9%` is not quoted"), "{error}");
+            assert!(
+                error.message.contains("`>= 99.9%` is not quoted"),
+                "{error}"
+            );
             assert_eq!(error.expected.as_deref(), Some("\">= 99.9%\""));
         }
     }

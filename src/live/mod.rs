@@ -195,8 +195,7 @@ impl Stage {
         let listener = bind("127.0.0.1:0").await?;
         let uri = chat_uri(&listener)?;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
-        let client =
-            LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
+        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
         Ok(Self {
             experiment,
             clock,
@@ -228,7 +227,8 @@ impl Stage {
     fn announce_faults(&self) {
         let faults = (0..).zip(&self.experiment.upstreams.faults);
         for (index, fault) in faults {
-            self.outbox.send(fault.from, What::Fault { index, on: true });
+            self.outbox
+                .send(fault.from, What::Fault { index, on: true });
             if let Some(until) = fault.until {
                 self.outbox.send(until, What::Fault { index, on: false });
             }
@@ -269,7 +269,11 @@ struct Mocks {
 }
 
 impl Mocks {
-    async fn start(&mut self, server: MockServer, upstream: MockUpstream) -> Result<(), StartError> {
+    async fn start(
+        &mut self,
+        server: MockServer,
+        upstream: MockUpstream,
+    ) -> Result<(), StartError> {
         let listener = bind("127.0.0.1:0").await?;
         self.endpoints.push(Endpoint {
             base: base_url(&listener)?,

@@ -144,11 +144,7 @@ impl Story {
     pub fn served_by(&self) -> Option<VersionId> {
         let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
         self.outcome().filter(|o| o.is_success())?;
-        self.attempts
-            .iter()
-            .rev()
-            .find(success)
-            .map(|a| a.version)
+        self.attempts.iter().rev().find(success).map(|a| a.version)
     }
 
     /// Did any attempt go to this version?

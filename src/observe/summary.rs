@@ -130,7 +130,8 @@ impl Summary {
         match &event.what {
             What::Sent(sent) => {
                 self.sent += 1;
-                self.dispatch_delay.record(event.at.since(sent.scheduled_at));
+                self.dispatch_delay
+                    .record(event.at.since(sent.scheduled_at));
                 self.scheduled = Some(widen(self.scheduled, sent.scheduled_at));
                 self.sent_between = Some(widen(self.sent_between, event.at));
             }

@@ -310,7 +310,11 @@ mod tests {
         assert_eq!(closed.len(), 5_000);
         assert!(series.steps.len() <= MAX_STEPS);
         assert_eq!(series.step, Duration::from_secs(16));
-        let all: u64 = series.steps.iter().map(|s| s.versions[VersionId(1)].successes).sum();
+        let all: u64 = series
+            .steps
+            .iter()
+            .map(|s| s.versions[VersionId(1)].successes)
+            .sum();
         assert_eq!(all, 5_000);
         assert_eq!(series.steps[10].start_s, 160);
     }

@@ -77,10 +77,13 @@ impl<W: Write> Progress<W> {
     }
 
     fn draw(&mut self, at: Timestamp) {
-        let share = self.planned_end.filter(|end| *end > Timestamp::ZERO).map(|end| {
-            let part = at.as_secs_f64() / end.as_secs_f64();
-            format!("{:3.0} % ", (part * 100.0).min(100.0))
-        });
+        let share = self
+            .planned_end
+            .filter(|end| *end > Timestamp::ZERO)
+            .map(|end| {
+                let part = at.as_secs_f64() / end.as_secs_f64();
+                format!("{:3.0} % ", (part * 100.0).min(100.0))
+            });
         let line = format!(
             "{}{}: {}, {} sent, {} answered, {} failed",
             share.unwrap_or_default(),

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The one outcome of an attempt or a request. Everything downstream (retry, fallback, judge,
 /// gates, reports) asks this enum and never looks at a status code again.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// 2xx with a well-formed chat completion.

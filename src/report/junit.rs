@@ -81,7 +81,12 @@ fn details(report: &Report, gate: &GateResult) -> String {
 }
 
 fn detail(check: &Check) -> String {
-    let mut line = format!("{} {}: {}", check.status.name(), check.condition, check.seen);
+    let mut line = format!(
+        "{} {}: {}",
+        check.status.name(),
+        check.condition,
+        check.seen
+    );
     if let Some(more) = check.more_requests {
         line += &format!("; {more} more requests would settle it");
     }

@@ -27,7 +27,10 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
     let word = verdict.status.name().to_uppercase();
     writeln!(text, "# {word}: {}\n", escape(&meta.title))?;
     if verdict.interrupted {
-        writeln!(text, "> **Interrupted**: this is what was measured until then.\n")?;
+        writeln!(
+            text,
+            "> **Interrupted**: this is what was measured until then.\n"
+        )?;
     }
     if verdict.status == Status::Invalid {
         writeln!(
@@ -136,7 +139,11 @@ fn versions(text: &mut String, report: &Report) -> std::fmt::Result {
             .filter(|(o, _)| !o.is_success())
             .map(|(o, n)| format!("{} {}", grouped(n), o.name()))
             .collect();
-        let role = if id == report.meta.stable { "stable" } else { "canary" };
+        let role = if id == report.meta.stable {
+            "stable"
+        } else {
+            "canary"
+        };
         writeln!(
             text,
             "| {} ({role}) | {} | {} | {} | {} | {} | {} | {} |",
@@ -144,7 +151,11 @@ fn versions(text: &mut String, report: &Report) -> std::fmt::Result {
             report.meta.versions[id].upstream,
             grouped(version.first_attempts),
             grouped(version.attempts.total()),
-            if failures.is_empty() { "none".to_owned() } else { failures.join(", ") },
+            if failures.is_empty() {
+                "none".to_owned()
+            } else {
+                failures.join(", ")
+            },
             grouped(version.served),
             grouped(version.rescued),
             quantiles(&version.latency),
@@ -167,9 +178,17 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "- {}: {} ({share} %)", outcome.name(), grouped(n))?;
     }
     if summary.unfinished > 0 {
-        writeln!(text, "- without an answer when the run ended: {}", grouped(summary.unfinished))?;
+        writeln!(
+            text,
+            "- without an answer when the run ended: {}",
+            grouped(summary.unfinished)
+        )?;
     }
-    writeln!(text, "- answered by stable after the canary failed: {}", grouped(summary.rescued))?;
+    writeln!(
+        text,
+        "- answered by stable after the canary failed: {}",
+        grouped(summary.rescued)
+    )?;
     let latency = |l: &Latencies| quantiles(l).replace(" |", ",");
     writeln!(
         text,

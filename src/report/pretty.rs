@@ -73,7 +73,11 @@ fn gate_lines(gate: &GateResult, style: Style) -> String {
         }
         let name = if i == 0 { gate.name.as_str() } else { "" };
         let lead = if i == 0 { painted.as_str() } else { " " };
-        let _ = writeln!(text, "  {lead} {name:<14} {}", check_line(check, gate.status, style));
+        let _ = writeln!(
+            text,
+            "  {lead} {name:<14} {}",
+            check_line(check, gate.status, style)
+        );
     }
     for warning in &gate.warnings {
         let _ = writeln!(text, "    {:<14} warning: {warning}", "");
@@ -88,7 +92,10 @@ fn check_line(check: &Check, gate: Status, style: Style) -> String {
     }
     if let Some(more) = check.more_requests {
         let more = grouped(more);
-        line += &style.paint(Status::Inconclusive, &format!(" ({more} more requests needed)"));
+        line += &style.paint(
+            Status::Inconclusive,
+            &format!(" ({more} more requests needed)"),
+        );
     }
     if !check.offenders.is_empty() {
         let keys: Vec<String> = check.offenders.iter().map(|k| k.to_string()).collect();

@@ -40,7 +40,8 @@ impl Timers {
     /// requests under way.
     pub fn tidy(&mut self, living: usize, holds: impl Fn(Timestamp, RequestId) -> bool) {
         if self.heap.len() > 64 + 4 * living {
-            self.heap.retain(|Reverse((at, request))| holds(*at, *request));
+            self.heap
+                .retain(|Reverse((at, request))| holds(*at, *request));
         }
         while let Some(Reverse((at, request))) = self.heap.peek() {
             if holds(*at, *request) {

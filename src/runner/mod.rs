@@ -131,15 +131,24 @@ pub fn run(
         .map(|out| RunDir::create(out, &scenario.name, &run_name(&meta)))
         .transpose()
         .map_err(RunError::Output)?;
-    let records = options.records.unwrap_or_else(|| default_records(experiment));
-    let mut recorder = Recorder::new(meta, &scenario.gates, dir, records, observer)
-        .map_err(RunError::Output)?;
+    let records = options
+        .records
+        .unwrap_or_else(|| default_records(experiment));
+    let mut recorder =
+        Recorder::new(meta, &scenario.gates, dir, records, observer).map_err(RunError::Output)?;
     let ending = match plan {
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {
             let core = core(experiment, options);
-            live::run(experiment, plan, core, options.forward, &mut recorder, cancel)
-                .map_err(RunError::Live)?
+            live::run(
+                experiment,
+                plan,
+                core,
+                options.forward,
+                &mut recorder,
+                cancel,
+            )
+            .map_err(RunError::Live)?
         }
     };
     let interrupted = ending == Ending::Interrupted;

@@ -158,7 +158,8 @@ impl Files {
         };
         let requests = RequestRows::new(dir.file("requests.csv")?).map_err(wrap("requests.csv"))?;
         let attempts = AttemptRows::new(dir.file("attempts.csv")?).map_err(wrap("attempts.csv"))?;
-        let timeline = TimelineRows::new(dir.file("timeline.csv")?).map_err(wrap("timeline.csv"))?;
+        let timeline =
+            TimelineRows::new(dir.file("timeline.csv")?).map_err(wrap("timeline.csv"))?;
         Ok(Self {
             events: dir.file("events.jsonl")?,
             requests,

@@ -17,10 +17,7 @@ pub fn warnings(file: &str, experiment: &Experiment, gates: &[GateSpec]) -> Vec<
         _ => None,
     });
     let warning = |message: String| Diagnostic::file(file, message).warning();
-    splits
-        .chain(idle_judge(experiment))
-        .map(warning)
-        .collect()
+    splits.chain(idle_judge(experiment)).map(warning).collect()
 }
 
 fn too_few_for_split(experiment: &Experiment, spec: &SplitSpec, flake: f64) -> Option<String> {

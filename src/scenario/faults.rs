@@ -13,7 +13,10 @@ use crate::time::Timestamp;
 
 /// Reads `faults`. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Fault>> {
-    let items = cx.list(node, "- {at: 2m, for: 3m, on: v2, kind: timeout, share: 30%}")?;
+    let items = cx.list(
+        node,
+        "- {at: 2m, for: 3m, on: v2, kind: timeout, share: 30%}",
+    )?;
     if items.len() > 1_000 {
         return cx.error(cx.at(node.place, "more than 1000 faults"));
     }

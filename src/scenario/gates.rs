@@ -63,14 +63,14 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "split" => split(cx, value, setting),
         "fallback" => one(fallback(cx, value, setting)),
         "rollback" => one(rollback(cx, value, setting)),
-        "no_rollback" => one(min_n(cx, value, "no_rollback").map(|min_n| {
-            GateSpec::NoRollback { min_n }
-        })),
+        "no_rollback" => {
+            one(min_n(cx, value, "no_rollback").map(|min_n| GateSpec::NoRollback { min_n }))
+        }
         "after_rollback" => one(after_rollback(cx, value, setting)),
         "requests" => one(requests(cx, value, setting)),
-        "attribution" => one(min_n(cx, value, "attribution").map(|min_n| {
-            GateSpec::Attribution { min_n }
-        })),
+        "attribution" => {
+            one(min_n(cx, value, "attribution").map(|min_n| GateSpec::Attribution { min_n }))
+        }
         "generator" => one(generator(cx, value)),
         _ => one(memory(cx, value)),
     }
@@ -185,9 +185,7 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 fn rollback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
     let fields = gate_fields(cx, node, "rollback")?;
     let measures = ["error_rate", "success_rate", "p99"].map(|m| (m, m));
-    let reason = fields.optional("reason", |cx, n| {
-        values::word(cx, n, "a reason", &measures)
-    });
+    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &measures));
     let since = fields.optional("since", values::duration);
     let within = fields.optional("within", values::positive_duration);
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
@@ -249,8 +247,14 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
         .chain(failures.into_iter().filter(|n| *n != "success"))
         .collect();
     fields.finish_with(&more);
-    let quantiles = quantiles.into_iter().map(|e| quantile(cx, e)).collect::<Vec<_>>();
-    let outcomes = outcomes.into_iter().map(|e| outcome(cx, e)).collect::<Vec<_>>();
+    let quantiles = quantiles
+        .into_iter()
+        .map(|e| quantile(cx, e))
+        .collect::<Vec<_>>();
+    let outcomes = outcomes
+        .into_iter()
+        .map(|e| outcome(cx, e))
+        .collect::<Vec<_>>();
     let spec = RequestsSpec {
         quantiles: quantiles.into_iter().collect::<Option<_>>()?,
         outcomes: outcomes.into_iter().collect::<Option<_>>()?,
@@ -271,10 +275,7 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
     Some(GateSpec::Requests(spec))
 }
 
-fn quantile(
-    cx: Cx<'_>,
-    entry: &Entry,
-) -> Option<(Quantile, Comparison<std::time::Duration>)> {
+fn quantile(cx: Cx<'_>, entry: &Entry) -> Option<(Quantile, Comparison<std::time::Duration>)> {
     let limit = values::duration_comparison(cx, &entry.value)?;
     Some((entry.key.parse().ok()?, limit))
 }

@@ -9,9 +9,7 @@ use crate::config::yaml;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed};
 use crate::observe::meta::LogMeta;
-use crate::scenario::compile::{
-    self, Parts, file_name, file_stem, shell_word, version_names,
-};
+use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
 use crate::scenario::load::Loader;
 use crate::scenario::traffic::{LogRequest, load_log};
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
@@ -182,7 +180,8 @@ fn expectations(
         let gates = match &node.value {
             Value::Map(_) => cx.fields(&node, "expectations").and_then(|fields| {
                 let expected = "a list of gates";
-                let gates = fields.required("expect", expected, |cx, n| gates::read(cx, n, setting));
+                let gates =
+                    fields.required("expect", expected, |cx, n| gates::read(cx, n, setting));
                 fields.finish();
                 gates
             }),

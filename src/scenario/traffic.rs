@@ -87,7 +87,10 @@ fn synthetic(
 fn no_streams(cx: Cx<'_>, node: &Node) -> Option<()> {
     if values::share(cx, node)? > 0.0 {
         let diagnostic = cx
-            .at(node.place, "streamed answers are not supported by this version")
+            .at(
+                node.place,
+                "streamed answers are not supported by this version",
+            )
             .expected("stream: 0%");
         return cx.error(diagnostic);
     }
@@ -392,4 +395,3 @@ fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
         span_s: account.span.as_secs_f64(),
     }
 }
-

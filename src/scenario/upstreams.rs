@@ -137,13 +137,19 @@ fn resolve(
     let model_factor = model.and_then(|m| m.latency_factor).unwrap_or(1.0);
     let latency = written.latency.or(model.and_then(|m| m.latency));
     let Some(latency) = latency else {
-        let expected = "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}} or like: v1";
-        return cx.error(cx.at(node.place, "a mock has no latency").expected(expected));
+        let expected =
+            "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}} or like: v1";
+        return cx.error(
+            cx.at(node.place, "a mock has no latency")
+                .expected(expected),
+        );
     };
     Some(Profile {
         latency,
         latency_factor: own_factor * model_factor,
-        output_tokens: written.output_tokens.or(model.and_then(|m| m.output_tokens)),
+        output_tokens: written
+            .output_tokens
+            .or(model.and_then(|m| m.output_tokens)),
     })
 }
 
@@ -181,7 +187,10 @@ fn output_tokens(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
 fn lognormal(cx: Cx<'_>, node: &Node, median: f64, p99: f64) -> Option<Distribution> {
     if p99 < median {
         let message = "the 99th percentile is below the median";
-        return cx.error(cx.at(node.place, message).expected("p99 no less than median"));
+        return cx.error(
+            cx.at(node.place, message)
+                .expected("p99 no less than median"),
+        );
     }
     Some(Distribution::lognormal(median, p99))
 }

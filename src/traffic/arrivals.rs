@@ -83,9 +83,7 @@ impl Schedule {
     fn candidate(&mut self, stage: Stage) -> Timestamp {
         match stage.spacing {
             // From the start of the stage, so that rounding never adds up to a drift.
-            Spacing::Constant => {
-                self.stage_start + seconds(self.in_stage as f64 / stage.rate)
-            }
+            Spacing::Constant => self.stage_start + seconds(self.in_stage as f64 / stage.rate),
             Spacing::Poisson => {
                 let unit: f64 = Exp1.sample(&mut self.random);
                 self.last + seconds(unit / stage.rate)

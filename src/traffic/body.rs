@@ -56,14 +56,18 @@ impl Template {
             (None, true) if fields["messages"].is_array() => {}
             (None, true) => return Err(bad("`messages` must be a list".to_owned())),
             (Some(_), true) => {
-                return Err(bad("has both `prompt` and `messages`: one of them".to_owned()));
+                return Err(bad(
+                    "has both `prompt` and `messages`: one of them".to_owned()
+                ));
             }
             (Some(_), false) => return Err(bad("`prompt` must be a text".to_owned())),
             (None, false) => return Err(bad("has neither `prompt` nor `messages`".to_owned())),
         }
         for field in ["model", "stream"] {
             if fields.contains_key(field) {
-                return Err(bad(format!("`{field}` is set by the scenario, not by a prompt")));
+                return Err(bad(format!(
+                    "`{field}` is set by the scenario, not by a prompt"
+                )));
             }
         }
         Ok(Self::from_fields(fields))

@@ -240,7 +240,11 @@ mod tests {
         let at = |speed| seconds(&mut Replay::new(log.clone(), speed, None));
         assert_eq!(at(Speed::Times(1.0)), [0.0, 1.0, 10.0]);
         assert_eq!(at(Speed::Times(10.0)), [0.0, 0.1, 1.0]);
-        let mut cut = Replay::new(log.clone(), Speed::Times(1.0), Some(Duration::from_secs(10)));
+        let mut cut = Replay::new(
+            log.clone(),
+            Speed::Times(1.0),
+            Some(Duration::from_secs(10)),
+        );
         assert_eq!(seconds(&mut cut), [0.0, 1.0]);
     }
 

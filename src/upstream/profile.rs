@@ -148,10 +148,7 @@ mod tests {
             output_tokens: None,
             ..profile()
         };
-        let usage = as_asked
-            .plan(Seed(1), &ask(1, Some(7)))
-            .usage()
-            .unwrap();
+        let usage = as_asked.plan(Seed(1), &ask(1, Some(7))).usage().unwrap();
         assert_eq!(usage.completion_tokens, 7);
     }
 

@@ -88,7 +88,11 @@ impl Evaluator {
             gates.iter_mut().for_each(|g| g.status = Status::Invalid);
         }
         Verdict {
-            status: gates.iter().map(|g| g.status).max().unwrap_or(Status::Inconclusive),
+            status: gates
+                .iter()
+                .map(|g| g.status)
+                .max()
+                .unwrap_or(Status::Inconclusive),
             interrupted,
             gates,
         }

@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn too_few_observations_never_pass_and_never_excuse() {
         let pass = Check::census("c", Status::Pass, "s").needs(3, 10);
-        assert_eq!((pass.status, pass.more_requests), (Status::Inconclusive, Some(7)));
+        assert_eq!(
+            (pass.status, pass.more_requests),
+            (Status::Inconclusive, Some(7))
+        );
         let fail = Check::census("c", Status::Fail, "s").needs(3, 10);
         assert_eq!(fail.status, Status::Fail);
     }

@@ -193,7 +193,9 @@ impl RequestTask<'_> {
         outcome: crate::protocol::outcome::Outcome,
         retry_after: Option<std::time::Duration>,
     ) {
-        let content = outcome.is_success().then_some(Input::FirstContent { attempt });
+        let content = outcome
+            .is_success()
+            .then_some(Input::FirstContent { attempt });
         let end = Input::AttemptEnded {
             attempt,
             outcome,

@@ -162,7 +162,9 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
         return Outcome::Connect;
     }
-    let cause = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
+    let cause = error
+        .source()
+        .and_then(|e| e.downcast_ref::<hyper::Error>());
     match cause {
         // Bytes that are no HTTP.
         Some(error) if error.is_parse() => Outcome::Malformed,
@@ -173,7 +175,9 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
 /// A body that ended too early. A reset counts as such wherever it happens.
 fn body_outcome(error: &hyper::Error) -> Outcome {
     let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
-    let io = error.source().and_then(|e| e.downcast_ref::<std::io::Error>());
+    let io = error
+        .source()
+        .and_then(|e| e.downcast_ref::<std::io::Error>());
     match io {
         Some(error) if is_reset(error) => Outcome::Reset,
         _ => Outcome::Truncated,

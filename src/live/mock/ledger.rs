@@ -106,7 +106,11 @@ impl Ledger {
     }
 
     fn next_try(&self, key: RequestKey) -> u32 {
-        let mut tries = self.shared.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = self
+            .shared
+            .tries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let next = tries.get_or_insert_with(key, || 0);
         *next += 1;
         *next - 1

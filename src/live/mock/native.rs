@@ -29,9 +29,7 @@ async fn answer(
 ) -> Result<Reply, Break> {
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/v1/chat/completions") => chat(&upstream, request, &connection).await,
-        (&Method::GET, "/v1/models") => {
-            Ok(http::json(200, model_list([upstream.model.as_str()])))
-        }
+        (&Method::GET, "/v1/models") => Ok(http::json(200, model_list([upstream.model.as_str()]))),
         (_, path) => {
             let message = format!("there is nothing at {path}");
             Ok(http::refuse(404, "not_found", message))

@@ -74,8 +74,7 @@ pub(super) struct Panel<'r> {
 /// Puts data into a panel.
 pub(super) type Draw<'r> = Box<dyn Fn(&mut Canvas<'_, '_>) -> Result<(), String> + 'r>;
 
-type Chart<'a, 'b> =
-    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
 
@@ -140,16 +139,22 @@ fn head(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     let meta = &frame.report.meta;
     // The library draws text smaller by 1.24 than asked for.
     let big = (FONT, 22).into_font().style(FontStyle::Bold).color(&INK);
-    root.draw(&Text::new(frame.title, (20, 14), big)).map_err(text)?;
+    root.draw(&Text::new(frame.title, (20, 14), big))
+        .map_err(text)?;
     let subtitle = format!(
         "{} · {} engine · seed {}{}",
         shortened(&meta.scenario, 60),
         meta.engine.name(),
         meta.seed,
-        if frame.report.verdict.interrupted { " · interrupted" } else { "" },
+        if frame.report.verdict.interrupted {
+            " · interrupted"
+        } else {
+            ""
+        },
     );
     let small = (FONT, 16).into_font().color(&PALE_INK);
-    root.draw(&Text::new(subtitle, (20, 40), small)).map_err(text)?;
+    root.draw(&Text::new(subtitle, (20, 40), small))
+        .map_err(text)?;
     legend(root, frame)
 }
 
@@ -191,9 +196,9 @@ fn legend_mark(root: &Area<'_>, entry: &Legend, (x, y): (i32, i32)) -> Result<()
     };
     match entry.mark {
         Mark::Line(width) => root.draw(&line(x, x + 24, width)).map_err(text),
-        Mark::Dashes => [0, 9, 18].into_iter().try_for_each(|at| {
-            root.draw(&line(x + at, x + at + 6, 2)).map_err(text)
-        }),
+        Mark::Dashes => [0, 9, 18]
+            .into_iter()
+            .try_for_each(|at| root.draw(&line(x + at, x + at + 6, 2)).map_err(text)),
         Mark::Area(opacity) => {
             let corners = [(x, y - 6), (x + 24, y + 6)];
             let style = entry.color.mix(opacity).filled();
@@ -291,8 +296,8 @@ impl Canvas<'_, '_> {
             let words = format!("rollback at {}", when(record.decided_at));
             let anchor = Pos::new(side, VPos::Top);
             let style = (FONT, 15).into_font().color(&HARM).pos(anchor);
-            let label = EmptyElement::at((self.x(at), self.y_max))
-                + Text::new(words, (gap, 3), style);
+            let label =
+                EmptyElement::at((self.x(at), self.y_max)) + Text::new(words, (gap, 3), style);
             self.chart.draw_series([label]).map_err(text)?;
         }
         Ok(())
@@ -334,8 +339,12 @@ impl Canvas<'_, '_> {
         color: RGBColor,
     ) -> Result<(), String> {
         for run in points.split(|(_, y)| y.is_none()) {
-            let upper = run.iter().filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.1)));
-            let lower = run.iter().filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.0)));
+            let upper = run
+                .iter()
+                .filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.1)));
+            let lower = run
+                .iter()
+                .filter_map(|(x, y)| Some((self.x(*x), y.as_ref()?.0)));
             let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
             if outline.len() > 2 {
                 let shape = Polygon::new(outline, color.mix(0.18).filled());

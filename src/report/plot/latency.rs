@@ -14,11 +14,11 @@ use super::frame::{self, CANARY, Frame, Legend, Mark, Panel, STABLE, nice_top, r
 /// Points along the time axis.
 const POINTS: usize = 60;
 /// The percentiles, with the width of their line.
-const QUANTILES: [(Quantile, u32); 3] = [
-    (Quantile::P50, 1),
-    (Quantile::P95, 2),
-    (Quantile::P99, 3),
-];
+const QUANTILES: [(Quantile, u32); 3] =
+    [(Quantile::P50, 1), (Quantile::P95, 2), (Quantile::P99, 3)];
+
+/// One line: its points, colour and width.
+type Line = (Vec<(f64, Option<f64>)>, RGBColor, u32);
 
 /// `latency.svg`.
 ///
@@ -35,7 +35,7 @@ pub fn latency(report: &Report) -> Result<String, String> {
         steps.iter().map(|s| (middle(s), value(s))).collect()
     };
     let versions = [(meta.stable, STABLE), (meta.canary, CANARY)];
-    let lines: Vec<(Vec<(f64, Option<f64>)>, RGBColor, u32)> = versions
+    let lines: Vec<Line> = versions
         .into_iter()
         .flat_map(|(version, color)| {
             QUANTILES.map(|(quantile, width)| (points(version, quantile), color, width))

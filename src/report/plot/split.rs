@@ -41,7 +41,12 @@ pub fn split(report: &Report) -> Result<String, String> {
     let top = top(target, &steps, tolerated.as_ref(), limits);
     let clipped: Vec<_> = band
         .into_iter()
-        .map(|(x, y)| (x, y.map(|(low, high): (f64, f64)| (low.min(top), high.min(top)))))
+        .map(|(x, y)| {
+            (
+                x,
+                y.map(|(low, high): (f64, f64)| (low.min(top), high.min(top))),
+            )
+        })
         .collect();
     let mut legend = vec![
         Legend::new("share of the canary", CANARY, Mark::Line(2)),
@@ -120,7 +125,9 @@ fn top(
 ) -> f64 {
     // The band of a few requests reaches 100 % and would flatten everything else.
     let highs = steps.iter().filter_map(|s| limits(s).map(|l| l.high));
-    let shown = highs.filter(|high| *high < 3.0 * target.max(0.02)).fold(0.0, f64::max);
+    let shown = highs
+        .filter(|high| *high < 3.0 * target.max(0.02))
+        .fold(0.0, f64::max);
     let wanted = [target * 1.5, tolerated.map_or(0.0, |t| t.high), shown];
     nice_top(wanted.into_iter().fold(0.0, f64::max)).min(1.0)
 }

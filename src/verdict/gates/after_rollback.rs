@@ -67,9 +67,10 @@ impl Gate for AfterRollbackGate {
         };
         let closed_at = rollback.decided_at + self.spec.grace;
         self.note_opportunity(story, closed_at);
-        let is_late = story.attempts.iter().any(|a| {
-            a.version == self.canary && a.started_at().is_some_and(|at| at > closed_at)
-        });
+        let is_late = story
+            .attempts
+            .iter()
+            .any(|a| a.version == self.canary && a.started_at().is_some_and(|at| at > closed_at));
         if is_late {
             self.met_canary += 1;
             self.offenders.note(story.key);

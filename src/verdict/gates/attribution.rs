@@ -67,7 +67,8 @@ impl AttributionGate {
         let Some((_, booked)) = attempt.booked else {
             return;
         };
-        self.version.compare(story, booked.version == attempt.version);
+        self.version
+            .compare(story, booked.version == attempt.version);
         if let Some(truth) = attempt.truth() {
             self.outcome.compare(story, booked.outcome == truth);
         }
@@ -87,7 +88,8 @@ impl Gate for AttributionGate {
             let is_fallback = story.rescued_from().is_some();
             let fallback_agrees = answered.claim.fallback.is_none_or(|f| f == is_fallback);
             let version_agrees = answered.claim.version == served_by;
-            self.headers.compare(story, version_agrees && fallback_agrees);
+            self.headers
+                .compare(story, version_agrees && fallback_agrees);
         }
         if let Some((outcome, attempts)) = story.settled
             && outcome != Outcome::ClientGone
@@ -99,10 +101,26 @@ impl Gate for AttributionGate {
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let all = [
-            (&self.version, "attempts are booked on the version tried", "attempts"),
-            (&self.outcome, "attempts are booked with their real outcome", "attempts"),
-            (&self.headers, "x-version and x-fallback tell the truth", "answers"),
-            (&self.attempts, "the router counts its attempts right", "requests"),
+            (
+                &self.version,
+                "attempts are booked on the version tried",
+                "attempts",
+            ),
+            (
+                &self.outcome,
+                "attempts are booked with their real outcome",
+                "attempts",
+            ),
+            (
+                &self.headers,
+                "x-version and x-fallback tell the truth",
+                "answers",
+            ),
+            (
+                &self.attempts,
+                "the router counts its attempts right",
+                "requests",
+            ),
         ];
         let mut checks: Vec<Check> = all
             .into_iter()

@@ -1,13 +1,13 @@
 //! `fallback`: of the requests that the canary failed in a way that stable can mend, the share
 //! that stable answered. A census by the upstreams' ledgers and the callers' answers.
 
+use crate::id::VersionId;
 use crate::observe::story::Story;
 use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Share};
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, share_of};
 use crate::verdict::spec::FallbackSpec;
-use crate::id::VersionId;
 
 /// The gate at work.
 pub struct FallbackGate {
@@ -47,9 +47,10 @@ impl Gate for FallbackGate {
         let Some(outcome) = story.outcome().filter(|o| *o != Outcome::ClientGone) else {
             return;
         };
-        let is_failed_by_canary = story.attempts.iter().any(|a| {
-            a.version == self.canary && a.truth().is_some_and(|o| self.must_fall_back(o))
-        });
+        let is_failed_by_canary = story
+            .attempts
+            .iter()
+            .any(|a| a.version == self.canary && a.truth().is_some_and(|o| self.must_fall_back(o)));
         // A retry that the canary itself answered needed no fallback.
         let is_healed = story.served_by() == Some(self.canary);
         if !in_scope || !is_failed_by_canary || is_healed {
@@ -74,7 +75,10 @@ impl Gate for FallbackGate {
         let condition: Comparison<Share> = self.spec.succeeds;
         let seen = match n {
             0 => "the canary failed no request in a way that calls for a fallback".to_owned(),
-            _ => format!("{} of the canary's failures were answered by stable", share_of(x, n)),
+            _ => format!(
+                "{} of the canary's failures were answered by stable",
+                share_of(x, n)
+            ),
         };
         let mut check = Check::census(format!("succeeds {condition}"), status, seen)
             .figure((n > 0).then(|| x as f64 / n as f64), "share", n)

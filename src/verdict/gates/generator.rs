@@ -41,7 +41,10 @@ impl GeneratorGate {
         let (status, seen) = match error {
             None => (Status::Pass, "too few requests for a rate".to_owned()),
             Some(error) if error <= limit => (Status::Pass, format!("{} %", percent(error))),
-            Some(error) => (Status::Invalid, format!("{} %: off schedule", percent(error))),
+            Some(error) => (
+                Status::Invalid,
+                format!("{} %: off schedule", percent(error)),
+            ),
         };
         let condition = format!("rate off by <= {} %", percent(limit));
         Check::census(condition, status, seen).figure(error, "share", summary.sent)
@@ -54,8 +57,7 @@ fn rate_error(summary: &Summary) -> Option<f64> {
     let span = |(first, last): (Timestamp, Timestamp)| last.since(first);
     let planned = span(summary.scheduled?);
     let took = span(summary.sent_between?);
-    (planned > Duration::ZERO)
-        .then(|| (took.as_secs_f64() / planned.as_secs_f64() - 1.0).abs())
+    (planned > Duration::ZERO).then(|| (took.as_secs_f64() / planned.as_secs_f64() - 1.0).abs())
 }
 
 impl Gate for GeneratorGate {

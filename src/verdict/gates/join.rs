@@ -19,7 +19,11 @@ impl Gate for JoinGate {
         let summary = end.summary;
         let successes = summary.answers.total() - summary.answers.failures();
         let check = |condition: &str, part, whole, status| {
-            let status = if is_leaky(part, whole) { status } else { Status::Pass };
+            let status = if is_leaky(part, whole) {
+                status
+            } else {
+                Status::Pass
+            };
             let share = (whole > 0).then(|| part as f64 / whole as f64);
             Check::census(condition, status, share_of(part, whole)).figure(share, "share", whole)
         };

@@ -148,7 +148,9 @@ impl RequestsGate {
         let refused = |a: &&Attempt| a.truth().is_some_and(is_refusal);
         if story.attempts.iter().any(|a| refused(&a)) {
             let pairs = story.attempts.windows(2);
-            let is_hopeless = pairs.into_iter().any(|pair| self.is_hopeless(&pair[0], &pair[1]));
+            let is_hopeless = pairs
+                .into_iter()
+                .any(|pair| self.is_hopeless(&pair[0], &pair[1]));
             self.hopeless.note(story.key, is_hopeless);
         }
     }
@@ -268,14 +270,28 @@ impl Gate for RequestsGate {
         }
         if let Some(limit) = spec.count {
             let n = self.outcomes.total();
-            let status = if limit.holds(n) { Status::Pass } else { Status::Fail };
+            let status = if limit.holds(n) {
+                Status::Pass
+            } else {
+                Status::Fail
+            };
             let seen = format!("{} {}", grouped(n), self.unit());
             let check = Check::census(format!("count {limit}"), status, seen);
             checks.push(check.figure(Some(n as f64), self.unit(), n));
         }
         let tallies = [
-            ("altered", "arrived changed in more than their model", spec.altered, &self.altered),
-            ("misrouted", "pinned requests met another version", spec.misrouted, &self.misrouted),
+            (
+                "altered",
+                "arrived changed in more than their model",
+                spec.altered,
+                &self.altered,
+            ),
+            (
+                "misrouted",
+                "pinned requests met another version",
+                spec.misrouted,
+                &self.misrouted,
+            ),
             (
                 "hopeless_retries",
                 "requests refused for good were tried there again",

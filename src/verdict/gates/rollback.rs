@@ -71,12 +71,16 @@ impl RollbackGate {
             ),
             (_, false) => {
                 let lasted = Human(lasted);
-                let seen = format!("no rollback, but the run ended {lasted} after the trouble began");
+                let seen =
+                    format!("no rollback, but the run ended {lasted} after the trouble began");
                 (Status::Inconclusive, seen)
             }
             (met, true) => {
                 let met = grouped(met);
-                (Status::Fail, format!("no rollback; {met} requests met the canary"))
+                (
+                    Status::Fail,
+                    format!("no rollback; {met} requests met the canary"),
+                )
             }
         };
         Check::census(condition, status, seen)
@@ -110,7 +114,10 @@ impl Gate for RollbackGate {
         if !story.touched(self.canary) {
             return;
         }
-        let until = so_far.rollback.as_ref().map_or(Timestamp::MAX, |r| r.decided_at);
+        let until = so_far
+            .rollback
+            .as_ref()
+            .map_or(Timestamp::MAX, |r| r.decided_at);
         let during = self.spec.since..=until;
         let starts = story
             .attempts
@@ -129,7 +136,11 @@ impl Gate for RollbackGate {
         let mut checks = vec![self.fired(end)];
         let reason = self.spec.reason.as_deref();
         checks.extend(reason.and_then(|wanted| self.reason(wanted, end)));
-        checks.extend(self.spec.within.and_then(|within| self.in_time(within, end)));
+        checks.extend(
+            self.spec
+                .within
+                .and_then(|within| self.in_time(within, end)),
+        );
         let is_met = self.met_canary > 0;
         if let Some(limit) = self.spec.canary_requests {
             let name = "canary_requests";
@@ -207,11 +218,18 @@ impl Gate for NoRollbackGate {
             }
             None => {
                 let met = grouped(self.met_canary);
-                (Status::Pass, format!("no rollback; {met} requests met the canary"))
+                (
+                    Status::Pass,
+                    format!("no rollback; {met} requests met the canary"),
+                )
             }
         };
         let check = Check::census("the canary is not rolled back", status, seen)
-            .figure(Some(end.summary.rollbacks.len() as f64), "rollbacks", self.met_canary)
+            .figure(
+                Some(end.summary.rollbacks.len() as f64),
+                "rollbacks",
+                self.met_canary,
+            )
             .needs(self.met_canary, self.min_n);
         GateResult::of("no_rollback", vec![check])
     }
