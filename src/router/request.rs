@@ -94,7 +94,7 @@ impl RequestMachine {
 
     /// Is the attempt with this number the one that is out?
     pub fn is_trying(&self, n: u32) -> bool {
-        matches!(self.stage, Stage::Trying { .. }) && n + 1 == self.attempts
+        matches!(self.stage, Stage::Trying { .. }) && n.checked_add(1) == Some(self.attempts)
     }
 
     /// Notes a failure as the last one of the version that was tried.

@@ -196,13 +196,12 @@ pub fn share_of(part: u64, whole: u64) -> String {
 pub fn percent(fraction: f64) -> String {
     let value = fraction * 100.0;
     let text = match value {
-        v if v == v.round() => format!("{v:.0}"),
         // 99.996 must not be shown as 100.00.
         v if v > 99.9 => format!("{v:.4}"),
         v if v >= 1.0 => format!("{v:.2}"),
         v => format!("{v:.3}"),
     };
-    text
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A count with its thousands apart: `12,345`.
@@ -210,7 +209,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -248,7 +247,8 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(12), "12");
         assert_eq!(percent(1.0), "100");
-        assert_eq!(percent(0.99996), "99.9960");
+        assert_eq!(percent(0.99996), "99.996");
+        assert_eq!(percent(0.0), "0");
         assert_eq!(percent(0.0998), "9.98");
         assert_eq!(percent(0.00013), "0.013");
         assert_eq!(share_of(1, 3), "33.33 % (1 of 3)");

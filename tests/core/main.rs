@@ -1,0 +1,7 @@
+//! The router core against a slow reference, and its promises one by one.
+
+mod defects;
+mod reference;
+mod rig;
+mod same_as_reference;
+mod scripts;

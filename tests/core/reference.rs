@@ -1,0 +1,529 @@
+//! A slow router, written down straight from the specification: it keeps every request and every
+//! sample in plain lists and looks through all of them every time. No timers, no windows, no tables
+//! of its own making are shared with the real one; only the configuration, the random draws and the
+//! names of things.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use graygate::id::{AttemptId, RequestId, RequestKey, Seed, VersionId};
+use graygate::protocol::outcome::Outcome;
+use graygate::rng::{Purpose, draw};
+use graygate::router::config::{
+    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RouterConfig, ThresholdAction,
+};
+use graygate::router::core::{Core, Footprint};
+use graygate::router::io::{
+    Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, RequestFacts, Rollback,
+    Served,
+};
+use graygate::time::Timestamp;
+
+struct Request {
+    key: RequestKey,
+    version: VersionId,
+    arrived: Timestamp,
+    /// Version of every attempt so far.
+    attempts: Vec<VersionId>,
+    /// When the attempt that is out was sent; none while waiting.
+    out_since: Option<Timestamp>,
+    wait_until: Timestamp,
+    forwarded: bool,
+    causes: Causes,
+    retry_after: Option<Duration>,
+}
+
+struct Sample {
+    at: Timestamp,
+    version: VersionId,
+    outcome: Outcome,
+    latency: Duration,
+}
+
+pub(crate) struct ReferenceRouter {
+    config: RouterConfig,
+    seed: Seed,
+    requests: BTreeMap<RequestId, Request>,
+    samples: Vec<Sample>,
+    violated: Vec<bool>,
+    next_tick: Timestamp,
+    closed: bool,
+    given_to_canary: u64,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+/// The table of outcome classes in the specification: retried, falls back, judged.
+fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
+    match outcome {
+        Outcome::Success => (false, "never", "good"),
+        Outcome::Unauthorized | Outcome::Forbidden | Outcome::QuotaExhausted => {
+            (false, "own key", "bad")
+        }
+        Outcome::ModelNotFound | Outcome::Malformed => (false, "always", "bad"),
+        Outcome::RateLimited
+        | Outcome::ServerError
+        | Outcome::Overloaded
+        | Outcome::Timeout
+        | Outcome::Connect
+        | Outcome::Reset
+        | Outcome::Truncated => (true, "always", "bad"),
+        Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline => (false, "never", "no"),
+    }
+}
+
+impl ReferenceRouter {
+    pub(crate) fn new(config: RouterConfig, seed: Seed) -> Self {
+        let (next_tick, thresholds) = match &config.judge {
+            JudgeConfig::Off => (Timestamp::MAX, 0),
+            JudgeConfig::Literal(l) => (Timestamp::ZERO + l.every, l.thresholds.len()),
+        };
+        Self {
+            config,
+            seed,
+            requests: BTreeMap::new(),
+            samples: Vec::new(),
+            violated: vec![false; thresholds],
+            next_tick,
+            closed: false,
+            given_to_canary: 0,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    fn due(&self, request: &Request) -> Timestamp {
+        let own = match request.out_since {
+            Some(since) => since + self.config.timeouts.attempt,
+            None => request.wait_until,
+        };
+        own.min(request.arrived + self.config.timeouts.request)
+    }
+
+    fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
+        let holds = |c: &Condition| match c {
+            Condition::Tier(t) => facts.tier.as_ref() == Some(t),
+            Condition::Model(m) => facts.model == *m,
+            Condition::Header { .. } => false,
+        };
+        let rule = (0..)
+            .zip(&self.config.routes)
+            .find(|(_, r)| r.when.iter().all(holds));
+        let (version, choice) = match rule {
+            Some((i, rule)) => (rule.to, Choice::Route(i)),
+            None => {
+                let weights = &self.config.split.weights;
+                let share = weights[VersionId(1)] / (weights[VersionId(0)] + weights[VersionId(1)]);
+                let u = draw(self.seed, Purpose::Split, key, VersionId(0), 0).unit();
+                let version = if u < share {
+                    VersionId(1)
+                } else {
+                    VersionId(0)
+                };
+                (version, Choice::Random)
+            }
+        };
+        if self.closed && version == self.config.canary {
+            (self.config.stable, Choice::CanaryClosed)
+        } else {
+            (version, choice)
+        }
+    }
+
+    fn send(&mut self, now: Timestamp, id: RequestId) {
+        let request = self.requests.get_mut(&id).expect("a request under way");
+        let n = request.attempts.len() as u32;
+        let version = request.version;
+        request.attempts.push(version);
+        request.out_since = Some(now);
+        request.forwarded = false;
+        let attempt = AttemptId { request: id, n };
+        self.actions.push_back(Action::Send { attempt, version });
+    }
+
+    fn end(&mut self, id: RequestId, outcome: Outcome) {
+        let request = self.requests.remove(&id).expect("a request under way");
+        let is_success = outcome == Outcome::Success;
+        self.events.push_back(Event::RequestEnded {
+            request: id,
+            key: request.key,
+            outcome,
+            served_by: is_success.then_some(request.version),
+            fallback: request.attempts.iter().any(|v| *v != request.version)
+                || (request.attempts.last() != Some(&request.version)),
+            attempts: request.attempts.len() as u32,
+        });
+    }
+
+    fn fail(&mut self, id: RequestId, outcome: Outcome, relay: bool) {
+        let request = &self.requests[&id];
+        self.actions.push_back(Action::Fail {
+            request: id,
+            failure: Failure {
+                outcome,
+                causes: request.causes.clone(),
+                retry_after: request.retry_after,
+                attempts: request.attempts.len() as u32,
+                relay,
+            },
+        });
+        self.end(id, outcome);
+    }
+
+    /// Books the end of the attempt that is out, on the version that was tried.
+    fn book(&mut self, now: Timestamp, id: RequestId, outcome: Outcome) {
+        let request = &self.requests[&id];
+        let n = request.attempts.len() - 1;
+        let version = request.attempts[n];
+        let same = request.attempts.iter().filter(|v| **v == version).count();
+        let kind = match (n, same) {
+            (0, _) => AttemptKind::First,
+            (_, 1) => AttemptKind::Fallback,
+            _ => AttemptKind::Retry,
+        };
+        let latency = now.since(request.out_since.expect("an attempt is out"));
+        self.events.push_back(Event::AttemptEnded {
+            attempt: AttemptId {
+                request: id,
+                n: n as u32,
+            },
+            key: request.key,
+            version,
+            kind,
+            outcome,
+            latency,
+        });
+        self.samples.push(Sample {
+            at: now,
+            version,
+            outcome,
+            latency,
+        });
+        if version == self.config.canary && class(outcome).2 == "bad" {
+            self.look(now, false);
+        }
+    }
+
+    fn after_failure(&mut self, now: Timestamp, id: RequestId, outcome: Outcome) {
+        let request = &self.requests[&id];
+        let version = request.version;
+        let left = (request.arrived + self.config.timeouts.request).since(now);
+        let tries = request.attempts.iter().filter(|v| **v == version).count() as u32;
+        let is_canary = version == self.config.canary;
+        let (retried, falls_back, _) = class(outcome);
+
+        let nth = request.attempts.len() as u32 - 1;
+        let policy = &self.config.retry;
+        let jitter = draw(self.seed, Purpose::Backoff, request.key, version, nth).unit();
+        let mut wait = policy.base.as_secs_f64();
+        for _ in 1..tries {
+            wait *= policy.factor;
+        }
+        wait = wait.min(policy.max_wait.as_secs_f64()) * (1.0 - policy.jitter * jitter);
+        let wait = Duration::from_secs_f64(wait).max(request.retry_after.unwrap_or_default());
+        let may_retry = retried
+            && tries <= policy.max_retries
+            && wait <= policy.max_wait
+            && wait < left
+            && !(is_canary && self.closed);
+
+        let may_fall_back = is_canary && self.may_fall_back(falls_back, left);
+        let retry_first = self.config.fallback != FallbackPolicy::Immediately;
+        if may_fall_back && !(retry_first && may_retry) {
+            self.fall_back(now, id);
+        } else if may_retry {
+            let request = self.requests.get_mut(&id).expect("a request under way");
+            request.out_since = None;
+            request.wait_until = now + wait;
+        } else {
+            self.fail(id, outcome, outcome == Outcome::BadRequest);
+        }
+    }
+
+    fn may_fall_back(&self, falls_back: &str, left: Duration) -> bool {
+        let versions = &self.config.versions;
+        let own_keys = versions[VersionId(0)].api_key_env != versions[VersionId(1)].api_key_env;
+        let permitted = falls_back == "always" || (falls_back == "own key" && own_keys);
+        permitted && self.config.fallback != FallbackPolicy::Off && left > Duration::ZERO
+    }
+
+    fn fall_back(&mut self, now: Timestamp, id: RequestId) {
+        let stable = self.config.stable;
+        let request = self.requests.get_mut(&id).expect("a request under way");
+        request.version = stable;
+        self.send(now, id);
+    }
+
+    fn note(&mut self, id: RequestId, outcome: Outcome, retry_after: Option<Duration>) {
+        let request = self.requests.get_mut(&id).expect("a request under way");
+        request.retry_after = retry_after;
+        let version = request.version;
+        match request.causes.iter_mut().find(|(v, _)| *v == version) {
+            Some(cause) => cause.1 = outcome,
+            None => request.causes.push((version, outcome)),
+        }
+    }
+
+    fn attempt_ended(
+        &mut self,
+        now: Timestamp,
+        attempt: AttemptId,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+    ) {
+        if !self.is_out(attempt) {
+            return;
+        }
+        if outcome == Outcome::Success {
+            self.first_content(attempt);
+        }
+        let id = attempt.request;
+        self.book(now, id, outcome);
+        if outcome == Outcome::Success {
+            self.end(id, outcome);
+            return;
+        }
+        let forwarded = self.requests[&id].forwarded;
+        self.note(id, outcome, retry_after);
+        if forwarded {
+            self.fail(id, outcome, false);
+        } else {
+            self.after_failure(now, id, outcome);
+        }
+    }
+
+    fn is_out(&self, attempt: AttemptId) -> bool {
+        self.requests.get(&attempt.request).is_some_and(|r| {
+            r.out_since.is_some() && attempt.n.checked_add(1) == Some(r.attempts.len() as u32)
+        })
+    }
+
+    fn first_content(&mut self, attempt: AttemptId) {
+        if !self.is_out(attempt) {
+            return;
+        }
+        let stable = self.config.stable;
+        let request = self.requests.get_mut(&attempt.request).expect("is out");
+        if request.forwarded {
+            return;
+        }
+        request.forwarded = true;
+        self.actions.push_back(Action::Forward {
+            attempt,
+            served: Served {
+                version: request.version,
+                fallback: request.version == stable && request.attempts[0] != stable,
+                attempts: request.attempts.len() as u32,
+            },
+        });
+    }
+
+    fn cancel(&mut self, now: Timestamp, id: RequestId, outcome: Outcome) {
+        let request = &self.requests[&id];
+        if request.out_since.is_some() {
+            let n = request.attempts.len() as u32 - 1;
+            let attempt = AttemptId { request: id, n };
+            self.actions.push_back(Action::Cancel { attempt });
+            self.book(now, id, outcome);
+        }
+    }
+
+    fn request_due(&mut self, now: Timestamp, id: RequestId) {
+        let request = &self.requests[&id];
+        let expires = request.arrived + self.config.timeouts.request;
+        let forwarded = request.forwarded;
+        match request.out_since {
+            Some(since) if since + self.config.timeouts.attempt <= now => {
+                self.cancel(now, id, Outcome::Timeout);
+                self.note(id, Outcome::Timeout, None);
+                if forwarded {
+                    self.fail(id, Outcome::Timeout, false);
+                } else {
+                    self.after_failure(now, id, Outcome::Timeout);
+                }
+            }
+            None if request.wait_until <= now && now < expires => self.wait_over(now, id),
+            _ => {
+                self.cancel(now, id, Outcome::Deadline);
+                self.fail(id, Outcome::Deadline, false);
+            }
+        }
+    }
+
+    fn wait_over(&mut self, now: Timestamp, id: RequestId) {
+        let request = &self.requests[&id];
+        if !(self.closed && request.version == self.config.canary) {
+            self.send(now, id);
+            return;
+        }
+        let outcome = request.causes.last().expect("it failed before").1;
+        let left = (request.arrived + self.config.timeouts.request).since(now);
+        if self.may_fall_back(class(outcome).1, left) {
+            self.fall_back(now, id);
+        } else {
+            self.fail(id, outcome, false);
+        }
+    }
+
+    /// The samples of the canary that the window still holds, by brute force.
+    fn look(&mut self, now: Timestamp, is_tick: bool) {
+        if self.closed {
+            return;
+        }
+        let JudgeConfig::Literal(judge) = self.config.judge.clone() else {
+            return;
+        };
+        let slot = judge.window.as_nanos() as u64 / 60;
+        let canary = self.config.canary;
+        let in_window: Vec<(Outcome, Duration)> = self
+            .samples
+            .iter()
+            .filter(|s| s.version == canary && s.at.0 / slot + 60 > now.0 / slot)
+            .filter(|s| class(s.outcome).2 != "no")
+            .map(|s| (s.outcome, s.latency))
+            .collect();
+        let mut decisive = None;
+        for (i, threshold) in judge.thresholds.iter().enumerate() {
+            let evidence = evidence(&judge, i, canary, &in_window);
+            if is_tick || evidence.violated != self.violated[i] {
+                self.events.push_back(Event::Judged(evidence));
+            }
+            self.violated[i] = evidence.violated;
+            let is_decisive = evidence.violated && threshold.action == ThresholdAction::Rollback;
+            decisive = decisive.or(is_decisive.then_some(evidence));
+        }
+        if let Some(reason) = decisive {
+            self.closed = true;
+            self.samples.clear();
+            self.events.push_back(Event::RolledBack(Rollback {
+                id: format!("rb-v2-{}", now.0),
+                from: canary,
+                to: self.config.stable,
+                reason,
+                at: now,
+                affected_requests: self.given_to_canary,
+            }));
+        }
+    }
+
+    fn due_request(&self, now: Timestamp) -> Option<RequestId> {
+        let due = self.requests.iter().map(|(id, r)| (self.due(r), *id));
+        due.filter(|(at, _)| *at <= now).min().map(|(_, id)| id)
+    }
+
+    fn catch_up(&mut self, now: Timestamp) {
+        while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
+            self.handle_timeout(due);
+        }
+    }
+}
+
+fn evidence(
+    judge: &LiteralConfig,
+    index: usize,
+    version: VersionId,
+    samples: &[(Outcome, Duration)],
+) -> Evidence {
+    let threshold = judge.thresholds[index];
+    let n = samples.len();
+    let good = samples
+        .iter()
+        .filter(|(o, _)| *o == Outcome::Success)
+        .count();
+    let rate = |x: usize| (n > 0).then(|| x as f64 / n as f64);
+    let mut latencies: Vec<Duration> = samples.iter().map(|(_, l)| *l).collect();
+    latencies.sort();
+    let p99 = (n > 0).then(|| latencies[(99 * n).div_ceil(100) - 1]);
+    let (value, crossed) = match threshold.limit {
+        Limit::ErrorRate(bound) => (rate(n - good), rate(n - good).is_some_and(|r| r > bound)),
+        Limit::SuccessRate(bound) => (rate(good), rate(good).is_some_and(|r| r < bound)),
+        Limit::P99(bound) => (p99.map(|l| l.as_secs_f64()), p99.is_some_and(|l| l > bound)),
+    };
+    Evidence {
+        version,
+        measure: threshold.limit.measure(),
+        value,
+        bound: threshold.limit.bound(),
+        samples: n as u64,
+        min_samples: judge.min_requests,
+        action: threshold.action,
+        violated: crossed && n as u64 >= judge.min_requests,
+    }
+}
+
+impl Core for ReferenceRouter {
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        self.catch_up(now);
+        match input {
+            Input::Arrival {
+                request,
+                key,
+                facts,
+            } => {
+                let (version, choice) = self.choose(key, &facts);
+                self.given_to_canary += u64::from(version == self.config.canary);
+                self.events.push_back(Event::Assigned {
+                    request,
+                    key,
+                    version,
+                    choice,
+                });
+                let fresh = Request {
+                    key,
+                    version,
+                    arrived: now,
+                    attempts: Vec::new(),
+                    out_since: None,
+                    wait_until: now,
+                    forwarded: false,
+                    causes: Causes::new(),
+                    retry_after: None,
+                };
+                self.requests.insert(request, fresh);
+                self.send(now, request);
+            }
+            Input::FirstContent { attempt } => self.first_content(attempt),
+            Input::AttemptEnded {
+                attempt,
+                outcome,
+                retry_after,
+            } => self.attempt_ended(now, attempt, outcome, retry_after),
+            Input::ClientGone { request } => {
+                if self.requests.contains_key(&request) {
+                    self.cancel(now, request, Outcome::ClientGone);
+                    self.end(request, Outcome::ClientGone);
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(id) = self.due_request(now) {
+            self.request_due(now, id);
+        }
+        if !self.closed && self.next_tick <= now {
+            if let JudgeConfig::Literal(judge) = &self.config.judge {
+                self.next_tick = now + judge.every;
+            }
+            self.look(now, true);
+        }
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        let requests = self.requests.values().map(|r| self.due(r));
+        let is_judging = !self.closed && self.next_tick < Timestamp::MAX;
+        requests.chain(is_judging.then_some(self.next_tick)).min()
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint::default()
+    }
+}
