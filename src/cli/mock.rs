@@ -149,12 +149,13 @@ impl Sink for LedgerFile {
             What::Accepted(row) => {
                 let fault = row.fault.and_then(|i| self.faults.get(usize::from(i)));
                 json!({
-                    "at_s": at, "event": "accepted", "key": row.key, "try": row.ordinal,
+                    "at_s": at, "event": "accepted", "row": row.row, "key": row.key,
+                    "try": row.ordinal,
                     "fault": fault,
                 })
             }
             What::UpstreamEnded(row) => json!({
-                "at_s": at, "event": "ended", "key": row.key, "try": row.ordinal,
+                "at_s": at, "event": "ended", "row": row.row, "key": row.key, "try": row.ordinal,
                 "outcome": row.outcome.name(),
             }),
             _ => return,

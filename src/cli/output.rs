@@ -149,10 +149,7 @@ impl Results {
         }
         let mut report = output.report.clone();
         // On the terminal the command works as it stands, from this folder.
-        if let (Some(path), Some(name)) = (scenario.path.to_str(), scenario.path.file_name()) {
-            let name = name.to_string_lossy();
-            report.reproduce = report.reproduce.replacen(&*name, path, 1);
-        }
+        report.reproduce = report.meta.command_line(&scenario.command_here);
         let folder = output.folder.as_ref().map(|f| f.display().to_string());
         data(&pretty::render(&report, folder.as_deref(), self.style));
         if self.format == OutputFormat::Github {

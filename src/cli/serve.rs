@@ -1,5 +1,7 @@
 //! `graygate serve`: the gray router as an OpenAI-compatible gateway.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +13,12 @@ use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
 use crate::cli::{env, exit, signals};
+use crate::config::canonical;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
 use crate::live::clock::{Clock, fresh_seed};
 use crate::live::gateway::driver::Driver;
+use crate::live::gateway::input_log::{self, LogHeader};
 use crate::live::gateway::server::Gateway;
 use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
 use crate::live::outbox::outbox;
@@ -23,6 +27,7 @@ use crate::observe::event::{Finding, RunEvent, Sink, What};
 use crate::protocol::chat;
 use crate::router::config::{RouterConfig, VersionConfig};
 use crate::router::gray::GrayRouter;
+use crate::runner::run_dir::OutputError;
 use crate::scenario::compile;
 use crate::scenario::load::Loader;
 use crate::time::Timestamp;
@@ -37,6 +42,10 @@ pub(super) struct ServeArgs {
     /// Seed of the split [default: a fresh one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Write what goes into the router's core, a JSON object a line: fed to a fresh core, it repeats
+    /// every decision
+    #[arg(long, value_name = "FILE")]
+    input_log: Option<PathBuf>,
     /// Only warnings and errors
     #[arg(long, short)]
     quiet: bool,
@@ -50,9 +59,16 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    let input_log = match args.input_log.as_deref().map(InputFile::create).transpose() {
+        Ok(file) => file,
+        Err(trouble) => {
+            error(trouble);
+            return exit::BROKEN;
+        }
+    };
     start_log(args.quiet);
     let cancel = signals::install();
-    match serve(args, router, endpoints, &cancel) {
+    match serve(args, router, endpoints, input_log, &cancel) {
         Ok(()) => exit::PASS,
         Err(failure) => {
             error(failure);
@@ -145,6 +161,7 @@ fn serve(
     args: &ServeArgs,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
+    input_log: Option<InputFile>,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), StartError> {
     let runtime = Runtime::new().map_err(StartError::Runtime)?;
@@ -153,7 +170,7 @@ fn serve(
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
-    let driver = Driver::new(Box::new(core), clock, outbox, false);
+    let driver = Driver::new(Box::new(core), clock, outbox, input_log.is_some());
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
     tracing::info!(
@@ -168,11 +185,81 @@ fn serve(
         is_harness: false,
         forward: chat::forward,
     };
-    runtime.spawn(Gateway::new(config, driver).serve(listener));
+    let mut input_log = input_log.map(|mut file| {
+        file.begin(seed, &router);
+        file
+    });
+    runtime.spawn(Gateway::new(config, driver.clone()).serve(listener));
     let mut news = News { router };
-    inbox.record(clock, &mut news, || cancel.load(Ordering::Relaxed));
+    let is_over = || cancel.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        if let Some(file) = &mut input_log {
+            scope.spawn(|| file.keep_up(&driver, is_over));
+        }
+        inbox.record(clock, &mut news, is_over);
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// The file of the input log. It is written outside the core's lock.
+struct InputFile {
+    file: BufWriter<File>,
+    path: PathBuf,
+    is_broken: bool,
+}
+
+impl InputFile {
+    fn create(path: &Path) -> Result<Self, OutputError> {
+        let file = File::create(path).map_err(|e| OutputError::new(path, e))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            path: path.to_owned(),
+            is_broken: false,
+        })
+    }
+
+    fn begin(&mut self, seed: Seed, router: &RouterConfig) {
+        let header = LogHeader {
+            format: input_log::FORMAT.to_owned(),
+            seed,
+            router_sha256: canonical::sha256(router),
+        };
+        let line = serde_json::to_string(&header).unwrap_or_default();
+        let written = writeln!(self.file, "{line}");
+        self.check(written);
+    }
+
+    /// Writes the calls of the core as they come, until `is_over` says so.
+    fn keep_up(&mut self, driver: &Driver, is_over: impl Fn() -> bool) {
+        loop {
+            // Asked before the calls are taken, so that the last ones are not missed.
+            let is_last = is_over();
+            let (calls, is_truncated) = driver.take_calls().unwrap_or_default();
+            let written = input_log::write(&mut self.file, &calls);
+            self.check(written);
+            if is_truncated && !self.is_broken {
+                self.check(Err(std::io::Error::other(
+                    "too many calls at once: calls are missing",
+                )));
+            }
+            if is_last {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    /// The gateway goes on without its log.
+    fn check(&mut self, written: std::io::Result<()>) {
+        if let Err(trouble) = written
+            && !self.is_broken
+        {
+            self.is_broken = true;
+            let trouble = OutputError::new(&self.path, trouble);
+            tracing::error!("the input log is incomplete: {trouble}");
+        }
+    }
 }
 
 /// Tells the log what happens to the canary.

@@ -137,7 +137,10 @@ fn excerpt(f: &mut fmt::Formatter<'_>, place: Place, line: &str) -> fmt::Result 
     // Redacting may shorten the line, so that the mark would miss: such lines go without one.
     let safe = redact(line);
     let is_whole = safe == line;
-    let skip = place.column.saturating_sub(LINE_SHOWN / 2 + 1);
+    let skip = match safe.chars().count() > LINE_SHOWN {
+        true => place.column.saturating_sub(LINE_SHOWN / 2 + 1),
+        false => 0,
+    };
     let shown: String = safe
         .chars()
         .skip(if is_whole { skip } else { 0 })

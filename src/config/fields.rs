@@ -158,7 +158,8 @@ impl<'a, 'n> Fields<'a, 'n> {
     pub fn finish_with(self, more: &[&str]) {
         let known = self.known.borrow();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let all: Vec<&str> = known.iter().chain(more).copied().collect();
+        let new = more.iter().filter(|word| !known.contains(word));
+        let all: Vec<&str> = known.iter().chain(new).copied().collect();
         for entry in self.entries {
             if !known.contains(&entry.key.as_str()) {
                 self.cx
@@ -184,7 +185,9 @@ fn unknown(cx: Cx<'_>, entry: &Entry, what: &str, known: &[&str]) -> Diagnostic 
 pub fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |k: &&&str| strsim::damerau_levenshtein(&word.to_lowercase(), k);
     let near = known.iter().min_by_key(distance)?;
-    let is_near = distance(&near) <= 1 + near.chars().count() / 4;
+    let length = near.chars().count();
+    // Of a name of two letters, one wrong letter leaves nothing to recognise.
+    let is_near = length > 2 && distance(&near) <= 1 + length / 4;
     is_near.then_some(*near)
 }
 

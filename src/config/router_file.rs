@@ -227,12 +227,15 @@ fn conditions(cx: Cx<'_>, node: &Node) -> Option<Vec<Condition>> {
     let tier = fields.optional("tier", values::text).map(Condition::Tier);
     let model = fields.optional("model", values::text).map(Condition::Model);
     let headers = fields.optional("header", header_conditions);
+    let is_empty = ["tier", "model", "header"]
+        .into_iter()
+        .all(|key| fields.node(key).is_none());
     let conditions: Vec<Condition> = tier
         .into_iter()
         .chain(model)
         .chain(headers.into_iter().flatten())
         .collect();
-    if conditions.is_empty() {
+    if is_empty {
         let message = "a rule without conditions would match everything";
         cx.error::<()>(cx.at(fields.place(), message).expected(expected));
     }

@@ -150,6 +150,15 @@ pub fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Re
     })
 }
 
+/// The answer to a body that was not read to its end: nothing more can be read on this connection.
+pub fn too_large() -> Reply {
+    let mib = MAX_BODY >> 20;
+    let message = format!("the request body is larger than {mib} MiB");
+    let mut reply = refuse(413, "request_too_large", message);
+    set(reply.headers_mut(), "connection", "close");
+    reply
+}
+
 /// The text of a header.
 pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()

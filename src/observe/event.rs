@@ -98,6 +98,8 @@ pub struct Sent {
 /// A line of an upstream's ledger: it took a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
+    /// Counts the lines of this ledger.
+    pub row: u64,
     /// The request; none when no key survived the way.
     pub key: Option<RequestKey>,
     /// The upstream's version.
@@ -114,8 +116,10 @@ pub struct Accepted {
 /// A line of an upstream's ledger: it is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamEnded {
-    /// The request.
-    pub key: RequestKey,
+    /// The line of [`Accepted::row`] that ends.
+    pub row: u64,
+    /// The request; none when no key survived the way.
+    pub key: Option<RequestKey>,
     /// The upstream's version.
     pub version: VersionId,
     /// Which of the request's attempts at this upstream.

@@ -107,10 +107,13 @@ impl Join {
     }
 
     fn upstream_ended(&mut self, at: Timestamp, row: &UpstreamEnded) -> Joined {
-        let attempt = attempt_mut(self.story(row.key), row.version, row.ordinal);
+        let Some(key) = row.key else {
+            return Joined::default();
+        };
+        let attempt = attempt_mut(self.story(key), row.version, row.ordinal);
         attempt.ended_at = Some(at);
         attempt.outcome = Some(row.outcome);
-        self.close_if_over(row.key)
+        self.close_if_over(key)
     }
 
     fn close_if_over(&mut self, key: RequestKey) -> Joined {
@@ -180,6 +183,7 @@ mod tests {
 
     fn accepted(version: VersionId, ordinal: u32) -> What {
         What::Accepted(Accepted {
+            row: 0,
             key: Some(KEY),
             version,
             ordinal,
@@ -190,7 +194,8 @@ mod tests {
 
     fn ended(version: VersionId, ordinal: u32, outcome: Outcome) -> What {
         What::UpstreamEnded(UpstreamEnded {
-            key: KEY,
+            row: 0,
+            key: Some(KEY),
             version,
             ordinal,
             outcome,
@@ -296,6 +301,7 @@ mod tests {
     fn rows_without_a_key_are_counted_and_the_unfinished_are_kept() {
         let mut join = Join::default();
         let keyless = What::Accepted(Accepted {
+            row: 0,
             key: None,
             version: CANARY,
             ordinal: 0,

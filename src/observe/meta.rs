@@ -72,6 +72,15 @@ pub struct RunMeta {
 }
 
 impl RunMeta {
+    /// The whole command line that runs it again, from one without engine and seed.
+    pub fn command_line(&self, command: &str) -> String {
+        format!(
+            "{command} --engine {} --seed {}",
+            self.engine.name(),
+            self.seed
+        )
+    }
+
     /// The name of a version.
     pub fn name(&self, version: VersionId) -> &str {
         &self.versions[version].name

@@ -279,7 +279,8 @@ mod tests {
         let mut closed = Vec::new();
         for &s in seconds {
             let what = What::UpstreamEnded(UpstreamEnded {
-                key: RequestKey(1),
+                row: 0,
+                key: Some(RequestKey(1)),
                 version: VersionId(1),
                 ordinal: 0,
                 outcome: Outcome::Success,
@@ -324,6 +325,7 @@ mod tests {
         let mut timeline = Timeline::new(2);
         let mut first = |version, intent| {
             let what = What::Accepted(Accepted {
+                row: 0,
                 key: Some(RequestKey(1)),
                 version: VersionId(version),
                 ordinal: 0,

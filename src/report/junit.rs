@@ -67,8 +67,9 @@ fn broken_suite(name: &str, why: &str) -> TestSuite {
 
 /// The first check that did not pass, in one line.
 pub fn headline(gate: &GateResult) -> String {
-    let worst = gate.checks.iter().max_by_key(|c| c.status);
+    let worst = gate.open_checks().max_by_key(|c| c.status);
     match worst {
+        None if gate.status == Status::Invalid => "the run's measurement is invalid".to_owned(),
         Some(check) => format!("{}: {}", check.condition, check.seen),
         None => "nothing was checked".to_owned(),
     }

@@ -101,12 +101,7 @@ impl<'o> Recorder<'o> {
         });
         let report = Report {
             verdict: evaluator.finish(&summary, interrupted),
-            reproduce: format!(
-                "{} --engine {} --seed {}",
-                meta.command,
-                meta.engine.name(),
-                meta.seed
-            ),
+            reproduce: meta.command_line(&meta.command),
             meta,
             gates,
             summary,

@@ -17,7 +17,10 @@ pub fn warnings(file: &str, experiment: &Experiment, gates: &[GateSpec]) -> Vec<
         _ => None,
     });
     let warning = |message: String| Diagnostic::file(file, message).warning();
-    splits.chain(idle_judge(experiment)).map(warning).collect()
+    splits
+        .chain(idle_judge(experiment, gates))
+        .map(warning)
+        .collect()
 }
 
 fn too_few_for_split(experiment: &Experiment, spec: &SplitSpec, flake: f64) -> Option<String> {
@@ -69,9 +72,12 @@ fn randomised_share(experiment: &Experiment) -> f64 {
     }
 }
 
-fn idle_judge(experiment: &Experiment) -> Option<String> {
-    let JudgeConfig::Literal(judge) = &experiment.router.judge else {
-        return None;
+/// A judge that cannot act: a `rollback` gate will fail, and a `no_rollback` gate shows nothing.
+fn idle_judge(experiment: &Experiment, gates: &[GateSpec]) -> Option<String> {
+    let depends = |g: &GateSpec| matches!(g, GateSpec::Rollback(_) | GateSpec::NoRollback { .. });
+    let judge = match &experiment.router.judge {
+        JudgeConfig::Literal(judge) if gates.iter().any(depends) => judge,
+        JudgeConfig::Literal(_) | JudgeConfig::Off => return None,
     };
     let requests = experiment.traffic.expected_requests()?;
     let length = experiment.traffic.planned_length()?.as_secs_f64();

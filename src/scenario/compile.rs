@@ -68,8 +68,13 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let names = router.as_ref().map(version_names).unwrap_or_default();
     let upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names));
+    let has_duration = fields.node("duration").is_some();
     let traffic = fields.required("traffic", "{synthetic: {arrivals: …}}", |cx, n| {
-        traffic::read(cx, n, duration, path, loader)
+        let length = traffic::Length {
+            duration,
+            is_given: has_duration,
+        };
+        traffic::read(cx, n, length, path, loader)
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();
@@ -101,6 +106,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         gates: expect?,
         sha256: loader.sha256(),
         command: format!("graygate run {}", shell_word(&file_name(path))),
+        command_here: format!("graygate run {}", shell_word(&path.display().to_string())),
     })
 }
 

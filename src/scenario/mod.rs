@@ -44,6 +44,8 @@ pub struct Scenario {
     /// The command that runs it, without engine and seed. Files are named without their folders:
     /// what a run writes must not depend on where it ran.
     pub command: String,
+    /// The same command as it works from the folder the program was started in.
+    pub command_here: String,
 }
 
 impl Scenario {

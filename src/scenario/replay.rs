@@ -96,14 +96,19 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         experiment: parts.experiment(traffic),
         gates,
         sha256: loader.sha256(),
-        command: command(request, log.as_ref()),
+        command: command(request, log.as_ref(), file_name),
+        command_here: command(request, log.as_ref(), |path| path.display().to_string()),
         log,
     })
 }
 
-/// The command line of this replay, without engine and seed.
-fn command(request: &ReplayRequest, log: Option<&LogMeta>) -> String {
-    let file = |path: &Path| shell_word(&file_name(path));
+/// The command line of this replay, without engine and seed. `show` writes paths.
+fn command(
+    request: &ReplayRequest,
+    log: Option<&LogMeta>,
+    show: impl Fn(&Path) -> String,
+) -> String {
+    let file = |path: &Path| shell_word(&show(path));
     let mut words = vec![
         "graygate replay".to_owned(),
         file(&request.log.path),

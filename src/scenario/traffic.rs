@@ -34,25 +34,34 @@ pub struct TrafficSpec {
     pub log: Option<LogMeta>,
 }
 
+/// How long the scenario says requests are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// For so long; none when it is not said, or said wrongly.
+    pub duration: Option<Duration>,
+    /// Is anything said, even if wrongly?
+    pub is_given: bool,
+}
+
 /// Reads `traffic`. None means that mistakes were reported.
 pub fn read(
     cx: Cx<'_>,
     node: &Node,
-    duration: Option<Duration>,
+    length: Length,
     file: &Path,
     loader: &Loader,
 ) -> Option<TrafficSpec> {
     let entry = cx.choice(node, "traffic", &["synthetic", "replay"])?;
     match entry.key.as_str() {
-        "synthetic" => synthetic(cx, &entry.value, duration, file, loader),
-        _ => replay(cx, &entry.value, duration, file, loader),
+        "synthetic" => synthetic(cx, &entry.value, length, file, loader),
+        _ => replay(cx, &entry.value, length.duration, file, loader),
     }
 }
 
 fn synthetic(
     cx: Cx<'_>,
     node: &Node,
-    duration: Option<Duration>,
+    length: Length,
     file: &Path,
     loader: &Loader,
 ) -> Option<TrafficSpec> {
@@ -63,14 +72,14 @@ fn synthetic(
     let users = fields.optional("users", users);
     fields.optional("stream", no_streams);
     fields.finish();
-    if duration.is_none() && requests.is_none() {
+    if !length.is_given && requests.is_none() {
         let message = "nothing ends the traffic";
         let expected = "duration: 10m at the top of the scenario, or requests: 1000 here";
         return cx.error(cx.at(node.place, message).expected(expected));
     }
     let config = SyntheticConfig {
         arrivals: arrivals?,
-        duration: duration.unwrap_or(Duration::MAX),
+        duration: length.duration.unwrap_or(Duration::MAX),
         requests: requests.map(u64::from),
         users: users.unwrap_or(Users {
             count: None,

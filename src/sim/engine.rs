@@ -49,6 +49,8 @@ struct Flight {
 
 /// The attempt that is out.
 struct Out {
+    /// Its line in the upstreams' ledgers.
+    row: u64,
     n: u32,
     version: VersionId,
     ordinal: u32,
@@ -68,6 +70,7 @@ struct Engine<'a, C: Core + ?Sized> {
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
     next_memory: Timestamp,
+    next_row: u64,
 }
 
 /// What comes next.
@@ -99,6 +102,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             edges: fault_edges(experiment).into_iter().peekable(),
             flights: IdMap::default(),
             next_memory: Timestamp::ZERO,
+            next_row: 0,
             experiment,
             core,
             sink,
@@ -264,7 +268,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             Prompt::Template(index) => self.altered[version].get(index as usize),
             Prompt::MadeUp { .. } => self.altered[version].last(),
         };
+        let row = self.next_row;
+        self.next_row += 1;
         let accepted = Accepted {
+            row,
             key: Some(flight.key),
             version,
             ordinal,
@@ -272,6 +279,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             altered: altered.copied(),
         };
         flight.out = Some(Out {
+            row,
             n: attempt.n,
             version,
             ordinal,
@@ -343,7 +351,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
 fn ended(flight: &Flight, out: &Out, outcome: Outcome) -> What {
     What::UpstreamEnded(UpstreamEnded {
-        key: flight.key,
+        row: out.row,
+        key: Some(flight.key),
         version: out.version,
         ordinal: out.ordinal,
         outcome,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::id::{AttemptId, IdMap, RequestId, RequestKey, VersionId};
 use crate::live::clock::Clock;
-use crate::live::gateway::input_log::InputLog;
+use crate::live::gateway::input_log::{InputLog, LoggedCall};
 use crate::live::outbox::Outbox;
 use crate::observe::bridge;
 use crate::observe::event::What;
@@ -109,9 +109,10 @@ impl Driver {
         self.lock().core.footprint()
     }
 
-    /// The log of inputs, if one is kept.
-    pub fn take_log(&self) -> Option<InputLog> {
-        self.lock().log.take()
+    /// The calls of the core since the last time, and whether calls are missing after them; none
+    /// when no log is kept.
+    pub fn take_calls(&self) -> Option<(Vec<LoggedCall>, bool)> {
+        self.lock().log.as_mut().map(InputLog::take)
     }
 
     /// Wakes the core whenever its time comes, for ever.

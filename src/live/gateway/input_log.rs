@@ -1,18 +1,35 @@
 //! What went into the core, in order: fed to a fresh core of the same configuration and seed, it
 //! gives the same actions and events. Every trouble in the field becomes a unit test.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
-use crate::router::io::Input;
+use crate::id::Seed;
+use crate::router::core::Core;
+use crate::router::io::{Action, Event, Input};
 use crate::time::Timestamp;
 
-/// How many inputs a log keeps before it is marked truncated.
+/// The name and version of the file format.
+pub const FORMAT: &str = "graygate.inputs/1";
+/// How many calls wait in memory before the log is marked truncated.
 pub const LIMIT: usize = 1_000_000;
+
+/// The first line of the file: what a core needs to be given the calls again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogHeader {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The core's seed.
+    pub seed: Seed,
+    /// The fingerprint of the router's configuration.
+    pub router_sha256: String,
+}
 
 /// One call of the core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoggedCall {
-    /// The time that was given.
+    /// The time that was given, in nanoseconds since the start.
     pub now: Timestamp,
     /// The input; none for a timeout.
     pub input: Option<Input>,
@@ -26,25 +43,60 @@ pub struct InputLog {
 }
 
 impl InputLog {
-    /// Notes a call, while there is room.
+    /// Notes a call, while there is room. Once one is missing, the rest is of no use.
     pub fn note(&mut self, now: Timestamp, input: Option<&Input>) {
-        if self.calls.len() >= LIMIT {
-            self.is_truncated = true;
-            return;
+        self.is_truncated |= self.calls.len() >= LIMIT;
+        if !self.is_truncated {
+            self.calls.push(LoggedCall {
+                now,
+                input: input.cloned(),
+            });
         }
-        self.calls.push(LoggedCall {
-            now,
-            input: input.cloned(),
-        });
     }
 
-    /// The calls so far, leaving the log empty but for its mark.
-    pub fn take(&mut self) -> Vec<LoggedCall> {
-        std::mem::take(&mut self.calls)
+    /// The calls since the last time, and whether calls are missing after them.
+    pub fn take(&mut self) -> (Vec<LoggedCall>, bool) {
+        (std::mem::take(&mut self.calls), self.is_truncated)
     }
+}
 
-    /// Are calls missing at the end?
-    pub fn is_truncated(&self) -> bool {
-        self.is_truncated
+/// Writes calls, a JSON object a line.
+///
+/// # Errors
+/// When writing fails.
+pub fn write(writer: &mut impl Write, calls: &[LoggedCall]) -> io::Result<()> {
+    for call in calls {
+        serde_json::to_writer(&mut *writer, call)?;
+        writer.write_all(b"\n")?;
     }
+    writer.flush()
+}
+
+/// What a core said to one call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Said {
+    /// What it wanted done.
+    pub actions: Vec<Action>,
+    /// What it had to tell.
+    pub events: Vec<Event>,
+}
+
+/// Everything a core says now.
+pub fn listen(core: &mut dyn Core) -> Said {
+    Said {
+        actions: std::iter::from_fn(|| core.poll_action()).collect(),
+        events: std::iter::from_fn(|| core.poll_event()).collect(),
+    }
+}
+
+/// Gives a core the calls of a log again, and collects what it says to each.
+pub fn replay(core: &mut dyn Core, calls: &[LoggedCall]) -> Vec<Said> {
+    let again = |call: &LoggedCall| {
+        match &call.input {
+            Some(input) => core.handle(call.now, input.clone()),
+            None => core.handle_timeout(call.now),
+        }
+        listen(core)
+    };
+    calls.iter().map(again).collect()
 }

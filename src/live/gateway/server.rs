@@ -70,10 +70,7 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let body = match http::body(body).await {
             Ok(body) => body,
-            Err(BadBody::TooLarge) => {
-                let message = "the request body is larger than 16 MiB";
-                return Ok(http::refuse(413, "request_too_large", message));
-            }
+            Err(BadBody::TooLarge) => return Ok(http::too_large()),
             Err(BadBody::Broken) => return Err(Break),
         };
         let head = match ChatHead::parse(&body) {

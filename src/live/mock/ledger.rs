@@ -1,7 +1,7 @@
 //! What an upstream wrote down: who came, which try it was, and how it ended. The ledgers are the
 //! truth that everybody else's numbers are compared with.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::id::{IdMap, RequestKey, VersionId};
@@ -52,6 +52,7 @@ struct Shared {
     outbox: Outbox,
     originals: Originals,
     tries: Mutex<IdMap<RequestKey, u32>>,
+    rows: AtomicU64,
     open: AtomicUsize,
 }
 
@@ -65,6 +66,7 @@ impl Ledger {
                 outbox,
                 originals,
                 tries: Mutex::default(),
+                rows: AtomicU64::new(0),
                 open: AtomicUsize::new(0),
             }),
         }
@@ -85,6 +87,7 @@ impl Ledger {
         let altered = key.and_then(|key| self.shared.originals.differs(key, digest));
         self.shared.open.fetch_add(1, Ordering::AcqRel);
         Row {
+            number: self.shared.rows.fetch_add(1, Ordering::Relaxed),
             shared: self.shared.clone(),
             key,
             ordinal,
@@ -96,6 +99,7 @@ impl Ledger {
     /// Tells of a line that was opened, once it is known which fault hits it.
     pub(super) fn announce(&self, at: Timestamp, row: &Row, fault: Option<u16>) {
         let accepted = Accepted {
+            row: row.number,
             key: row.key,
             version: self.shared.version,
             ordinal: row.ordinal,
@@ -120,6 +124,7 @@ impl Ledger {
 /// An open line. Dropped without a word, it says that the other side hung up.
 #[derive(Debug)]
 pub struct Row {
+    number: u64,
     shared: Arc<Shared>,
     key: Option<RequestKey>,
     ordinal: u32,
@@ -149,15 +154,14 @@ impl Row {
             return;
         }
         self.is_open = false;
-        if let Some(key) = self.key {
-            let ended = UpstreamEnded {
-                key,
-                version: self.shared.version,
-                ordinal: self.ordinal,
-                outcome,
-            };
-            self.shared.outbox.send(at, What::UpstreamEnded(ended));
-        }
+        let ended = UpstreamEnded {
+            row: self.number,
+            key: self.key,
+            version: self.shared.version,
+            ordinal: self.ordinal,
+            outcome,
+        };
+        self.shared.outbox.send(at, What::UpstreamEnded(ended));
         self.shared.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -45,9 +45,7 @@ async fn chat(
     let (head, body) = request.into_parts();
     let body = match http::body(body).await {
         Ok(body) => body,
-        Err(BadBody::TooLarge) => {
-            return Ok(http::refuse(413, "too_large", "the body is too large"));
-        }
+        Err(BadBody::TooLarge) => return Ok(http::too_large()),
         Err(BadBody::Broken) => return Err(Break),
     };
     let key = http::header(&head.headers, headers::REQUEST_KEY);

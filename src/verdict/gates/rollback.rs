@@ -19,6 +19,7 @@ pub struct RollbackGate {
     spec: RollbackSpec,
     canary: VersionId,
     met_canary: u64,
+    users: u64,
     user_errors: u64,
     failed: Offenders,
 }
@@ -30,6 +31,7 @@ impl RollbackGate {
             spec,
             canary,
             met_canary: 0,
+            users: 0,
             user_errors: 0,
             failed: Offenders::default(),
         }
@@ -126,6 +128,7 @@ impl Gate for RollbackGate {
             .filter_map(|a| a.started_at());
         self.met_canary += u64::from(starts.into_iter().any(|at| during.contains(&at)));
         let is_since = story.scheduled_at().is_some_and(|at| at >= self.spec.since);
+        self.users += u64::from(is_since);
         if is_since && story.outcome().is_some_and(is_user_error) {
             self.user_errors += 1;
             self.failed.note(story.key);
@@ -141,13 +144,12 @@ impl Gate for RollbackGate {
                 .within
                 .and_then(|within| self.in_time(within, end)),
         );
-        let is_met = self.met_canary > 0;
         if let Some(limit) = self.spec.canary_requests {
             let name = "canary_requests";
-            checks.push(counted(name, limit, self.met_canary, is_met));
+            checks.push(counted(name, limit, self.met_canary, self.met_canary));
         }
         if let Some(limit) = self.spec.user_errors {
-            let check = counted("user_errors", limit, self.user_errors, is_met);
+            let check = counted("user_errors", limit, self.user_errors, self.users);
             checks.push(check.offenders(self.failed.keys()));
         }
         if end.join_is_leaky {
@@ -162,15 +164,14 @@ fn is_user_error(outcome: Outcome) -> bool {
     !outcome.is_success() && outcome != Outcome::ClientGone
 }
 
-/// A limit on a number of requests. Without any request at the canary there was nothing to count.
-fn counted(name: &str, limit: Comparison<u64>, n: u64, is_met: bool) -> Check {
-    let status = match (limit.holds(n), is_met) {
-        (true, true) => Status::Pass,
-        (true, false) => Status::Inconclusive,
-        (false, _) => Status::Fail,
-    };
-    let seen = format!("{} requests", grouped(n));
-    Check::census(format!("{name} {limit}"), status, seen).figure(Some(n as f64), "requests", n)
+/// A limit on a number of requests, of those that met the canary. Without any there was nothing to
+/// count.
+fn counted(name: &str, limit: Comparison<u64>, x: u64, n: u64) -> Check {
+    let status = pass_if(limit.holds(x));
+    let seen = format!("{} requests", grouped(x));
+    Check::census(format!("{name} {limit}"), status, seen)
+        .figure(Some(x as f64), "requests", n)
+        .needs(n, 1)
 }
 
 fn pass_if(holds: bool) -> Status {

@@ -1,0 +1,192 @@
+//! Mistakes in files: all at once, each with its place, the line, the expected form and a hint.
+
+use std::process::Command;
+
+use crate::support::{Folder, PASSES, graygate, scenario};
+
+#[test]
+fn every_mistake_of_a_scenario_at_once() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "mistakes.yaml",
+        r#"nmae: a scenario with many mistakes
+seed: minus one
+duration: 10
+engine: vitrual
+router: no-such-router.yaml
+upstreams:
+  v1: {mock: {latency: {lognormal: {median: 40ms, p99: 20ms}}}}
+traffic:
+  synthetic: {arrivals: {posson: 50/s}, prompts: no-such-prompts.jsonl, users: {premium: 110%}}
+faults:
+  - {at: 2m, on: v2, kind: unauthorised, share: 30}
+expect:
+  - splt: {v2: 10%}
+"#,
+    );
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+}
+
+#[test]
+fn mistakes_that_depend_on_the_router() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "mistakes.yaml",
+        r#"name: mistakes
+duration: 10s
+router: FIXTURES/routers/gray-10.yaml
+upstreams:
+  v1: {mock: {like: v2}}
+  v2: {mock: {like: v1, latncy_factor: 2}}
+traffic:
+  synthetic: {arrivals: {stages: [{poisson: 5/s}, {for: 10s}]}, stream: 50%}
+faults:
+  - {on: v3, kind: rate_limited, delay: 2s}
+  - {on: v2, kind: slow}
+expect:
+  - split: {v2: 10%, tolerance: 3%}
+  - fallback: {succeeds: 100}
+  - rollback: {reason: error_rat, within: soon}
+  - requests: {version: v9, p99: "500ms 99%", unauthorised: "0%"}
+  - requests: {}
+"#,
+    );
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+}
+
+#[test]
+fn every_mistake_of_a_router_file_at_once() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "router.yaml",
+        r#"versions:
+  v1: {role: stable, model: a, api_key_env: sk-0123456789abcdef0123456789}
+  v2: {role: canary, model: b, endpoint: "https://me:hunter2@example.test/v1"}
+routes:
+  - {when: {tier: premium}, to: v3}
+  - {when: {header: {"x version": v2}}, to: v2}
+split: {weights: {v1: 90, v2: ten}, stiky: user}
+retry: {max_retries: 1000, factor: 0.5}
+timeouts: {attempt: 30s, request: 10s}
+fallback: imediately
+judge: {literal: {window: 1ms, min_requests: 0, rollback: {error_rate: "< 5%"}}}
+"#,
+    );
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    let shown = folder.anonymous(&done.err);
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("0123456789abcdef"),
+        "{shown}"
+    );
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_bare_comparison_is_explained() {
+    let folder = Folder::new();
+    let text = scenario("  - requests: {success: >= 99.9%}");
+    let file = folder.write("bare.yaml", &text);
+    let done = graygate(&["run", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+}
+
+#[test]
+fn mistakes_of_several_files_at_once() {
+    let folder = Folder::new();
+    let one = folder.write("one.yaml", "name: one\nwhat: is this\n");
+    let two = folder.write("two.yaml", "- a list\n");
+    let done = graygate(&["run", &one, &two, "no-such.yaml"]);
+    assert_eq!(done.code, Some(2));
+    for expected in ["one.yaml:2:1", "two.yaml:1:1", "no-such.yaml"] {
+        assert!(done.err.contains(expected), "{}", done.err);
+    }
+}
+
+#[test]
+fn two_scenarios_of_one_name_are_refused() {
+    let (here, there) = (Folder::new(), Folder::new());
+    let one = here.write("same.yaml", &scenario(PASSES));
+    let two = there.write("same.yaml", &scenario(PASSES));
+    let done = graygate(&["run", &one, &two]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("has the same file name"), "{}", done.err);
+}
+
+#[test]
+fn prompts_are_checked_line_by_line() {
+    let folder = Folder::new();
+    folder.write(
+        "prompts.jsonl",
+        "{\"prompt\": \"fine\"}\n{\"prompt\": 7}\n\nnonsense\n",
+    );
+    let text = scenario(PASSES).replace("100/s}}", "100/s}, prompts: prompts.jsonl}");
+    let file = folder.write("prompts.yaml", &text);
+    let done = graygate(&["run", &file]);
+    assert_eq!(done.code, Some(2));
+    let shown = folder.anonymous(&done.err);
+    assert!(shown.contains("prompts.jsonl:2:1"), "{shown}");
+    assert!(shown.contains("prompts.jsonl:4:1"), "{shown}");
+}
+
+#[test]
+fn everything_shipped_is_valid_without_a_warning() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    for folder in ["scenarios", "fixtures/routers"] {
+        for entry in std::fs::read_dir(format!("{root}/{folder}")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "yaml") {
+                let done = graygate(&["validate", path.to_str().unwrap()]);
+                assert_eq!(
+                    (done.code, done.err.as_str()),
+                    (Some(0), ""),
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// Bombs, huge files and lines without end, in an address space of 300 MB.
+#[test]
+fn monstrous_files_are_refused_without_eating_memory() {
+    let folder = Folder::new();
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for i in 1..30 {
+        let previous = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb += &format!("a{i}: &a{i} [{previous}]\n");
+    }
+    let bomb = folder.write("bomb.yaml", &bomb);
+    let deep = folder.write("deep.yaml", &"[".repeat(500_000));
+    let huge = folder.write("huge.yaml", "name: x\n");
+    let endless = folder.write("endless.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\r\n");
+    for file in [&huge, &endless] {
+        // A gigabyte without a line end; sparse, so that it takes no room.
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        file.set_len(1 << 30).unwrap();
+    }
+    let router = "fixtures/routers/gray-10.yaml";
+    for args in [
+        format!("run {bomb}"),
+        format!("run {deep}"),
+        format!("run {huge}"),
+        format!("replay {endless} --router {router}"),
+        format!("replay {huge} --router {router}"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_graygate");
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -v 300000; exec {program} {args}")])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args}: {said}");
+        assert!(said.len() < 4_000, "{args}: {} bytes of errors", said.len());
+    }
+}

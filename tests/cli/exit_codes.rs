@@ -1,0 +1,263 @@
+//! Every exit code, for its reason, and their precedence.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use crate::support::{FAILS, Folder, INCONCLUSIVE, PASSES, command, done, graygate, scenario};
+
+fn run(folder: &Folder, files: &[&str], more: &[&str]) -> crate::support::Done {
+    let out = folder.path().join("reports").display().to_string();
+    let mut args = vec!["run"];
+    args.extend(files);
+    args.extend(["--out", &out]);
+    args.extend(more);
+    graygate(&args)
+}
+
+#[test]
+fn zero_when_all_gates_pass() {
+    let folder = Folder::new();
+    let file = folder.write("good.yaml", &scenario(PASSES));
+    let done = run(&folder, &[&file], &[]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.starts_with("PASS"), "{}", done.out);
+    assert_eq!(done.err, "");
+}
+
+#[test]
+fn one_when_a_gate_fails_and_the_way_to_see_it_again() {
+    let folder = Folder::new();
+    let file = folder.write("bad.yaml", &scenario(FAILS));
+    let done = run(&folder, &[&file], &[]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.out.contains("count <= 3"), "{}", done.out);
+    let line = done
+        .out
+        .lines()
+        .find(|l| l.contains("reproduce:"))
+        .expect("a command");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[1..3], ["graygate", "run"]);
+    // The command that is printed works as it stands.
+    let out = folder.path().join("again").display().to_string();
+    let mut args = words[2..].to_vec();
+    args.extend(["--out", &out]);
+    assert_eq!(graygate(&args).code, Some(1));
+}
+
+#[test]
+fn two_for_wrong_usage_and_invalid_files() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let bad = folder.write("broken.yaml", "name: [");
+    for args in [
+        vec!["run"],
+        vec!["run", &good, "--engine", "imaginary"],
+        vec!["run", &good, "--no-such-flag"],
+        vec!["run", "no/such/file.yaml"],
+        vec!["run", &bad],
+        vec!["run", &good, &bad],
+        vec!["run", &good, "--filter", "nothing-is-called-that"],
+        vec!["validate", &bad],
+        vec![
+            "replay",
+            "no-such-log.csv",
+            "--router",
+            "fixtures/routers/gray-10.yaml",
+        ],
+        vec!["serve", "no-such-router.yaml"],
+        vec!["mock", "--fault", "kind: imaginary"],
+        vec!["imagine"],
+    ] {
+        let done = graygate(&args);
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        assert!(!done.err.is_empty(), "{args:?} says why");
+        assert!(!folder.path().join("reports").exists(), "nothing is run");
+    }
+}
+
+#[test]
+fn three_when_the_evidence_is_too_thin() {
+    let folder = Folder::new();
+    let file = folder.write("thin.yaml", &scenario(INCONCLUSIVE));
+    let done = run(&folder, &[&file], &[]);
+    assert_eq!(done.code, Some(3));
+    assert!(done.out.contains("more requests needed"), "{}", done.out);
+    assert!(
+        done.err.contains("will most likely be inconclusive"),
+        "{}",
+        done.err
+    );
+    // An empty folder shows nothing.
+    let empty = Folder::new();
+    let done = graygate(&["run", &empty.text()]);
+    assert_eq!(done.code, Some(2));
+}
+
+#[test]
+fn three_when_nothing_reached_the_canary() {
+    let folder = Folder::new();
+    let text = scenario(PASSES).replace(
+        "router: FIXTURES/routers/gray-30-fast.yaml",
+        "router:
+  versions:
+    v1: {role: stable, model: a}
+    v2: {role: canary, model: b}
+  split: {weights: {v1: 100, v2: 0}}",
+    );
+    let file = folder.write("no-canary.yaml", &text);
+    let done = run(&folder, &[&file], &[]);
+    assert_eq!(done.code, Some(3), "{}", done.out);
+    assert!(
+        done.out.contains("attempts at the canary > 0"),
+        "{}",
+        done.out
+    );
+}
+
+#[test]
+fn four_when_the_generator_was_late() {
+    let folder = Folder::new();
+    let gates = format!("{FAILS}\n  - generator: {{dispatch_delay_p99: \"<= 0s\"}}");
+    let file = folder.write("late.yaml", &scenario(&gates));
+    let done = run(&folder, &[&file], &["--engine", "live"]);
+    assert_eq!(done.code, Some(4), "{}", done.out);
+    assert!(
+        done.out.starts_with("INVALID"),
+        "an invalid run shows nothing: {}",
+        done.out
+    );
+}
+
+#[test]
+fn five_when_the_output_folder_cannot_be_written() {
+    let folder = Folder::new();
+    let file = folder.write("good.yaml", &scenario(PASSES));
+    folder.write("occupied", "a file stands here");
+    let out = folder.path().join("occupied").display().to_string();
+    let done = graygate(&["run", &file, "--out", &out]);
+    assert_eq!(done.code, Some(5));
+    assert!(done.err.contains("--out DIR"), "{}", done.err);
+    let done = run(&folder, &[&file], &["--junit", "/dev/full"]);
+    assert_eq!(done.code, Some(5));
+    assert!(done.err.contains("/dev/full"), "{}", done.err);
+}
+
+#[test]
+fn five_when_the_port_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = Folder::new();
+    let router = folder.write(
+        "router.yaml",
+        "versions:
+  v1: {role: stable, model: a, endpoint: 'http://127.0.0.1:9/v1'}
+  v2: {role: canary, model: b, endpoint: 'http://127.0.0.1:9/v1'}
+split: {weights: {v1: 9, v2: 1}}",
+    );
+    for args in [
+        vec!["serve", &router, "--listen", &address],
+        vec!["mock", "--listen", &address],
+    ] {
+        let done = graygate(&args);
+        assert_eq!(done.code, Some(5), "{}", done.err);
+        assert!(
+            done.err.contains("another program uses this port"),
+            "{}",
+            done.err
+        );
+    }
+}
+
+#[test]
+fn the_worst_of_several_wins() {
+    let folder = Folder::new();
+    folder.write("a-good.yaml", &scenario(PASSES));
+    folder.write("b-bad.yaml", &scenario(FAILS));
+    folder.write("c-thin.yaml", &scenario(INCONCLUSIVE));
+    let all = run(&folder, &[&folder.text()], &["-q"]);
+    assert_eq!(all.code, Some(1));
+    assert!(
+        all.out
+            .contains("3 scenarios: 1 passed, 1 failed, 1 inconclusive"),
+        "{}",
+        all.out
+    );
+    let filtered = run(&folder, &[&folder.text()], &["--filter", "c-"]);
+    assert_eq!(filtered.code, Some(3));
+    let first = run(&folder, &[&folder.text()], &["--fail-fast", "--jobs", "1"]);
+    assert_eq!(first.code, Some(1));
+    assert!(!first.out.contains("c-thin"), "{}", first.out);
+}
+
+/// Ctrl-C ends the run, writes the report of what was measured, and says so.
+#[test]
+fn a_hundred_and_thirty_when_interrupted() {
+    for engine in ["virtual", "live"] {
+        let folder = Folder::new();
+        let endless = scenario(PASSES).replace("duration: 1s", "duration: 8760h");
+        let file = folder.write("endless.yaml", &endless);
+        let out = folder.path().join("reports").display().to_string();
+        let mut child = command(&[
+            "run",
+            &file,
+            "--engine",
+            engine,
+            "--out",
+            &out,
+            "--records",
+            "none",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        // Progress on stderr: it is under way.
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert!(line.contains("endless: "), "{line}");
+        let pid = child.id().to_string();
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap();
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        let done = done(child.wait_with_output().unwrap());
+        assert_eq!(done.code, Some(130), "{rest}");
+        assert!(done.out.starts_with("INTERRUPTED"), "{}", done.out);
+        let runs = std::fs::read_dir(folder.path().join("reports/endless")).unwrap();
+        let run = runs.last().unwrap().unwrap().path();
+        let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+        assert!(summary.contains("\"interrupted\": true"));
+        let report = std::fs::read_to_string(run.join("report.md")).unwrap();
+        assert!(report.contains("**Interrupted**"));
+    }
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    for args in [["--help"], ["--version"]] {
+        let done = graygate(&args);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    }
+    assert!(graygate(&["--help"]).out.contains("130, 2, 5, 1, 4, 3, 0"));
+}
+
+/// `graygate run … | head -1` must not end in a panic.
+#[test]
+fn a_reader_that_goes_away_does_no_harm() {
+    let folder = Folder::new();
+    let file = folder.write("good.yaml", &scenario(PASSES));
+    let out = folder.path().join("reports").display().to_string();
+    let mut child = command(&["run", &file, "--out", &out])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = done(child.wait_with_output().unwrap());
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+}

@@ -1,0 +1,7 @@
+//! The program as its users meet it: arguments in; exit code, stdout, stderr and files out.
+
+mod diagnostics;
+mod exit_codes;
+mod outputs;
+mod replay;
+mod support;

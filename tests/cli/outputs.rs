@@ -1,0 +1,204 @@
+//! What a run writes: files, JSON, JUnit, annotations.
+
+use serde_json::Value;
+
+use crate::support::{FAILS, Folder, INCONCLUSIVE, PASSES, graygate, scenario};
+
+fn run(folder: &Folder, paths: &[&str], more: &[&str]) -> crate::support::Done {
+    let out = folder.path().join("reports").display().to_string();
+    let mut args = vec!["run"];
+    args.extend(paths);
+    args.extend(["--out", &out]);
+    args.extend(more);
+    graygate(&args)
+}
+
+fn read(folder: &Folder, path: &str) -> String {
+    std::fs::read_to_string(folder.path().join("reports").join(path)).expect(path)
+}
+
+const RUN: &str = "canary-401-falls-back-and-rolls-back/virtual-seed7";
+
+#[test]
+fn the_files_of_a_run_look_like_this() {
+    let folder = Folder::new();
+    let file = "scenarios/canary-401-falls-back-and-rolls-back.yaml";
+    let done = run(&folder, &[file], &[]);
+    assert_eq!(done.code, Some(0));
+    insta::assert_snapshot!("pretty", folder.anonymous(&done.out));
+    // The fingerprints change with every word of a scenario; they are tested by themselves.
+    let summary = read(&folder, &format!("{RUN}/summary.json"));
+    let mut summary: Value = serde_json::from_str(&summary).unwrap();
+    for hash in ["scenario_sha256", "router_sha256"] {
+        assert_eq!(summary[hash].as_str().map(str::len), Some(64));
+        summary[hash] = "…".into();
+    }
+    insta::assert_snapshot!("summary", format!("{summary:#}"));
+    let report = read(&folder, &format!("{RUN}/report.md"));
+    let report: Vec<&str> = report.lines().filter(|l| !l.contains("router `")).collect();
+    insta::assert_snapshot!("report", report.join("\n"));
+    let head = |name: &str, n: usize| {
+        let text = read(&folder, &format!("{RUN}/{name}"));
+        text.lines().take(n).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!("requests", head("requests.csv", 5));
+    insta::assert_snapshot!("attempts", head("attempts.csv", 5));
+    insta::assert_snapshot!("timeline", head("timeline.csv", 7));
+    let events = read(&folder, &format!("{RUN}/events.jsonl"));
+    let rare = events.lines().filter(|l| !l.contains("\"judged\""));
+    insta::assert_snapshot!("events", rare.collect::<Vec<_>>().join("\n"));
+}
+
+/// Every figure of the CSV files adds up to the summary.
+#[test]
+fn the_files_agree_with_each_other() {
+    let folder = Folder::new();
+    let file = "scenarios/canary-401-falls-back-and-rolls-back.yaml";
+    run(&folder, &[file], &[]);
+    let summary: Value =
+        serde_json::from_str(&read(&folder, &format!("{RUN}/summary.json"))).unwrap();
+    let table = |name: &str| {
+        let text = read(&folder, &format!("{RUN}/{name}"));
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header = reader.headers().unwrap().clone();
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        move |column: &str| -> Vec<String> {
+            let at = header.iter().position(|h| h == column).expect(column);
+            rows.iter().map(|r| r[at].to_owned()).collect()
+        }
+    };
+    let count = |values: &[String], wanted: &str| values.iter().filter(|v| *v == wanted).count();
+    let requests = table("requests.csv");
+    let sent = summary["requests"]["sent"].as_u64().unwrap() as usize;
+    assert_eq!(requests("key").len(), sent);
+    assert_eq!(
+        count(&requests("served_by"), "v1") as u64,
+        summary["versions"]["v1"]["served"].as_u64().unwrap()
+    );
+    assert_eq!(
+        count(&requests("rescued_from"), "v2") as u64,
+        summary["requests"]["rescued"].as_u64().unwrap()
+    );
+    let attempts = table("attempts.csv");
+    let at_canary = count(&attempts("version"), "v2") as u64;
+    assert_eq!(
+        at_canary,
+        summary["versions"]["v2"]["attempts"].as_u64().unwrap()
+    );
+    assert_eq!(
+        count(&attempts("fault"), "unauthorized"),
+        count(&attempts("outcome"), "unauthorized")
+    );
+    let timeline = table("timeline.csv");
+    let sum = |version: &str, column: &str| -> u64 {
+        let versions = timeline("version");
+        let values = timeline(column);
+        versions
+            .iter()
+            .zip(values)
+            .filter(|(v, _)| *v == version)
+            .map(|(_, n)| n.parse::<u64>().unwrap())
+            .sum()
+    };
+    assert_eq!(sum("all", "requests"), sent as u64);
+    assert_eq!(sum("v2", "attempts"), at_canary);
+    assert_eq!(
+        sum("v1", "served") + sum("v2", "served"),
+        sum("all", "successes")
+    );
+}
+
+#[test]
+fn plots_are_complete_pictures() {
+    let folder = Folder::new();
+    run(
+        &folder,
+        &["scenarios/canary-401-falls-back-and-rolls-back.yaml"],
+        &[],
+    );
+    for (name, words) in [
+        ("split.svg", ["share of the canary", "intended"]),
+        ("latency.svg", ["v1 p99", "latency (ms)"]),
+        (
+            "errors.svg",
+            ["answered by fallback", "failed attempts at v2"],
+        ),
+    ] {
+        let svg = read(&folder, &format!("{RUN}/{name}"));
+        assert!(svg.starts_with("<svg width=\"800\""), "{name}");
+        for word in words
+            .into_iter()
+            .chain(["fault: unauthorized", "rollback at 2m 07s", "(min)"])
+        {
+            assert!(svg.contains(word), "{name} does not say `{word}`");
+        }
+        assert!(!svg.contains("NaN"), "{name}");
+    }
+}
+
+#[test]
+fn json_is_a_list_of_summaries() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let bad = folder.write("bad.yaml", &scenario(FAILS));
+    let done = run(&folder, &[&good, &bad], &["--format", "json"]);
+    assert_eq!(done.code, Some(1));
+    let list: Vec<Value> = serde_json::from_str(&done.out).expect("JSON and nothing else");
+    assert_eq!(list.len(), 2);
+    assert_eq!(
+        (&list[0]["status"], &list[1]["status"]),
+        (&"pass".into(), &"fail".into())
+    );
+    assert!(list.iter().all(|s| s["format"] == "graygate.summary/1"));
+}
+
+#[test]
+fn github_gets_annotations() {
+    let folder = Folder::new();
+    let bad = folder.write("bad.yaml", &scenario(FAILS));
+    let done = run(&folder, &[&bad], &["--format", "github"]);
+    let line = done
+        .out
+        .lines()
+        .find(|l| l.starts_with("::"))
+        .expect("an annotation");
+    assert_eq!(
+        line,
+        "::error title=bad%3A requests fail::count <= 3: 100 requests"
+    );
+}
+
+#[test]
+fn one_junit_file_for_everything() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let bad = folder.write("bad.yaml", &scenario(FAILS));
+    let thin = folder.write("thin.yaml", &scenario(INCONCLUSIVE));
+    let junit = folder.path().join("all.xml").display().to_string();
+    run(&folder, &[&good, &bad, &thin], &["--junit", &junit, "-q"]);
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(xml.contains("failures=\"1\" errors=\"1\""), "{xml}");
+    assert_eq!(xml.matches("<testsuite ").count(), 3);
+    let lines = xml.lines().filter(|l| !l.contains("sha256"));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn quiet_says_only_what_did_not_pass() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let done = run(&folder, &[&good], &["--quiet"]);
+    assert_eq!(
+        (done.code, done.out.as_str(), done.err.as_str()),
+        (Some(0), "", "")
+    );
+}
+
+/// No output of any kind holds colours unless a terminal asks for them.
+#[test]
+fn no_colours_without_a_terminal() {
+    let folder = Folder::new();
+    let bad = folder.write("bad.yaml", &scenario(FAILS));
+    let done = run(&folder, &[&bad], &[]);
+    assert!(!done.out.contains('\u{1b}'));
+}

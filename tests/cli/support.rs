@@ -1,0 +1,88 @@
+//! Running the program.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// What a run of the program left behind.
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
+    command
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs the program in the project's folder.
+pub(crate) fn graygate(args: &[&str]) -> Done {
+    done(command(args).output().expect("the program starts"))
+}
+
+pub(crate) fn done(output: Output) -> Done {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Done {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// A folder for one test, with scenario files in it.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    /// Writes a file; `FIXTURES` in it becomes the project's folder of fixtures.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let text = text.replace("FIXTURES", &fixtures.display().to_string());
+        let path: PathBuf = self.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    /// What was said, without the folder's own name, for snapshots.
+    pub(crate) fn anonymous(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.text()), "")
+            .replace(&format!("{}/", env!("CARGO_MANIFEST_DIR")), "")
+    }
+}
+
+/// A short scenario with these gates.
+pub(crate) fn scenario(expect: &str) -> String {
+    format!(
+        "name: short
+seed: 3
+duration: 1s
+router: FIXTURES/routers/gray-30-fast.yaml
+upstreams:
+  v1: {{mock: {{latency: 5ms}}}}
+  v2: {{mock: {{latency: 5ms}}}}
+traffic:
+  synthetic: {{arrivals: {{constant: 100/s}}}}
+expect:
+{expect}
+"
+    )
+}
+
+pub(crate) const PASSES: &str = "  - requests: {success: \"100%\"}";
+pub(crate) const FAILS: &str = "  - requests: {success: \"100%\", count: \"<= 3\"}";
+pub(crate) const INCONCLUSIVE: &str = "  - split: {v2: 30%, tolerance: 1pp}";

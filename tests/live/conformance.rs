@@ -1,0 +1,194 @@
+//! One body over both engines: the same requests meet the same versions, faults and outcomes.
+//!
+//! Without feedback (no rollback), everything is equal request by request. With it, the moment of the
+//! rollback and the shares agree within the tolerance that each test states.
+
+use graygate::id::RequestKey;
+use graygate::observe::meta::Engine;
+use graygate::observe::story::Story;
+use graygate::protocol::outcome::Outcome;
+use graygate::runner::{RunOptions, RunOutput};
+use graygate::scenario::Scenario;
+use graygate::verdict::result::Status;
+
+use crate::support::{Stories, keys, live_run, run_with, shipped, written};
+
+/// What happened to a request, as far as both engines must agree.
+#[derive(Debug, PartialEq, Eq)]
+struct Fate {
+    key: RequestKey,
+    outcome: Option<Outcome>,
+    path: Vec<(u8, Option<Outcome>, Option<u16>)>,
+    tokens: Option<u32>,
+}
+
+fn fates(stories: &[Story]) -> Vec<Fate> {
+    let fate = |story: &Story| Fate {
+        key: story.key,
+        outcome: story.outcome(),
+        path: story
+            .attempts
+            .iter()
+            .map(|a| (a.version.0, a.truth(), a.fault))
+            .collect(),
+        tokens: story
+            .answered
+            .and_then(|(_, a)| a.usage)
+            .map(|u| u.completion_tokens),
+    };
+    stories.iter().map(fate).collect()
+}
+
+fn virtual_stories(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
+    let mut stories = Stories::default();
+    let options = RunOptions::new(Engine::Virtual);
+    let output = run_with(scenario, &options, &mut stories);
+    (output, stories.sorted())
+}
+
+/// Runs a scenario on both engines and compares the requests one by one.
+fn same_on_both(scenario: &Scenario) -> Vec<Story> {
+    let (_, simulated) = virtual_stories(scenario);
+    let (_, live) = live_run(scenario);
+    assert_eq!(keys(&simulated), keys(&live));
+    for (a, b) in fates(&simulated).iter().zip(&fates(&live)) {
+        assert_eq!(a, b, "{}", scenario.name);
+    }
+    live
+}
+
+/// A scenario with one fault on the canary from the start and nobody who judges: no feedback.
+fn with_fault(server: &str, fault: &str) -> Scenario {
+    let text = format!(
+        "
+name: conformance
+seed: 12
+duration: 1500ms
+router:
+  versions:
+    v1: {{role: stable, model: a, api_key_env: A}}
+    v2: {{role: canary, model: b, api_key_env: B}}
+  split: {{weights: {{v1: 60, v2: 40}}}}
+  retry: {{max_retries: 1, base: 30ms}}
+  timeouts: {{attempt: 400ms, request: 5s}}
+  fallback: after_retries
+  judge: off
+upstreams:
+  v1: {{mock: {{latency: {{lognormal: {{median: 8ms, p99: 30ms}}}}, server: {server}}}}}
+  v2: {{mock: {{like: v1, server: {server}}}}}
+traffic:
+  synthetic: {{arrivals: {{constant: 100/s}}, prompts: ../fixtures/prompts.jsonl}}
+faults:
+  - {{on: v2, {fault}}}
+expect: [attribution]
+"
+    );
+    written("conformance", &text)
+}
+
+const FAULTS: [&str; 7] = [
+    "kind: unauthorized, share: 30%",
+    "kind: timeout, share: 20%",
+    "kind: rate_limited, share: 40%, retry_after: 0s",
+    "kind: model_not_found, share: 30%",
+    "kind: server_error, share: 40%, status: 503",
+    "kind: reset, share: 30%",
+    "kind: slow, share: 30%, delay: 60ms",
+];
+
+#[test]
+fn every_fault_hits_the_same_requests_the_same_way_on_both_engines() {
+    for fault in FAULTS {
+        let stories = same_on_both(&with_fault("native", fault));
+        let hit = stories
+            .iter()
+            .flat_map(|s| &s.attempts)
+            .filter(|a| a.fault.is_some());
+        assert!(hit.count() >= 5, "{fault} hit next to nothing");
+    }
+}
+
+#[test]
+fn wiremock_plays_whole_replies_just_like_the_native_server() {
+    for fault in FAULTS.into_iter().filter(|f| !f.contains("reset")) {
+        same_on_both(&with_fault("wiremock", fault));
+    }
+}
+
+#[test]
+fn a_healthy_run_is_the_same_on_both_engines() {
+    for name in [
+        "healthy-canary",
+        "stress-test-20-requests",
+        "replay-azure-sample",
+    ] {
+        same_on_both(&shipped(name));
+    }
+}
+
+/// With a rollback in the loop: it comes within 0.5 s of the virtual moment, after the same number of
+/// canary requests give or take 15 %, and before it the requests are the same.
+#[test]
+fn a_rollback_comes_at_the_same_moment_on_both_engines() {
+    let scenario = shipped("server-errors-above-threshold");
+    let (simulated_run, simulated) = virtual_stories(&scenario);
+    let (live_output, live) = live_run(&scenario);
+    let decided = |output: &RunOutput| output.report.summary.rollbacks[0].decided_at.as_secs_f64();
+    let (virtual_at, live_at) = (decided(&simulated_run), decided(&live_output));
+    assert!(
+        (virtual_at - live_at).abs() <= 0.5,
+        "virtual {virtual_at} s, live {live_at} s"
+    );
+    let met = |stories: &[Story]| {
+        let canary = scenario.experiment.router.canary;
+        stories.iter().filter(|s| s.touched(canary)).count() as f64
+    };
+    let ratio = met(&live) / met(&simulated);
+    assert!((0.85..=1.15).contains(&ratio), "{ratio}");
+    // Requests that were over well before either rollback cannot know of it.
+    let before = |story: &&Story| {
+        let at = story.answered.map_or(f64::MAX, |(at, _)| at.as_secs_f64());
+        at < virtual_at.min(live_at) - 0.3
+    };
+    let early: Vec<Story> = simulated.iter().filter(before).cloned().collect();
+    let same: Vec<Story> = live
+        .iter()
+        .filter(|s| early.iter().any(|e| e.key == s.key))
+        .cloned()
+        .collect();
+    assert!(early.len() > 400);
+    assert_eq!(fates(&early), fates(&same));
+}
+
+#[test]
+fn the_report_says_which_server_played_each_upstream() {
+    let asked = with_fault("wiremock", "kind: server_error, share: 10%");
+    let (output, _) = live_run(&asked);
+    let servers: Vec<&str> = output
+        .report
+        .meta
+        .versions
+        .values()
+        .map(|v| v.upstream)
+        .collect();
+    assert_eq!(servers, ["wiremock", "wiremock"]);
+    // Unset: wiremock where it can play the fault, else the native server.
+    let text = "
+name: choice
+duration: 300ms
+router: ../fixtures/routers/gray-30-fast.yaml
+traffic: {synthetic: {arrivals: {constant: 100/s}}}
+faults: [{on: v2, kind: reset, share: 10%}]
+expect: [{requests: {success: \">= 90%\"}}]
+";
+    let (output, _) = live_run(&written("choice", text));
+    let servers: Vec<&str> = output
+        .report
+        .meta
+        .versions
+        .values()
+        .map(|v| v.upstream)
+        .collect();
+    assert_eq!(servers, ["wiremock", "native"]);
+    assert_ne!(output.report.verdict.status, Status::Invalid);
+}

@@ -1,0 +1,308 @@
+//! `graygate serve` in front of `graygate mock`, met by a real HTTP client.
+
+use std::path::Path;
+
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use crate::process::{Server, router_file, wait_for};
+
+const STABLE_KEY: &str = "sk-stable-0123456789abcdef0123456789";
+const CANARY_KEY: &str = "sk-canary-0123456789abcdef0123456789";
+
+/// A gateway between a client and two mocks.
+struct Stand {
+    _folder: tempfile::TempDir,
+    gateway: Server,
+    mocks: [Server; 2],
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Stand {
+    /// `faults` are for stable and canary; `more` goes into the router file.
+    fn new(faults: [&[&str]; 2], more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mock = |model, faults: &[&str], ledger: &Path| {
+            let ledger = ledger.display().to_string();
+            let profile = "latency: 5ms, output_tokens: 3";
+            let mut args = vec![
+                "mock",
+                "--model",
+                model,
+                "--profile",
+                profile,
+                "--ledger",
+                &ledger,
+            ];
+            faults.iter().for_each(|f| args.extend(["--fault", *f]));
+            Server::start(&args, &[])
+        };
+        let [stable_faults, canary_faults] = faults;
+        let mocks = [
+            mock("gpt-4.1", stable_faults, &folder.path().join("v1.jsonl")),
+            mock(
+                "gpt-4.1-new",
+                canary_faults,
+                &folder.path().join("v2.jsonl"),
+            ),
+        ];
+        let router = router_file(folder.path(), &mocks[0].base, &mocks[1].base, more);
+        let keys = [
+            ("STABLE_API_KEY", STABLE_KEY),
+            ("CANARY_API_KEY", CANARY_KEY),
+        ];
+        let gateway = Server::start(&["serve", &router], &keys);
+        Self {
+            gateway,
+            mocks,
+            client: Client::new(),
+            runtime: tokio::runtime::Runtime::new().unwrap(),
+            _folder: folder,
+        }
+    }
+
+    fn ledger(&self, version: &str) -> String {
+        std::fs::read_to_string(self._folder.path().join(version)).unwrap_or_default()
+    }
+
+    fn chat(&self, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        self.post(body.to_string(), headers)
+    }
+
+    fn post(&self, body: String, headers: &[(&str, &str)]) -> Answer {
+        let url = format!("{}/chat/completions", self.gateway.base);
+        let mut request = self.client.post(url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.runtime.block_on(async {
+            let response = request.send().await.expect("an answer");
+            Answer::of(response).await
+        })
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.gateway.base);
+        self.runtime.block_on(async {
+            Answer::of(self.client.get(url).send().await.expect("an answer")).await
+        })
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: reqwest::header::HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.json().await.expect("JSON"),
+        }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+}
+
+fn question() -> Value {
+    json!({
+        "model": "gpt-4.1",
+        "messages": [{"role": "user", "content": "hello out there"}],
+        "temperature": 0,
+        "user": "ann",
+    })
+}
+
+const PREMIUM: (&str, &str) = ("x-user-tier", "premium");
+
+#[test]
+fn an_answer_says_who_gave_it() {
+    let stand = Stand::new([&[], &[]], "");
+    let answer = stand.chat(&question(), &[("x-request-id", "mine-1")]);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-version"), "v1");
+    assert_eq!(answer.header("x-fallback"), "false");
+    assert_eq!(answer.header("x-attempts"), "1");
+    assert_eq!(answer.header("x-request-id"), "mine-1");
+    assert_eq!(answer.body["model"], "gpt-4.1");
+    assert_eq!(answer.body["usage"]["prompt_tokens"], 3);
+    let premium = stand.chat(&question(), &[PREMIUM]);
+    assert_eq!(premium.header("x-version"), "v2");
+    assert_eq!(premium.body["model"], "gpt-4.1-new");
+    assert!(!premium.header("x-request-id").is_empty());
+}
+
+#[test]
+fn models_are_listed() {
+    let stand = Stand::new([&[], &[]], "");
+    let models = stand.get("/models");
+    let ids: Vec<&str> = models.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["gpt-4.1", "gpt-4.1-new"]);
+}
+
+#[test]
+fn a_failing_canary_is_answered_by_stable() {
+    for fault in [
+        "kind: unauthorized",
+        "kind: reset",
+        "kind: model_not_found",
+        "kind: server_error",
+    ] {
+        let stand = Stand::new([&[], &[fault]], "");
+        let answer = stand.chat(&question(), &[PREMIUM]);
+        assert_eq!(answer.status, 200, "{fault}");
+        assert_eq!(answer.header("x-version"), "v1");
+        assert_eq!(answer.header("x-fallback"), "true");
+        assert_eq!(answer.header("x-attempts"), "2");
+    }
+}
+
+#[test]
+fn a_hanging_canary_is_given_up_after_its_limit() {
+    let stand = Stand::new(
+        [&[], &["kind: timeout"]],
+        "timeouts: {attempt: 200ms, request: 5s}",
+    );
+    let answer = stand.chat(&question(), &[PREMIUM]);
+    assert_eq!((answer.status, answer.header("x-version")), (200, "v1"));
+    wait_for(|| {
+        stand
+            .ledger("v2.jsonl")
+            .contains("client_gone")
+            .then_some(())
+    });
+}
+
+#[test]
+fn both_failures_are_named_in_one_error() {
+    let stand = Stand::new([&["kind: model_not_found"], &["kind: unauthorized"]], "");
+    let answer = stand.chat(&question(), &[PREMIUM]);
+    assert_eq!(answer.status, 502);
+    let error = &answer.body["error"];
+    assert_eq!(error["code"], "upstream_model_not_found");
+    assert_eq!(
+        error["message"],
+        "every upstream failed: v2: unauthorized; v1: model_not_found"
+    );
+    assert_eq!(answer.header("x-attempts"), "2");
+}
+
+#[test]
+fn a_rate_limit_that_stays_is_passed_on_with_its_wait() {
+    let fault = "kind: rate_limited, retry_after: 7s";
+    let stand = Stand::new([&[fault], &[]], "retry: {max_retries: 0}");
+    let answer = stand.chat(&question(), &[]);
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.header("retry-after"), "7");
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_an_answer_too() {
+    let stand = Stand::new([&[], &[]], "retry: {max_retries: 0}");
+    let [stable, _canary] = stand.mocks;
+    assert_eq!(stable.stop(), Some(0));
+    let url = format!("{}/chat/completions", stand.gateway.base);
+    let answer = stand.runtime.block_on(async {
+        let request = stand.client.post(url).body(question().to_string());
+        Answer::of(request.send().await.unwrap()).await
+    });
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.body["error"]["code"], "upstream_unreachable");
+}
+
+#[test]
+fn requests_that_make_no_sense_are_refused_in_openais_words() {
+    let stand = Stand::new([&[], &[]], "");
+    let cases = [
+        ("not json".to_owned(), 400, "invalid_request"),
+        ("{}".to_owned(), 400, "invalid_request"),
+        (r#"{"model": 7}"#.to_owned(), 400, "invalid_request"),
+        (
+            r#"{"model":"gpt-4.1","stream":true}"#.to_owned(),
+            400,
+            "unsupported_stream",
+        ),
+        (
+            format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(17 << 20)),
+            413,
+            "request_too_large",
+        ),
+    ];
+    for (body, status, code) in cases {
+        let answer = stand.post(body, &[]);
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body["error"]["code"], code);
+        assert_eq!(answer.body["error"]["type"], "invalid_request_error");
+    }
+    let missing = stand.get("/nowhere");
+    assert_eq!(
+        (missing.status, &missing.body["error"]["code"]),
+        (404, &json!("not_found"))
+    );
+    let wrong_method = stand.get("/chat/completions");
+    assert_eq!(wrong_method.status, 405);
+}
+
+#[test]
+fn a_caller_who_hangs_up_cancels_the_upstream_request() {
+    let stand = Stand::new([&["kind: slow, delay: 20s"], &[]], "");
+    let url = format!("{}/chat/completions", stand.gateway.base);
+    stand.runtime.block_on(async {
+        let request = stand.client.post(url).body(question().to_string()).send();
+        let patience = std::time::Duration::from_millis(300);
+        assert!(tokio::time::timeout(patience, request).await.is_err());
+    });
+    wait_for(|| {
+        stand
+            .ledger("v1.jsonl")
+            .contains("client_gone")
+            .then_some(())
+    });
+}
+
+/// The key of the harness decides draws: nobody may choose theirs at a gateway in service.
+#[test]
+fn the_harness_key_of_a_stranger_is_not_passed_on() {
+    let stand = Stand::new([&[], &[]], "");
+    stand.chat(&question(), &[("x-graygate-key", "5")]);
+    wait_for(|| stand.ledger("v1.jsonl").contains("accepted").then_some(()));
+    assert!(stand.ledger("v1.jsonl").contains("\"key\":null"));
+}
+
+#[test]
+fn a_rollback_is_said_aloud_and_no_key_ever_is() {
+    let judge =
+        "judge: {literal: {window: 60s, min_requests: 5, rollback: {error_rate: \"> 5%\"}}}";
+    let stand = Stand::new([&[], &["kind: unauthorized"]], judge);
+    for _ in 0..6 {
+        assert_eq!(stand.chat(&question(), &[PREMIUM]).status, 200);
+    }
+    wait_for(|| {
+        stand
+            .gateway
+            .log()
+            .contains("rolled back from v2 to v1")
+            .then_some(())
+    });
+    let after = stand.chat(&question(), &[PREMIUM]);
+    assert_eq!(
+        (after.header("x-version"), after.header("x-fallback")),
+        ("v1", "false")
+    );
+    let log = stand.gateway.log();
+    for key in [STABLE_KEY, CANARY_KEY, "0123456789abcdef"] {
+        assert!(!log.contains(key), "{log}");
+    }
+    assert_eq!(stand.gateway.stop(), Some(0));
+}

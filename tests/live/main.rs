@@ -1,0 +1,10 @@
+//! Real sockets, real time, real clients.
+
+mod conformance;
+mod gateway;
+mod input_log;
+mod process;
+mod responder;
+mod shipped;
+#[path = "../support/mod.rs"]
+mod support;

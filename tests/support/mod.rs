@@ -1,0 +1,195 @@
+//! Loading and running shipped scenarios. Shared by several test binaries, none of which uses all.
+#![allow(
+    dead_code,
+    reason = "shared by several test binaries, none of which uses all of it"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use graygate::id::{RequestKey, Seed};
+use graygate::observe::event::{RunEvent, Sink};
+use graygate::observe::join::Join;
+use graygate::observe::meta::Engine;
+use graygate::observe::story::Story;
+use graygate::runner::{self, RunOptions, RunOutput};
+use graygate::scenario::replay::ReplayRequest;
+use graygate::scenario::traffic::{LogFormat, LogRequest};
+use graygate::scenario::{self, Scenario, compile};
+use graygate::traffic::replay::Speed;
+use graygate::verdict::result::{GateResult, Status};
+
+pub(crate) const SHIPPED: [&str; 14] = [
+    "canary-401-falls-back-and-rolls-back",
+    "canary-401-with-a-shared-key",
+    "canary-timeouts",
+    "fallback-masks-dead-canary",
+    "healthy-canary",
+    "missing-model-mid-run",
+    "premium-users-first",
+    "rate-limit-storm",
+    "replay-azure-sample",
+    "rollback-is-final",
+    "server-errors-above-threshold",
+    "server-errors-below-threshold",
+    "split-proven-at-scale",
+    "stress-test-20-requests",
+];
+
+/// The shipped scenarios that are short enough to be run live as well.
+pub(crate) const ALSO_LIVE: [&str; 4] = [
+    "healthy-canary",
+    "replay-azure-sample",
+    "server-errors-above-threshold",
+    "stress-test-20-requests",
+];
+
+pub(crate) fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+pub(crate) fn shipped(name: &str) -> Scenario {
+    load(&project(&format!("scenarios/{name}.yaml")))
+}
+
+pub(crate) fn load(path: &Path) -> Scenario {
+    match compile::file(path) {
+        Ok((scenario, warnings)) => {
+            assert!(warnings.0.is_empty(), "{warnings}");
+            scenario
+        }
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// A scenario written in a test, with paths relative to `scenarios/`.
+pub(crate) fn written(name: &str, text: &str) -> Scenario {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(format!("{name}.yaml"));
+    let root = project("fixtures").display().to_string();
+    std::fs::write(&path, text.replace("../fixtures", &root)).expect("a file");
+    match compile::file(&path) {
+        Ok((scenario, _)) => scenario,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// Collects the stories of a run.
+#[derive(Default)]
+pub(crate) struct Stories {
+    join: Join,
+    pub(crate) all: Vec<Story>,
+}
+
+impl Sink for Stories {
+    fn event(&mut self, event: &RunEvent) {
+        self.all.extend(self.join.event(event).story);
+    }
+}
+
+impl Stories {
+    /// The stories in the order of their keys.
+    pub(crate) fn sorted(mut self) -> Vec<Story> {
+        self.all.extend(self.join.finish());
+        self.all.sort_by_key(|s| s.key);
+        self.all
+    }
+}
+
+pub(crate) fn run(scenario: &Scenario, options: &RunOptions) -> RunOutput {
+    run_with(scenario, options, &mut Stories::default())
+}
+
+pub(crate) fn run_with(
+    scenario: &Scenario,
+    options: &RunOptions,
+    stories: &mut Stories,
+) -> RunOutput {
+    let cancel = Arc::new(AtomicBool::new(false));
+    runner::run(scenario, options, stories, &cancel).expect("the scenario runs")
+}
+
+pub(crate) fn virtual_run(scenario: &Scenario) -> RunOutput {
+    run(scenario, &RunOptions::new(Engine::Virtual))
+}
+
+/// Live runs measure time: one at a time.
+pub(crate) static LIVE: Mutex<()> = Mutex::new(());
+
+/// A live run. One that the machine disturbed is invalid and repeated, up to three times; a failed
+/// one never.
+pub(crate) fn live_run(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
+    let _alone = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for attempt in 1..=3 {
+        let mut stories = Stories::default();
+        let output = run_with(scenario, &RunOptions::new(Engine::Live), &mut stories);
+        if output.report.verdict.status != Status::Invalid {
+            return (output, stories.sorted());
+        }
+        eprintln!("live run {attempt} of {} was invalid", scenario.name);
+    }
+    panic!(
+        "three invalid live runs of {}: is the machine overloaded?",
+        scenario.name
+    )
+}
+
+pub(crate) fn assert_passes(output: &RunOutput) {
+    let verdict = &output.report.verdict;
+    let open: Vec<&GateResult> = verdict
+        .gates
+        .iter()
+        .filter(|g| g.status != Status::Pass)
+        .collect();
+    assert!(
+        open.is_empty() && verdict.status == Status::Pass,
+        "{open:#?}"
+    );
+}
+
+pub(crate) fn gate<'o>(output: &'o RunOutput, name: &str) -> &'o GateResult {
+    let gates = &output.report.verdict.gates;
+    let found = gates.iter().find(|g| g.name == name);
+    found.unwrap_or_else(|| panic!("no gate {name}"))
+}
+
+/// A recorded log through the 10 % router.
+pub(crate) fn replay(path: PathBuf, speed: Speed) -> Scenario {
+    let request = ReplayRequest {
+        log: LogRequest {
+            path,
+            speed,
+            format: LogFormat::Auto,
+            duration: None,
+        },
+        router: project("fixtures/routers/gray-10.yaml"),
+        expect: None,
+        faults: Vec::new(),
+        profile: None,
+        canary_profile: None,
+        seed: Seed(1),
+    };
+    match scenario::replay::compile(&request) {
+        Ok((scenario, _)) => scenario,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// One of the real traces beside the project; none, said aloud, where that folder is absent.
+pub(crate) fn trace(name: &str) -> Option<PathBuf> {
+    let path = project("../shared/traces").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not on this machine", path.display());
+    None
+}
+
+pub(crate) fn with_seed(name: &str, seed: u64) -> Scenario {
+    shipped(name).with_seed(Seed(seed))
+}
+
+pub(crate) fn keys(stories: &[Story]) -> Vec<RequestKey> {
+    stories.iter().map(|s| s.key).collect()
+}
