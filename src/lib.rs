@@ -4,6 +4,14 @@
 //! and virtual time) and a live one ([`live`], real sockets and real time). Everything the
 //! harness claims, it claims about that one core. `ARCHITECTURE.md` is the map.
 
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod cli;
 pub mod config;
 pub mod experiment;

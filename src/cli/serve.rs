@@ -20,6 +20,7 @@ use crate::live::clock::{Clock, fresh_seed};
 use crate::live::gateway::driver::Driver;
 use crate::live::gateway::input_log::{self, LogHeader};
 use crate::live::gateway::server::Gateway;
+use crate::live::gateway::upstream::probe;
 use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
 use crate::live::outbox::outbox;
 use crate::live::{self, StartError};
@@ -171,6 +172,7 @@ fn serve(
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
     let driver = Driver::new(Box::new(core), clock, outbox, input_log.is_some());
+    runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
     tracing::info!(
@@ -199,6 +201,28 @@ fn serve(
         inbox.record(clock, &mut news, is_over);
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Without stable there is nothing to serve; without the canary there is stable.
+async fn look_for_upstreams(
+    router: &RouterConfig,
+    endpoints: &PerVersion<Endpoint>,
+) -> Result<(), StartError> {
+    for (version, endpoint) in endpoints.iter() {
+        let Err(error) = probe(endpoint).await else {
+            continue;
+        };
+        let trouble = StartError::Unreachable {
+            version: router.name(version).to_owned(),
+            endpoint: endpoint.base.clone(),
+            error,
+        };
+        if version == router.stable {
+            return Err(trouble);
+        }
+        tracing::warn!("{trouble}");
+    }
     Ok(())
 }
 

@@ -87,6 +87,15 @@ pub fn needs_native(experiment: &Experiment, version: VersionId) -> Option<Fault
 pub enum StartError {
     /// The async runtime.
     Runtime(io::Error),
+    /// An upstream that is not there.
+    Unreachable {
+        /// The version.
+        version: String,
+        /// Its address.
+        endpoint: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// A port.
     Bind {
         /// The address that was asked for.
@@ -100,6 +109,15 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(error) => write!(f, "cannot start the async runtime: {error}"),
+            Self::Unreachable {
+                version,
+                endpoint,
+                error,
+            } => write!(
+                f,
+                "cannot reach the upstream of `{version}` at {endpoint}: {error}\n   = hint: start \
+                 it first, or correct its endpoint in the router file"
+            ),
             Self::Bind { address, error } => {
                 write!(f, "cannot listen on {address}: {error}")?;
                 let hint = match error.kind() {

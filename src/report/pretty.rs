@@ -90,13 +90,14 @@ fn log_line(log: &LogMeta) -> String {
 
 fn gate_lines(gate: &GateResult, style: Style) -> String {
     let mut text = String::new();
-    let is_short = gate.status == Status::Pass;
+    // The gates that every run has are only worth a line when something is wrong.
+    let is_tacit = matches!(gate.name.as_str(), "generator" | "join" | "sample");
+    let is_short = is_tacit && gate.status == Status::Pass;
     let mark = mark(gate.status);
     let painted = style.paint(gate.status, mark);
     for (i, check) in gate.checks.iter().enumerate() {
-        // The gates that every run has are only worth a line when something is wrong.
-        if is_short && matches!(gate.name.as_str(), "generator" | "join" | "sample") {
-            continue;
+        if is_short {
+            break;
         }
         let name = if i == 0 { gate.name.as_str() } else { "" };
         let lead = if i == 0 { painted.as_str() } else { " " };

@@ -66,7 +66,7 @@ impl<'o> Recorder<'o> {
             join: Join::default(),
             summary: Summary::new(versions),
             timeline: Timeline::new(versions),
-            evaluator: Evaluator::new(gates, meta.canary),
+            evaluator: Evaluator::new(gates, meta.canary, meta.faults.len()),
             alarms: Vec::new(),
             files: dir.map(|dir| Files::open(dir, records)).transpose()?,
             gates: gates.to_vec(),

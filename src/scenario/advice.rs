@@ -75,9 +75,15 @@ fn randomised_share(experiment: &Experiment) -> f64 {
 /// A judge that cannot act: a `rollback` gate will fail, and a `no_rollback` gate shows nothing.
 fn idle_judge(experiment: &Experiment, gates: &[GateSpec]) -> Option<String> {
     let depends = |g: &GateSpec| matches!(g, GateSpec::Rollback(_) | GateSpec::NoRollback { .. });
+    if !gates.iter().any(depends) {
+        return None;
+    }
     let judge = match &experiment.router.judge {
-        JudgeConfig::Literal(judge) if gates.iter().any(depends) => judge,
-        JudgeConfig::Literal(_) | JudgeConfig::Off => return None,
+        JudgeConfig::Literal(judge) => judge,
+        JudgeConfig::Off => {
+            let message = "the router's judge is off: nothing can be rolled back";
+            return Some(message.to_owned());
+        }
     };
     let requests = experiment.traffic.expected_requests()?;
     let length = experiment.traffic.planned_length()?.as_secs_f64();

@@ -32,15 +32,15 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// The gates of a scenario, and those that every run has: `generator` (unless it is asked for),
-    /// `join` and `sample`.
-    pub fn new(specs: &[GateSpec], canary: VersionId) -> Self {
+    /// The gates of a scenario with so many faults, and those that every run has: `generator` (unless
+    /// it is asked for), `join` and `sample`.
+    pub fn new(specs: &[GateSpec], canary: VersionId, faults: usize) -> Self {
         let mut gates: Vec<Box<dyn Gate>> = specs.iter().map(|s| gate(s, canary)).collect();
         if !specs.iter().any(|s| matches!(s, GateSpec::Generator(_))) {
             gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
         }
         gates.push(Box::new(JoinGate));
-        gates.push(Box::new(SampleGate));
+        gates.push(Box::new(SampleGate::new(faults)));
         Self {
             gates,
             canary,
@@ -78,6 +78,7 @@ impl Evaluator {
             summary,
             canary: self.canary,
             flake: self.flake,
+            interrupted,
             join_is_leaky: is_leaky(unkeyed, summary.ledger_rows),
         };
         let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();

@@ -149,13 +149,7 @@ fn five_when_the_port_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::new();
-    let router = folder.write(
-        "router.yaml",
-        "versions:
-  v1: {role: stable, model: a, endpoint: 'http://127.0.0.1:9/v1'}
-  v2: {role: canary, model: b, endpoint: 'http://127.0.0.1:9/v1'}
-split: {weights: {v1: 9, v2: 1}}",
-    );
+    let router = folder.write("router.yaml", &served_by(&address));
     for args in [
         vec!["serve", &router, "--listen", &address],
         vec!["mock", "--listen", &address],
@@ -168,6 +162,32 @@ split: {weights: {v1: 9, v2: 1}}",
             done.err
         );
     }
+}
+
+fn served_by(address: &str) -> String {
+    format!(
+        "versions:
+  v1: {{role: stable, model: a, endpoint: 'http://{address}/v1'}}
+  v2: {{role: canary, model: b, endpoint: 'http://{address}/v1'}}
+split: {{weights: {{v1: 9, v2: 1}}}}"
+    )
+}
+
+#[test]
+fn five_when_the_upstream_is_not_there() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let folder = Folder::new();
+    let router = folder.write("router.yaml", &served_by(&address));
+    let done = graygate(&["serve", &router, "--listen", "127.0.0.1:0"]);
+    assert_eq!(done.code, Some(5), "{}", done.err);
+    assert!(
+        done.err.contains("cannot reach the upstream of `v1`"),
+        "{}",
+        done.err
+    );
+    assert!(done.err.contains("start it first"), "{}", done.err);
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! `graygate serve` and `graygate mock` as processes of their own.
+#![allow(
+    clippy::disallowed_types,
+    reason = "a test must give up at some time of the real clock"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

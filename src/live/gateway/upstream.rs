@@ -1,6 +1,7 @@
 //! Attempts at the versions' upstreams: what is sent, and what an answer means.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,27 @@ struct Target {
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
 }
+
+/// Is anybody there? Opens a connection to an endpoint and closes it again.
+///
+/// # Errors
+/// When no connection can be had within five seconds.
+pub async fn probe(endpoint: &Endpoint) -> io::Result<()> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let uri: Uri = endpoint.base.parse().map_err(|_| invalid("not a URL"))?;
+    let host = uri.host().ok_or_else(|| invalid("no host in the URL"))?;
+    // An IPv6 address stands in brackets in a URL.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = (host, uri.port_u16().unwrap_or(80));
+    let connect = tokio::net::TcpStream::connect(address);
+    match tokio::time::timeout(PROBE_TIME, connect).await {
+        Ok(connected) => connected.map(drop),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Time to find out whether an upstream is there.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
 #[derive(Debug)]

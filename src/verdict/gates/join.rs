@@ -41,6 +41,17 @@ impl Gate for JoinGate {
             summary.ledger_rows,
             Status::Inconclusive,
         );
-        GateResult::of("join", vec![unexplained, keyless])
+        let mut checks = vec![unexplained, keyless];
+        if !end.interrupted {
+            // The client gives up on its own in time: a request that just vanished is our own fault.
+            let lost = check(
+                "requests without an answer <= 0.1 %",
+                summary.unfinished,
+                summary.sent,
+                Status::Invalid,
+            );
+            checks.push(lost);
+        }
+        GateResult::of("join", checks)
     }
 }

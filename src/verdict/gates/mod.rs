@@ -46,6 +46,8 @@ pub struct End<'a> {
     pub canary: VersionId,
     /// Largest probability of a false failure that one statistical gate may have.
     pub flake: f64,
+    /// Was the run stopped before its end?
+    pub interrupted: bool,
     /// Is the join of requests with the upstreams' ledgers too incomplete to count on?
     pub join_is_leaky: bool,
 }

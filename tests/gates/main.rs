@@ -1,0 +1,6 @@
+//! Every gate: when it passes, fails, cannot tell, and is not to be trusted.
+
+mod census;
+mod measurement;
+mod play;
+mod split;

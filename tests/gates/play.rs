@@ -1,0 +1,261 @@
+//! Tells the gates a made-up run, request by request.
+
+use std::time::Duration;
+
+use graygate::id::{RequestKey, VersionId};
+use graygate::observe::event::{
+    Accepted, Answered, AttemptKind, Booked, Claim, Finding, RollbackFacts, RunEvent, Sent,
+    UpstreamEnded, What,
+};
+use graygate::observe::join::Join;
+use graygate::observe::summary::Summary;
+use graygate::protocol::outcome::Outcome;
+use graygate::stats::compare::{Comparison, Op, Share};
+use graygate::time::Timestamp;
+use graygate::traffic::caller::Intent;
+use graygate::verdict::evaluate::Evaluator;
+use graygate::verdict::result::{GateResult, Status, Verdict};
+use graygate::verdict::spec::GateSpec;
+
+pub(crate) const STABLE: VersionId = VersionId(0);
+pub(crate) const CANARY: VersionId = VersionId(1);
+
+/// One attempt of a made-up request.
+#[derive(Clone, Copy)]
+pub(crate) struct To {
+    pub(crate) version: VersionId,
+    pub(crate) outcome: Outcome,
+    /// What the router books, where it lies.
+    pub(crate) booked: Option<(VersionId, Outcome)>,
+    pub(crate) altered: bool,
+}
+
+pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
+    To {
+        version,
+        outcome,
+        booked: None,
+        altered: false,
+    }
+}
+
+/// A made-up run.
+pub(crate) struct Play {
+    join: Join,
+    summary: Summary,
+    evaluator: Evaluator,
+    next: u64,
+    pub(crate) intent: Intent,
+    pub(crate) latency: Duration,
+    /// What `x-version` says, where it lies.
+    pub(crate) claim: Option<VersionId>,
+    pub(crate) delay: Duration,
+}
+
+impl Play {
+    pub(crate) fn new(gates: &[GateSpec]) -> Self {
+        Self {
+            join: Join::default(),
+            summary: Summary::new(2),
+            evaluator: Evaluator::new(gates, CANARY, 0),
+            next: 0,
+            intent: Intent::Random,
+            latency: Duration::from_millis(50),
+            claim: None,
+            delay: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn event(&mut self, at: Timestamp, what: What) {
+        let event = RunEvent { at, what };
+        let joined = self.join.event(&event);
+        self.summary.event(&event, &joined);
+        self.evaluator.event(&event, &joined);
+    }
+
+    /// A request at `second`, with these attempts; it ends like the last of them.
+    pub(crate) fn request(&mut self, second: f64, attempts: &[To]) -> RequestKey {
+        let key = RequestKey(self.next);
+        self.next += 1;
+        let start = Timestamp::from_secs_f64(second);
+        let sent = Sent {
+            key,
+            scheduled_at: start,
+            intent: self.intent,
+            caller: 0,
+            input_tokens: 1,
+        };
+        let at = start + self.delay;
+        self.event(at, What::Sent(sent));
+        let first = attempts.first().map_or(STABLE, |a| a.version);
+        self.event(
+            at,
+            What::Assigned {
+                key,
+                version: first,
+            },
+        );
+        for (n, attempt) in (0..).zip(attempts) {
+            let before = &attempts[..n as usize];
+            self.attempt(key, at, n, attempt, before);
+        }
+        let outcome = attempts.last().map_or(Outcome::Connect, |a| a.outcome);
+        let attempts_made = attempts.len() as u32;
+        let end = at + self.latency;
+        self.event(
+            end,
+            What::Settled {
+                key,
+                outcome,
+                attempts: attempts_made,
+            },
+        );
+        let served = attempts.last().map(|a| a.version);
+        let claim = Claim {
+            version: outcome
+                .is_success()
+                .then(|| self.claim.or(served))
+                .flatten(),
+            fallback: outcome.is_success().then_some(served != Some(first)),
+            attempts: Some(attempts_made),
+        };
+        let answered = Answered {
+            key,
+            outcome,
+            claim,
+            usage: None,
+        };
+        self.event(end, What::Answered(answered));
+        key
+    }
+
+    fn attempt(&mut self, key: RequestKey, at: Timestamp, n: u32, to: &To, before: &[To]) {
+        let ordinal = before.iter().filter(|b| b.version == to.version).count() as u32;
+        let version = to.version;
+        self.event(at, What::Dispatched { key, version });
+        self.event(
+            at,
+            What::Accepted(Accepted {
+                row: 0,
+                key: Some(key),
+                version,
+                ordinal,
+                fault: None,
+                altered: Some(to.altered),
+            }),
+        );
+        let end = at + self.latency;
+        self.event(
+            end,
+            What::UpstreamEnded(UpstreamEnded {
+                row: 0,
+                key: Some(key),
+                version,
+                ordinal,
+                outcome: to.outcome,
+            }),
+        );
+        let (booked_on, booked_as) = to.booked.unwrap_or((version, to.outcome));
+        self.event(
+            end,
+            What::Booked(Booked {
+                key,
+                n,
+                version: booked_on,
+                kind: AttemptKind::First,
+                outcome: booked_as,
+                latency: self.latency,
+            }),
+        );
+    }
+
+    /// A request that is answered with success although no upstream ever saw it.
+    pub(crate) fn request_out_of_thin_air(&mut self, second: f64) {
+        let key = self.send_only(second);
+        let answered = Answered {
+            key,
+            outcome: Outcome::Success,
+            claim: Claim::default(),
+            usage: None,
+        };
+        let at = Timestamp::from_secs_f64(second) + self.latency;
+        self.event(at, What::Answered(answered));
+    }
+
+    /// A request that is never heard of again.
+    pub(crate) fn request_without_answer(&mut self, second: f64) {
+        self.send_only(second);
+    }
+
+    fn send_only(&mut self, second: f64) -> RequestKey {
+        let key = RequestKey(self.next);
+        self.next += 1;
+        let at = Timestamp::from_secs_f64(second);
+        let sent = Sent {
+            key,
+            scheduled_at: at,
+            intent: self.intent,
+            caller: 0,
+            input_tokens: 1,
+        };
+        self.event(at, What::Sent(sent));
+        key
+    }
+
+    /// `n` requests, evenly over the seconds from `from` to `to`.
+    pub(crate) fn requests(&mut self, n: u64, (from, until): (f64, f64), attempts: &[To]) {
+        for i in 0..n {
+            let second = from + (until - from) * i as f64 / n as f64;
+            self.request(second, attempts);
+        }
+    }
+
+    pub(crate) fn roll_back(&mut self, second: f64) {
+        let at = Timestamp::from_secs_f64(second);
+        let reason = Finding {
+            version: CANARY,
+            measure: "error_rate",
+            value: Some(0.06),
+            bound: 0.05,
+            samples: 100,
+            min_samples: 50,
+            action: "rollback",
+            violated: true,
+        };
+        let facts = RollbackFacts {
+            id: "rb".to_owned(),
+            from: CANARY,
+            to: STABLE,
+            decided_at: at,
+            reason,
+            affected_requests: 1,
+        };
+        self.event(at, What::RolledBack(facts));
+    }
+
+    pub(crate) fn verdict(mut self) -> Verdict {
+        for story in self.join.finish() {
+            self.summary.unfinished(&story);
+            self.evaluator.story(&story);
+        }
+        self.evaluator.finish(&self.summary, false)
+    }
+
+    /// The verdict of the one gate that was asked for.
+    pub(crate) fn gate(self) -> GateResult {
+        self.verdict().gates.remove(0)
+    }
+
+    pub(crate) fn status(self) -> Status {
+        self.gate().status
+    }
+}
+
+pub(crate) fn percent(op: Op, text: &str) -> Comparison<Share> {
+    let bound = Share::parse_percent(text).expect("a percentage");
+    Comparison { op, bound }
+}
+
+pub(crate) fn count(op: Op, bound: u64) -> Comparison<u64> {
+    Comparison { op, bound }
+}
