@@ -1,7 +1,7 @@
 //! Runs a scenario on an engine and leaves a run directory behind.
 //!
-//! [`Recorder`](recorder::Recorder) folds the events of a run into rows, totals and gates as they
-//! come; [`RunDir`](run_dir::RunDir) is where files go; [`run`] puts both around an engine.
+//! [`Recorder`] folds the events of a run into rows, totals and gates as they
+//! come; [`RunDir`] is where files go; [`run`] puts both around an engine.
 
 pub mod recorder;
 pub mod run_dir;

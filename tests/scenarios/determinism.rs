@@ -121,3 +121,19 @@ fn records_can_be_limited() {
     assert_eq!(all["timeline.csv"], none["timeline.csv"]);
     assert_eq!(all["summary.json"], none["summary.json"]);
 }
+
+/// reports/example is what the program writes today. To renew it, see CONTRIBUTING.md.
+#[test]
+fn the_example_report_is_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = shipped("canary-401-falls-back-and-rolls-back");
+    let fresh = run_into(&scenario, folder.path(), Records::Failures);
+    let example = files(&crate::support::project("reports/example"));
+    for (file, content) in &fresh {
+        assert!(
+            Some(content) == example.get(file),
+            "reports/example/{file} is out of date"
+        );
+    }
+    assert_eq!(fresh.len(), example.len());
+}
