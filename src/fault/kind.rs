@@ -1,5 +1,6 @@
 //! The kinds of faults, and what each does to a planned response.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
@@ -73,7 +74,7 @@ impl FaultKind {
                 status,
                 kind,
                 code,
-                message,
+                message: Cow::Borrowed(message),
                 retry_after,
             }),
         };

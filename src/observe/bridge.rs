@@ -3,9 +3,10 @@
 use crate::observe::event::{AttemptKind, Booked, Finding, RollbackFacts, What};
 use crate::router::config::ThresholdAction;
 use crate::router::io::{self, Event, Evidence};
+use crate::time::Timestamp;
 
-/// What an event of the router is for everybody else.
-pub fn fact(event: Event) -> What {
+/// What an event of the router is for everybody else. `at` is when the driver heard of it.
+pub fn fact(event: Event, at: Timestamp) -> What {
     match event {
         Event::Assigned { key, version, .. } => What::Assigned { key, version },
         Event::AttemptEnded {
@@ -37,7 +38,7 @@ pub fn fact(event: Event) -> What {
         Event::RolledBack(record) => What::RolledBack(RollbackFacts {
             from: record.from,
             to: record.to,
-            decided_at: record.at,
+            decided_at: at,
             reason: finding(&record.reason),
             affected_requests: record.affected_requests,
             id: record.id,

@@ -1,9 +1,9 @@
 //! The one event enum between running and reporting.
 //!
 //! Four witnesses speak: the load client (`Sent`, `Answered`), the upstreams' own ledgers
-//! (`Accepted`, `UpstreamEnded`), the driver that carries out the router's orders (`Dispatched`),
-//! and the router itself (`Assigned`, `Booked`, `Settled`, `Judged`, `RolledBack`). Gates trust the
-//! first three; the router's own word is checked against them.
+//! (`Accepted`, `UpstreamEnded`), the driver that carries out the router's orders (`Dispatched`,
+//! `Cancelled`), and the router itself (`Assigned`, `Booked`, `Settled`, `Judged`, `RolledBack`).
+//! Gates trust the first three; the router's own word is checked against them.
 
 use std::time::Duration;
 
@@ -40,8 +40,17 @@ pub enum What {
     Dispatched {
         /// The request.
         key: RequestKey,
+        /// Which attempt of the request, from 0, over all versions.
+        n: u32,
         /// Where to.
         version: VersionId,
+    },
+    /// The driver stopped an attempt that was out, by order of the router.
+    Cancelled {
+        /// The request.
+        key: RequestKey,
+        /// Which attempt of the request, from 0, over all versions.
+        n: u32,
     },
     /// An upstream took a request.
     Accepted(Accepted),
@@ -106,6 +115,8 @@ pub struct Accepted {
     pub version: VersionId,
     /// How many attempts of this request the upstream took before.
     pub ordinal: u32,
+    /// Which attempt of the request it is, where the gateway says so.
+    pub n: Option<u32>,
     /// The fault that will hit it.
     pub fault: Option<u16>,
     /// Whether the body differs from what the client sent in more than its model; none when
@@ -179,6 +190,18 @@ pub struct Answered {
     pub claim: Claim,
     /// The tokens that the answer states.
     pub usage: Option<Usage>,
+    /// What the answer itself says of where it comes from.
+    pub origin: Origin,
+}
+
+/// What an answer says of where it comes from. A gateway that mixes answers up, or dresses one
+/// version's as another's, is found out by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The request that a mock upstream answered, by the id of its answer.
+    pub key: Option<RequestKey>,
+    /// The version whose model the answer names.
+    pub version: Option<VersionId>,
 }
 
 /// What the gateway's response headers claim about an answer.
@@ -222,7 +245,7 @@ pub struct RollbackFacts {
     pub from: VersionId,
     /// The version that gets everything from now on.
     pub to: VersionId,
-    /// When the router decided it.
+    /// When the driver learnt of it: the moment of its event, whatever the router claims.
     pub decided_at: Timestamp,
     /// What decided it.
     pub reason: Finding,

@@ -5,10 +5,9 @@
 //! rows of requests that were closed already.
 
 use crate::id::{IdMap, RequestKey, VersionId};
-use crate::observe::event::{Accepted, RunEvent, UpstreamEnded, What};
+use crate::observe::event::{Accepted, RunEvent, Sent, UpstreamEnded, What};
 use crate::observe::story::{Attempt, Story};
 use crate::time::Timestamp;
-use crate::traffic::caller::Intent;
 
 /// What the join says about an event.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +23,15 @@ pub struct Joined {
 pub struct FirstAttempt {
     /// The version whose upstream took it.
     pub version: VersionId,
-    /// Where the configuration obliges the request to go; none for a request no client admits to.
-    pub intent: Option<Intent>,
+    /// The request as it left the client; none for a request no client admits to.
+    pub sent: Option<Sent>,
+}
+
+impl FirstAttempt {
+    /// Did chance decide where it went?
+    pub fn is_randomised(&self) -> bool {
+        self.sent.is_some_and(|sent| sent.intent.is_randomised())
+    }
 }
 
 /// The requests under way, as far as they are known.
@@ -45,13 +51,22 @@ impl Join {
         match &event.what {
             What::Sent(sent) => self.story(sent.key).sent = Some((at, *sent)),
             What::Assigned { key, version } => self.story(*key).assigned = Some(*version),
-            What::Dispatched { key, version } => dispatched(self.story(*key), at, *version),
+            What::Dispatched { key, n, version } => {
+                dispatched(self.story(*key), at, *n, *version);
+            }
+            What::Cancelled { key, n } => {
+                if let Some(attempt) = attempt_numbered(self.story(*key), *n) {
+                    attempt.cancelled_at = Some(at);
+                }
+                return self.close_if_over(*key);
+            }
             What::Accepted(accepted) => return self.accepted(at, accepted),
             What::UpstreamEnded(ended) => return self.upstream_ended(at, ended),
             What::Booked(booked) => {
                 let story = self.story(booked.key);
-                if let Some(attempt) = story.attempts.get_mut(booked.n as usize) {
-                    attempt.booked = Some((at, *booked));
+                match attempt_numbered(story, booked.n).filter(|a| a.booked.is_none()) {
+                    Some(attempt) => attempt.booked = Some((at, *booked)),
+                    None => story.misbooked += 1,
                 }
                 return self.close_if_over(booked.key);
             }
@@ -92,15 +107,16 @@ impl Join {
         };
         let story = self.story(key);
         let is_first = story.first_version().is_none();
-        let attempt = attempt_mut(story, row.version, row.ordinal);
+        let attempt = accepted_attempt(story, row);
+        attempt.row = Some(row.row);
         attempt.accepted_at = Some(at);
         attempt.fault = row.fault;
         attempt.altered = row.altered;
-        let intent = story.sent.map(|(_, sent)| sent.intent);
+        let sent = story.sent.map(|(_, sent)| sent);
         Joined {
             first: is_first.then_some(FirstAttempt {
                 version: row.version,
-                intent,
+                sent,
             }),
             story: None,
         }
@@ -110,9 +126,11 @@ impl Join {
         let Some(key) = row.key else {
             return Joined::default();
         };
-        let attempt = attempt_mut(self.story(key), row.version, row.ordinal);
-        attempt.ended_at = Some(at);
-        attempt.outcome = Some(row.outcome);
+        let is_it = |a: &&mut Attempt| a.version == row.version && a.row == Some(row.row);
+        if let Some(attempt) = self.story(key).attempts.iter_mut().find(is_it) {
+            attempt.ended_at = Some(at);
+            attempt.outcome = Some(row.outcome);
+        }
         self.close_if_over(key)
     }
 
@@ -123,29 +141,39 @@ impl Join {
     }
 }
 
-fn dispatched(story: &mut Story, at: Timestamp, version: VersionId) {
-    let same = story.attempts.iter().filter(|a| a.version == version);
-    let ordinal = same.count() as u32;
-    story.attempts.push(Attempt {
-        version,
-        ordinal,
-        dispatched_at: Some(at),
-        ..Attempt::default()
-    });
+fn dispatched(story: &mut Story, at: Timestamp, n: u32, version: VersionId) {
+    let attempt = new_attempt(story, version);
+    attempt.n = Some(n);
+    attempt.dispatched_at = Some(at);
 }
 
-/// The attempt that a ledger row speaks of; a new one when nobody dispatched it here.
-fn attempt_mut(story: &mut Story, version: VersionId, ordinal: u32) -> &mut Attempt {
-    let is_it = |a: &Attempt| a.version == version && a.ordinal == ordinal;
-    let position = story.attempts.iter().position(is_it).unwrap_or_else(|| {
-        story.attempts.push(Attempt {
-            version,
-            ordinal,
-            ..Attempt::default()
-        });
-        story.attempts.len() - 1
-    });
-    &mut story.attempts[position]
+fn new_attempt(story: &mut Story, version: VersionId) -> &mut Attempt {
+    let same = story.attempts.iter().filter(|a| a.version == version);
+    let attempt = Attempt {
+        version,
+        ordinal: same.count() as u32,
+        ..Attempt::default()
+    };
+    story.attempts.push(attempt);
+    let last = story.attempts.len() - 1;
+    &mut story.attempts[last]
+}
+
+/// The attempt that the driver gave this number.
+fn attempt_numbered(story: &mut Story, n: u32) -> Option<&mut Attempt> {
+    story.attempts.iter_mut().find(|a| a.n == Some(n))
+}
+
+/// The attempt that a ledger row speaks of: the one with its number, where one survived the way,
+/// else the first at its version that no row speaks of; a new one when nobody dispatched it here.
+fn accepted_attempt<'s>(story: &'s mut Story, row: &Accepted) -> &'s mut Attempt {
+    let is_free = |a: &Attempt| a.version == row.version && a.accepted_at.is_none();
+    let numbered = row.n.is_some();
+    let is_it = |a: &Attempt| is_free(a) && (!numbered || a.n == row.n);
+    match story.attempts.iter().position(is_it) {
+        Some(position) => &mut story.attempts[position],
+        None => new_attempt(story, row.version),
+    }
 }
 
 /// A story is over when client, router and upstreams all had their last word.
@@ -164,8 +192,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Sent};
+    use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Origin, Sent};
     use crate::protocol::outcome::Outcome;
+    use crate::traffic::caller::Intent;
 
     const KEY: RequestKey = RequestKey(9);
     const STABLE: VersionId = VersionId(0);
@@ -183,10 +212,11 @@ mod tests {
 
     fn accepted(version: VersionId, ordinal: u32) -> What {
         What::Accepted(Accepted {
-            row: 0,
+            row: ordinal.into(),
             key: Some(KEY),
             version,
             ordinal,
+            n: None,
             fault: None,
             altered: Some(false),
         })
@@ -194,7 +224,7 @@ mod tests {
 
     fn ended(version: VersionId, ordinal: u32, outcome: Outcome) -> What {
         What::UpstreamEnded(UpstreamEnded {
-            row: 0,
+            row: ordinal.into(),
             key: Some(KEY),
             version,
             ordinal,
@@ -219,6 +249,7 @@ mod tests {
             outcome,
             claim: Claim::default(),
             usage: None,
+            origin: Origin::default(),
         })
     }
 
@@ -247,6 +278,7 @@ mod tests {
                 },
                 What::Dispatched {
                     key: KEY,
+                    n: 0,
                     version: CANARY,
                 },
                 accepted(CANARY, 0),
@@ -254,6 +286,7 @@ mod tests {
                 booked(0, CANARY, Outcome::Unauthorized),
                 What::Dispatched {
                     key: KEY,
+                    n: 1,
                     version: STABLE,
                 },
                 accepted(STABLE, 0),
@@ -305,6 +338,7 @@ mod tests {
             key: None,
             version: CANARY,
             ordinal: 0,
+            n: None,
             fault: None,
             altered: None,
         });

@@ -24,6 +24,8 @@ pub struct Story {
     pub settled: Option<(Outcome, u32)>,
     /// The attempts in the order they were made.
     pub attempts: SmallVec<[Attempt; 2]>,
+    /// Ends that the router booked on attempts that nobody made, or booked twice.
+    pub misbooked: u32,
 }
 
 /// One attempt, from all witnesses.
@@ -33,8 +35,14 @@ pub struct Attempt {
     pub version: VersionId,
     /// Which of the request's attempts at that version, from 0.
     pub ordinal: u32,
+    /// Which of the request's attempts, from 0; none when no driver told of it.
+    pub n: Option<u32>,
+    /// Its line in the upstream's ledger.
+    pub row: Option<u64>,
     /// When the driver sent it on its way.
     pub dispatched_at: Option<Timestamp>,
+    /// When the driver stopped it, by order of the router.
+    pub cancelled_at: Option<Timestamp>,
     /// When the upstream took it.
     pub accepted_at: Option<Timestamp>,
     /// When the upstream was done with it.
@@ -50,7 +58,7 @@ pub struct Attempt {
 }
 
 /// A hang-up and an answer that cross on the wire within this time are one event, and the side that
-/// hung up says which.
+/// hung up says why.
 const CROSSING: Duration = Duration::from_millis(100);
 
 impl Attempt {
@@ -64,36 +72,44 @@ impl Attempt {
         self.accepted_at.is_some()
     }
 
-    /// How it really ended: by the upstream's ledger. Where the router gave up first (a timeout, a
-    /// deadline, a caller who left), the upstream can only tell of a hang-up, or of an answer that
-    /// nobody waited for; then it is what the router says.
-    pub fn truth(&self) -> Option<Outcome> {
-        if let Some(gave_up) = self.given_up() {
-            return Some(gave_up);
-        }
+    /// Was the other side hung up on before it was done, by the driver's word or the ledger's?
+    pub fn was_given_up(&self) -> bool {
         match self.outcome {
-            // Hung up on, and no router to say why: somebody lost patience.
-            Some(Outcome::ClientGone) => Some(Outcome::Timeout),
-            Some(outcome) => Some(outcome),
-            // Never taken: only the router can tell (a refused connection, say).
-            None if !self.was_accepted() => self.booked.map(|(_, booked)| booked.outcome),
-            None => None,
+            Some(Outcome::ClientGone) => true,
+            None => self.cancelled_at.is_some(),
+            Some(_) => {
+                let stopped = self.cancelled_at.zip(self.ended_at);
+                stopped.is_some_and(|(at, ended)| at <= ended + CROSSING)
+            }
         }
     }
 
-    /// The router's reason for giving up on it before the upstream was done with it.
-    fn given_up(&self) -> Option<Outcome> {
-        let (at, booked) = self.booked?;
-        let gave_up = [Outcome::Timeout, Outcome::Deadline, Outcome::ClientGone];
-        // An upstream may answer 408 or 504 itself: then its own word stands.
-        let is_upstreams_word = self.outcome == Some(booked.outcome);
-        let was_first = match self.outcome {
-            Some(Outcome::ClientGone) | None => true,
-            Some(_) => self.ended_at.is_some_and(|ended| at <= ended + CROSSING),
-        };
-        let gave_up = gave_up.contains(&booked.outcome) && was_first && !is_upstreams_word;
-        gave_up.then_some(booked.outcome)
+    /// How it really ended: by the upstream's ledger. Where the router gave up first (and the driver
+    /// or the ledger saw that it did), the upstream cannot tell why; then it is the router's reason.
+    pub fn truth(&self) -> Option<Outcome> {
+        let booked = self.booked.map(|(_, booked)| booked.outcome);
+        if self.was_given_up() {
+            // No reason, or one that is none: somebody lost patience.
+            return Some(booked.filter(is_giving_up).unwrap_or(Outcome::Timeout));
+        }
+        match self.outcome {
+            Some(outcome) => Some(outcome),
+            // Never taken: only the router can tell, of what goes wrong on the way.
+            None if !self.was_accepted() => booked.filter(is_transport),
+            None => None,
+        }
     }
+}
+
+fn is_giving_up(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Timeout | Outcome::Deadline | Outcome::ClientGone
+    )
+}
+
+fn is_transport(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Connect | Outcome::Reset)
 }
 
 impl Story {
@@ -106,6 +122,7 @@ impl Story {
             assigned: None,
             settled: None,
             attempts: SmallVec::new(),
+            misbooked: 0,
         }
     }
 
@@ -145,6 +162,16 @@ impl Story {
         let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
         self.outcome().filter(|o| o.is_success())?;
         self.attempts.iter().rev().find(success).map(|a| a.version)
+    }
+
+    /// Did the client leave before it had an answer?
+    pub fn client_left(&self) -> bool {
+        let Some((_, answered)) = self.answered else {
+            return true;
+        };
+        let is_patience = matches!(answered.outcome, Outcome::Timeout | Outcome::ClientGone);
+        // Whoever was answered, with an error even, was told how many attempts it took.
+        is_patience && answered.claim.attempts.is_none()
     }
 
     /// Did any attempt go to this version?

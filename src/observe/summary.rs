@@ -9,7 +9,6 @@ use crate::observe::latency::Latencies;
 use crate::observe::story::Story;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
-use crate::traffic::caller::Intent;
 
 /// Requests or attempts by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +142,7 @@ impl Summary {
             What::Answered(answered) => self.answers.count(answered.outcome),
             What::Assigned { .. }
             | What::Dispatched { .. }
+            | What::Cancelled { .. }
             | What::UpstreamEnded(_)
             | What::Booked(_)
             | What::Settled { .. }
@@ -153,7 +153,7 @@ impl Summary {
         if let Some(first) = joined.first {
             let version = &mut self.versions[first.version];
             version.first_attempts += 1;
-            version.randomised += u64::from(first.intent.is_some_and(Intent::is_randomised));
+            version.randomised += u64::from(first.is_randomised());
         }
         if let Some(story) = &joined.story {
             self.story(story);

@@ -9,7 +9,6 @@ use crate::id::{PerVersion, VersionId};
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
 use crate::stats::histogram::LogHistogram;
-use crate::traffic::caller::Intent;
 
 /// Most steps of a [`Series`].
 pub const MAX_STEPS: usize = 360;
@@ -237,6 +236,7 @@ impl Timeline {
             What::Answered(_) => open.failed += 1,
             What::Assigned { .. }
             | What::Dispatched { .. }
+            | What::Cancelled { .. }
             | What::Booked(_)
             | What::Settled { .. }
             | What::Judged(_)
@@ -250,7 +250,7 @@ impl Timeline {
         if let Some(first) = joined.first {
             let version = &mut self.open.versions[first.version];
             version.first_attempts += 1;
-            version.randomised += u64::from(first.intent.is_some_and(Intent::is_randomised));
+            version.randomised += u64::from(first.is_randomised());
         }
         let Some(story) = &joined.story else {
             return;
@@ -270,9 +270,10 @@ impl Timeline {
 mod tests {
     use super::*;
     use crate::id::RequestKey;
-    use crate::observe::event::{Accepted, UpstreamEnded};
+    use crate::observe::event::{Accepted, Sent, UpstreamEnded};
     use crate::protocol::outcome::Outcome;
     use crate::time::Timestamp;
+    use crate::traffic::caller::Intent;
 
     fn run(seconds: &[u64]) -> (Vec<u64>, Series) {
         let mut timeline = Timeline::new(2);
@@ -322,6 +323,13 @@ mod tests {
 
     #[test]
     fn splits_count_only_what_chance_assigned() {
+        let sent = |intent| Sent {
+            key: RequestKey(1),
+            scheduled_at: Timestamp::ZERO,
+            intent,
+            caller: 0,
+            input_tokens: 1,
+        };
         let mut timeline = Timeline::new(2);
         let mut first = |version, intent| {
             let what = What::Accepted(Accepted {
@@ -329,13 +337,14 @@ mod tests {
                 key: Some(RequestKey(1)),
                 version: VersionId(version),
                 ordinal: 0,
+                n: None,
                 fault: None,
                 altered: None,
             });
             let joined = Joined {
                 first: Some(crate::observe::join::FirstAttempt {
                     version: VersionId(version),
-                    intent: Some(intent),
+                    sent: Some(sent(intent)),
                 }),
                 story: None,
             };

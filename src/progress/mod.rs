@@ -155,6 +155,7 @@ mod tests {
                 outcome: Outcome::Timeout,
                 claim: crate::observe::event::Claim::default(),
                 usage: None,
+                origin: crate::observe::event::Origin::default(),
             }),
         }
     }

@@ -14,6 +14,9 @@ pub const USER_TIER: &str = "x-user-tier";
 pub const USER_ID: &str = "x-user-id";
 /// Request: the traffic's key of the request. Accepted only in a run of the harness.
 pub const REQUEST_KEY: &str = "x-graygate-key";
+/// Upstream request: which attempt of the request it is, from 0. Sent only in a run of the harness,
+/// so that an upstream's ledger and the gateway's orders can be matched.
+pub const ATTEMPT: &str = "x-graygate-attempt";
 /// Response: seconds to wait before the next try.
 pub const RETRY_AFTER: &str = "retry-after";
 /// Response: milliseconds to wait before the next try.

@@ -1,7 +1,7 @@
 //! The OpenAI shapes that travel: chat completions, error envelopes, model lists.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::outcome::{AnswerFacts, Outcome, classify};
 
@@ -83,6 +83,17 @@ pub fn model_list<'a>(models: impl IntoIterator<Item = &'a str>) -> String {
     json!({"object": "list", "data": data}).to_string()
 }
 
+/// A complete HTTP answer to a chat request.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpAnswer<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// The `Content-Type` header, when there is one.
+    pub content_type: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
 /// What a complete answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -90,54 +101,61 @@ pub struct Reading {
     pub outcome: Outcome,
     /// The tokens, when the answer states them.
     pub usage: Option<Usage>,
+    /// The answer's `id`, when it has one.
+    pub id: Option<String>,
+    /// The model that the answer names, when it does.
+    pub model: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    // Read apart, so that a version with another usage shape still counts as having answered.
-    #[serde(default)]
-    usage: serde_json::Value,
-    error: Option<ErrorFields>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(rename = "message")]
-    _message: serde::de::IgnoredAny,
-}
-
-#[derive(Deserialize)]
-struct ErrorFields {
-    // Some servers send a number here; the classifier knows only names.
-    code: Option<serde_json::Value>,
-}
-
-/// Reads a complete HTTP answer to a chat request.
-pub fn read(status: u16, body: &[u8]) -> Reading {
-    let answer: Option<Answer> = serde_json::from_slice(body).ok();
-    let error_code = answer
-        .as_ref()
-        .and_then(|a| a.error.as_ref())
-        .and_then(|e| e.code.as_ref())
-        .and_then(|c| c.as_str());
-    let is_completion = answer
-        .as_ref()
-        .is_some_and(|a| !a.choices.is_empty() && a.error.is_none());
+/// Reads a complete HTTP answer to a chat request. Only what makes it a completion must have its
+/// form; a version with another shape of usage, say, still counts as having answered.
+pub fn read(answer: HttpAnswer<'_>) -> Reading {
+    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let error = body.get("error").filter(|error| !error.is_null());
     Reading {
         outcome: classify(AnswerFacts {
-            status,
-            error_code,
-            is_completion,
+            status: answer.status,
+            // Some servers send a number here; the classifier knows only names.
+            error_code: error.and_then(|e| e.get("code")).and_then(Value::as_str),
+            is_completion: error.is_none() && is_json(answer.content_type) && has_choices(&body),
         }),
-        usage: answer.and_then(|a| serde_json::from_value(a.usage).ok()),
+        usage: body
+            .get("usage")
+            .and_then(|usage| Usage::deserialize(usage).ok()),
+        id: text("id"),
+        model: text("model"),
     }
+}
+
+/// An answer without a type is given the benefit of the doubt: its body says what it is.
+fn is_json(content_type: Option<&str>) -> bool {
+    content_type.is_none_or(|full| {
+        let essence = full.split(';').next().unwrap_or_default().trim();
+        let essence = essence.to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    })
+}
+
+/// At least one choice, each with a message.
+fn has_choices(body: &Value) -> bool {
+    let has_message = |choice: &Value| choice.get("message").is_some_and(Value::is_object);
+    let choices = body.get("choices").and_then(Value::as_array);
+    choices.is_some_and(|choices| !choices.is_empty() && choices.iter().all(has_message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_json(status: u16, body: &[u8]) -> Reading {
+        let content_type = Some("application/json; charset=utf-8");
+        read(HttpAnswer {
+            status,
+            content_type,
+            body,
+        })
+    }
 
     #[test]
     fn a_completion_reads_back_as_success_with_its_usage() {
@@ -152,11 +170,13 @@ mod tests {
             usage,
         }
         .body();
-        let reading = read(200, body.as_bytes());
+        let reading = read_json(200, body.as_bytes());
         assert_eq!(reading.outcome, Outcome::Success);
         assert_eq!(reading.usage, Some(usage));
+        assert_eq!(reading.id.as_deref(), Some("chatcmpl-1"));
+        assert_eq!(reading.model.as_deref(), Some("m"));
         let drifted = br#"{"choices":[{"message":{}}],"usage":{"tokens_consumed":9}}"#;
-        let reading = read(200, drifted);
+        let reading = read_json(200, drifted);
         assert_eq!((reading.outcome, reading.usage), (Outcome::Success, None));
     }
 
@@ -167,15 +187,38 @@ mod tests {
             "{}",
             "[]",
             r#"{"choices":[]}"#,
+            r#"{"choices":null}"#,
             r#"{"choices":[{}]}"#,
+            r#"{"choices":[{"message":null}]}"#,
+            r#"{"choices":[{"message":{}},{"message":"hi"}]}"#,
             "<html>",
             r#"{"choices":[{"message":{}}],"error":{"message":"x"}}"#,
         ] {
             assert_eq!(
-                read(200, body.as_bytes()).outcome,
+                read_json(200, body.as_bytes()).outcome,
                 Outcome::Malformed,
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn a_completion_must_come_as_json_and_may_say_that_there_is_no_error() {
+        let body = br#"{"choices":[{"message":{}}],"error":null}"#;
+        let outcome = |content_type| {
+            let status = 200;
+            let answer = HttpAnswer {
+                status,
+                content_type,
+                body,
+            };
+            read(answer).outcome
+        };
+        assert_eq!(outcome(None), Outcome::Success);
+        assert_eq!(outcome(Some("Application/JSON")), Outcome::Success);
+        assert_eq!(outcome(Some("application/problem+json")), Outcome::Success);
+        for other in ["text/event-stream", "text/html", ""] {
+            assert_eq!(outcome(Some(other)), Outcome::Malformed, "{other}");
         }
     }
 
@@ -188,11 +231,11 @@ mod tests {
             code: "insufficient_quota",
         };
         assert_eq!(
-            read(429, quota.body().as_bytes()).outcome,
+            read_json(429, quota.body().as_bytes()).outcome,
             Outcome::QuotaExhausted
         );
         let numeric = br#"{"error":{"code":429}}"#;
-        assert_eq!(read(429, numeric).outcome, Outcome::RateLimited);
-        assert_eq!(read(429, b"busy").outcome, Outcome::RateLimited);
+        assert_eq!(read_json(429, numeric).outcome, Outcome::RateLimited);
+        assert_eq!(read_json(429, b"busy").outcome, Outcome::RateLimited);
     }
 }

@@ -39,6 +39,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         What::Sent(_)
         | What::Assigned { .. }
         | What::Dispatched { .. }
+        | What::Cancelled { .. }
         | What::Accepted(_)
         | What::UpstreamEnded(_)
         | What::Booked(_)

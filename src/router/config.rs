@@ -44,6 +44,13 @@ impl RouterConfig {
             .map(|(id, _)| id)
     }
 
+    /// The version whose upstream knows this model; none when several do.
+    pub fn version_of_model(&self, model: &str) -> Option<VersionId> {
+        let mut those = self.versions.iter().filter(|(_, v)| v.model == model);
+        let (only, _) = those.next()?;
+        those.next().is_none().then_some(only)
+    }
+
     /// The canary's share of the randomly split requests, 0 to 1.
     pub fn canary_share(&self) -> f64 {
         self.split.share(self.canary)

@@ -11,10 +11,13 @@ use smallvec::SmallVec;
 use crate::experiment::Experiment;
 use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, VersionId};
 use crate::observe::bridge;
-use crate::observe::event::{Accepted, Answered, Claim, RunEvent, Sent, Sink, UpstreamEnded, What};
+use crate::observe::event::{
+    Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, UpstreamEnded, What,
+};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
 use crate::protocol::gateway;
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
@@ -23,7 +26,7 @@ use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
-use crate::upstream::plan::ResponsePlan;
+use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::profile::Ask;
 
 /// Runs an experiment to its end, or until `cancel` is set. `forward` is how the gateway turns a
@@ -55,6 +58,21 @@ struct Out {
     version: VersionId,
     ordinal: u32,
     plan: ResponsePlan,
+    /// How it ended; none while it is out.
+    ended: Option<Outcome>,
+}
+
+impl Out {
+    /// The answer that is held for the caller: how it reads, and its usage. As the live gateway has
+    /// it: without a whole reply in hand there is nothing to give.
+    fn held(&self) -> Option<(Outcome, Option<Usage>)> {
+        let outcome = self.ended?;
+        match self.plan.act {
+            Act::Complete(usage) => Some((outcome, Some(usage))),
+            Act::Refuse(_) => Some((outcome, None)),
+            Act::Reset | Act::Silence => None,
+        }
+    }
 }
 
 struct Engine<'a, C: Core + ?Sized> {
@@ -207,17 +225,19 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some((at, attempt)) = self.answers.pop() else {
             return;
         };
-        let Some(flight) = self.flights.get(attempt.request) else {
+        let Some(flight) = self.flights.get_mut(attempt.request) else {
             return;
         };
-        let Some(out) = flight.out.as_ref().filter(|out| out.n == attempt.n) else {
+        let key = flight.key;
+        let Some(out) = flight.out.as_mut().filter(|out| out.n == attempt.n) else {
             return; // cancelled meanwhile
         };
         let Some(outcome) = out.plan.outcome() else {
             return;
         };
+        out.ended = Some(outcome);
         let retry_after = out.plan.retry_after();
-        let row = ended(flight, out, outcome);
+        let row = ended(key, out, outcome);
         self.emit(at, row);
         if outcome.is_success() {
             self.core.handle(at, Input::FirstContent { attempt });
@@ -242,7 +262,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             }
         }
         while let Some(event) = self.core.poll_event() {
-            self.emit(at, bridge::fact(event));
+            self.emit(at, bridge::fact(event, at));
         }
     }
 
@@ -275,6 +295,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             key: Some(flight.key),
             version,
             ordinal,
+            n: Some(attempt.n),
             fault: response.fault,
             altered: altered.copied(),
         };
@@ -284,9 +305,17 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             version,
             ordinal,
             plan: response.plan,
+            ended: None,
         });
         let key = flight.key;
-        self.emit(at, What::Dispatched { key, version });
+        self.emit(
+            at,
+            What::Dispatched {
+                key,
+                n: attempt.n,
+                version,
+            },
+        );
         self.emit(at, What::Accepted(accepted));
     }
 
@@ -294,27 +323,26 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
             return;
         };
-        let Some(out) = flight.out.take_if(|out| out.n == attempt.n) else {
+        let key = flight.key;
+        let is_out = |out: &mut Out| out.n == attempt.n && out.ended.is_none();
+        let Some(out) = flight.out.take_if(is_out) else {
             return;
         };
-        let row = ended(flight, &out, Outcome::ClientGone);
-        self.emit(at, row);
+        let n = out.n;
+        self.emit(at, What::Cancelled { key, n });
+        self.emit(at, ended(key, &out, Outcome::ClientGone));
     }
 
     fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
         let Some(flight) = self.flights.remove(attempt.request) else {
             return;
         };
-        let answered = Answered {
-            key: flight.key,
-            outcome: Outcome::Success,
-            claim: Claim {
-                version: Some(served.version),
-                fallback: Some(served.fallback),
-                attempts: Some(served.attempts),
-            },
-            usage: flight.out.and_then(|out| out.plan.usage()),
+        let claim = Claim {
+            version: Some(served.version),
+            fallback: Some(served.fallback),
+            attempts: Some(served.attempts),
         };
+        let answered = self.answer_in_hand(&flight, claim);
         self.answered(at, answered);
     }
 
@@ -323,21 +351,43 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(flight) = self.flights.remove(request) else {
             return;
         };
-        let outcome = match failure.relay {
-            true => failure.outcome,
-            false => gateway::failure_outcome(failure.outcome),
+        let claim = Claim {
+            version: None,
+            fallback: None,
+            attempts: Some(failure.attempts),
         };
-        let answered = Answered {
-            key: flight.key,
-            outcome,
-            claim: Claim {
-                version: None,
-                fallback: None,
-                attempts: Some(failure.attempts),
+        let answered = match failure.relay {
+            true => self.answer_in_hand(&flight, claim),
+            false => Answered {
+                key: flight.key,
+                outcome: gateway::failure_outcome(failure.outcome),
+                claim,
+                usage: None,
+                origin: Origin::default(),
             },
-            usage: None,
         };
         self.answered(at, answered);
+    }
+
+    /// The answer that the gateway holds, as its caller reads it. Whatever the core believes of it,
+    /// the caller gets what the upstream sent.
+    fn answer_in_hand(&self, flight: &Flight, claim: Claim) -> Answered {
+        let out = flight.out.as_ref();
+        let held = out.and_then(Out::held);
+        let (outcome, usage) = held.unwrap_or((Outcome::ServerError, None));
+        let server = out.filter(|_| outcome.is_success()).map(|out| out.version);
+        let router = &self.experiment.router;
+        let named = |server| router.version_of_model(&router.versions[server].model);
+        Answered {
+            key: flight.key,
+            outcome,
+            claim,
+            usage,
+            origin: Origin {
+                key: server.map(|_| flight.key),
+                version: server.and_then(named),
+            },
+        }
     }
 
     fn answered(&mut self, at: Timestamp, answered: Answered) {
@@ -349,10 +399,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
     }
 }
 
-fn ended(flight: &Flight, out: &Out, outcome: Outcome) -> What {
+fn ended(key: RequestKey, out: &Out, outcome: Outcome) -> What {
     What::UpstreamEnded(UpstreamEnded {
         row: out.row,
-        key: Some(flight.key),
+        key: Some(key),
         version: out.version,
         ordinal: out.ordinal,
         outcome,

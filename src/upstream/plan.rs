@@ -1,5 +1,6 @@
 //! One response of an upstream as a script, to be played by the simulator or by a mock server.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::protocol::openai::{ErrorReply, Usage};
@@ -28,7 +29,7 @@ pub enum Act {
 }
 
 /// An error answer of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
@@ -37,7 +38,7 @@ pub struct Refusal {
     /// `error.code`.
     pub code: &'static str,
     /// For people.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// The `Retry-After` header.
     pub retry_after: Option<Duration>,
 }
@@ -47,7 +48,7 @@ impl Refusal {
     pub fn reply(&self) -> ErrorReply {
         ErrorReply {
             status: self.status,
-            message: self.message.to_owned(),
+            message: self.message.clone().into_owned(),
             kind: self.kind,
             code: self.code,
         }

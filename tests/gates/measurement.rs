@@ -93,6 +93,7 @@ fn ledger_row(key: Option<u64>) -> What {
         key: key.map(RequestKey),
         version: CANARY,
         ordinal: 7,
+        n: None,
         fault: None,
         altered: None,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{
-    Accepted, Answered, AttemptKind, Booked, Claim, Finding, RollbackFacts, RunEvent, Sent,
+    Accepted, Answered, AttemptKind, Booked, Claim, Finding, Origin, RollbackFacts, RunEvent, Sent,
     UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
@@ -124,6 +124,7 @@ impl Play {
             outcome,
             claim,
             usage: None,
+            origin: Origin::default(),
         };
         self.event(end, What::Answered(answered));
         key
@@ -132,14 +133,15 @@ impl Play {
     fn attempt(&mut self, key: RequestKey, at: Timestamp, n: u32, to: &To, before: &[To]) {
         let ordinal = before.iter().filter(|b| b.version == to.version).count() as u32;
         let version = to.version;
-        self.event(at, What::Dispatched { key, version });
+        self.event(at, What::Dispatched { key, n, version });
         self.event(
             at,
             What::Accepted(Accepted {
-                row: 0,
+                row: ordinal.into(),
                 key: Some(key),
                 version,
                 ordinal,
+                n: None,
                 fault: None,
                 altered: Some(to.altered),
             }),
@@ -148,7 +150,7 @@ impl Play {
         self.event(
             end,
             What::UpstreamEnded(UpstreamEnded {
-                row: 0,
+                row: ordinal.into(),
                 key: Some(key),
                 version,
                 ordinal,
@@ -177,6 +179,7 @@ impl Play {
             outcome: Outcome::Success,
             claim: Claim::default(),
             usage: None,
+            origin: Origin::default(),
         };
         let at = Timestamp::from_secs_f64(second) + self.latency;
         self.event(at, What::Answered(answered));

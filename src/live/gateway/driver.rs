@@ -56,6 +56,8 @@ struct Inner {
 struct Task {
     key: RequestKey,
     commands: UnboundedSender<Command>,
+    /// The attempt that is out.
+    out: Option<AttemptId>,
 }
 
 impl Driver {
@@ -88,7 +90,12 @@ impl Driver {
         inner.next_id += 1;
         // Nobody repeats the draws of a gateway in service: there its own number is the key.
         let key = key.unwrap_or(RequestKey(request.0));
-        inner.tasks.insert(request, Task { key, commands });
+        let task = Task {
+            key,
+            commands,
+            out: None,
+        };
+        inner.tasks.insert(request, task);
         let arrival = Input::Arrival {
             request,
             key,
@@ -148,6 +155,11 @@ impl Driver {
             if let Some(log) = &mut inner.log {
                 log.note(now, Some(&input));
             }
+            if let Input::AttemptEnded { attempt, .. } = &input
+                && let Some(task) = inner.tasks.get_mut(attempt.request)
+            {
+                task.out.take_if(|out| out == attempt);
+            }
             inner.core.handle(now, input);
         }
         self.drain(inner, now);
@@ -174,7 +186,7 @@ impl Driver {
             if let Event::RequestEnded { request, .. } = event {
                 inner.tasks.remove(request);
             }
-            self.outbox.send(now, bridge::fact(event));
+            self.outbox.send(now, bridge::fact(event, now));
         }
         let due = inner.core.poll_timeout().unwrap_or(Timestamp::MAX);
         if due < inner.planned {
@@ -192,12 +204,22 @@ impl Driver {
             Action::Forward { attempt, served } => (attempt.request, Command::Forward(served)),
             Action::Fail { request, failure } => (request, Command::Fail(failure)),
         };
-        let Some(task) = inner.tasks.get(request) else {
+        let Some(task) = inner.tasks.get_mut(request) else {
             return;
         };
-        if let Command::Send { version, .. } = command {
-            let key = task.key;
-            self.outbox.send(now, What::Dispatched { key, version });
+        let key = task.key;
+        match command {
+            Command::Send { attempt, version } => {
+                task.out = Some(attempt);
+                let n = attempt.n;
+                self.outbox.send(now, What::Dispatched { key, n, version });
+            }
+            Command::Cancel => {
+                if let Some(AttemptId { n, .. }) = task.out.take() {
+                    self.outbox.send(now, What::Cancelled { key, n });
+                }
+            }
+            Command::Forward(_) | Command::Fail(_) => {}
         }
         // A task that is gone has told the core already, or is about to.
         let _ = task.commands.send(command);

@@ -155,7 +155,7 @@ impl RequestTask<'_> {
             match command {
                 Some(Command::Send { attempt, version }) => {
                     held = None;
-                    out = Some((attempt, self.attempt(version)));
+                    out = Some((attempt, self.attempt(attempt, version)));
                 }
                 Some(Command::Cancel) => out = None,
                 Some(Command::Forward(served)) => {
@@ -172,7 +172,7 @@ impl RequestTask<'_> {
         }
     }
 
-    fn attempt(&self, version: VersionId) -> Out {
+    fn attempt(&self, attempt: AttemptId, version: VersionId) -> Out {
         let config = &self.gateway.config;
         let model = &config.router.versions[version].model;
         let body = (config.forward)(&self.body, &self.head, model);
@@ -180,6 +180,7 @@ impl RequestTask<'_> {
             body: Bytes::from(body),
             request_id: self.id.clone(),
             key: self.key,
+            n: config.is_harness.then_some(attempt.n),
         };
         Box::pin(self.gateway.upstream.clone().attempt(version, message))
     }

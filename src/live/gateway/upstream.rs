@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
 use crate::live::http;
+use crate::protocol::openai::HttpAnswer;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{headers, openai, retry_after};
 
@@ -85,6 +86,8 @@ pub struct Message {
     pub request_id: String,
     /// The traffic's key, in a run of the harness.
     pub key: Option<RequestKey>,
+    /// Which attempt of the request it is, in a run of the harness.
+    pub n: Option<u32>,
 }
 
 impl UpstreamClient {
@@ -124,7 +127,12 @@ impl UpstreamClient {
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
         AttemptResult {
-            outcome: openai::read(status, &body).outcome,
+            outcome: openai::read(HttpAnswer {
+                status,
+                content_type: header("content-type"),
+                body: &body,
+            })
+            .outcome,
             retry_after: retry_after::parse(
                 header(headers::RETRY_AFTER),
                 header(headers::RETRY_AFTER_MS),
@@ -175,6 +183,9 @@ impl Target {
         http::set(map, headers::REQUEST_ID, &message.request_id);
         if let Some(key) = message.key {
             http::set(map, headers::REQUEST_KEY, &key.to_string());
+        }
+        if let Some(n) = message.n {
+            http::set(map, headers::ATTEMPT, &n.to_string());
         }
         Some(request)
     }

@@ -15,10 +15,11 @@ use crate::experiment::Experiment;
 use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
+use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Originals;
 use crate::live::outbox::Outbox;
-use crate::observe::event::{Answered, Claim, Sent, What};
-use crate::protocol::openai::Usage;
+use crate::observe::event::{Answered, Claim, Origin, Sent, What};
+use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, openai};
 use crate::traffic::caller::Intent;
@@ -43,6 +44,19 @@ struct End {
     outcome: Outcome,
     claim: Claim,
     usage: Option<Usage>,
+    origin: Origin,
+}
+
+impl End {
+    /// An end without any answer.
+    fn broken(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            claim: Claim::default(),
+            usage: None,
+            origin: Origin::default(),
+        }
+    }
 }
 
 impl LoadClient {
@@ -80,16 +94,13 @@ impl LoadClient {
         let patience = self.experiment.router.timeouts.request + EXTRA_PATIENCE;
         self.outbox.send(self.clock.now(), self.sent(&planned));
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
-        let end = answer.unwrap_or(End {
-            outcome: Outcome::Timeout,
-            claim: Claim::default(),
-            usage: None,
-        });
+        let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));
         let answered = Answered {
             key: planned.key,
             outcome: end.outcome,
             claim: end.claim,
             usage: end.usage,
+            origin: end.origin,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
         self.originals.forget(planned.key);
@@ -126,25 +137,30 @@ impl LoadClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> End {
-        let broken = |outcome| End {
-            outcome,
-            claim: Claim::default(),
-            usage: None,
-        };
         let response = match self.client.request(request).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return broken(Outcome::Connect),
-            Err(_) => return broken(Outcome::Reset),
+            Err(error) if error.is_connect() => return End::broken(Outcome::Connect),
+            Err(_) => return End::broken(Outcome::Reset),
         };
         let (head, body) = response.into_parts();
         let Ok(body) = body.collect().await else {
-            return broken(Outcome::Truncated);
+            return End::broken(Outcome::Truncated);
         };
-        let reading = openai::read(head.status.as_u16(), &body.to_bytes());
+        let body = body.to_bytes();
+        let reading = openai::read(HttpAnswer {
+            status: head.status.as_u16(),
+            content_type: http::header(&head.headers, "content-type"),
+            body: &body,
+        });
+        let model = reading.model.as_deref();
         End {
             outcome: reading.outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,
+            origin: Origin {
+                key: reading.id.as_deref().and_then(answered_key),
+                version: model.and_then(|m| self.experiment.router.version_of_model(m)),
+            },
         }
     }
 

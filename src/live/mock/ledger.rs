@@ -97,12 +97,13 @@ impl Ledger {
     }
 
     /// Tells of a line that was opened, once it is known which fault hits it.
-    pub(super) fn announce(&self, at: Timestamp, row: &Row, fault: Option<u16>) {
+    pub(super) fn announce(&self, at: Timestamp, row: &Row, n: Option<u32>, fault: Option<u16>) {
         let accepted = Accepted {
             row: row.number,
             key: row.key,
             version: self.shared.version,
             ordinal: row.ordinal,
+            n,
             fault,
             altered: row.altered,
         };

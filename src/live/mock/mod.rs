@@ -6,17 +6,21 @@ pub mod ledger;
 pub mod native;
 pub mod wiremock;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::fault::inject::{Response, Upstreams};
 use crate::id::{RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::mock::ledger::{Ledger, Row};
 use crate::protocol::chat::digest;
-use crate::protocol::openai::{Completion, ErrorReply, Usage};
+use crate::protocol::headers;
+use crate::protocol::openai::{Completion, Usage};
 use crate::time::Timestamp;
 use crate::traffic::body::{max_tokens, prompt_tokens};
+use crate::upstream::plan::{Act, Refusal, ResponsePlan};
 use crate::upstream::profile::Ask;
 
 /// One model upstream: what it does is a pure function of the request key and the time.
@@ -43,6 +47,8 @@ pub struct MockUpstream {
 pub struct Seen<'a> {
     /// The request's key, if one survived the way.
     pub key: Option<RequestKey>,
+    /// Which attempt of the request it is, where the gateway says so.
+    pub n: Option<u32>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
     /// The body.
@@ -88,51 +94,63 @@ impl MockUpstream {
         }
     }
 
-    /// Takes a chat request.
-    ///
-    /// # Errors
-    /// The reply to give when it is no request for this upstream: a wrong key, another model, no chat
-    /// request. Nothing of it goes into the ledger.
-    pub fn take(&self, seen: Seen<'_>) -> Result<Taken, ErrorReply> {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(seen.body)
-            .map_err(|e| refusal(400, "invalid_json", &format!("not a JSON object: {e}")))?;
-        self.check_key(seen.authorization)?;
-        self.check_model(&fields)?;
+    /// Takes a chat request. One that is not for this upstream (a wrong key, another model, no chat
+    /// request) is refused, and goes into the ledger like any other: it did come here.
+    pub fn take(&self, seen: Seen<'_>) -> Taken {
         let at = self.clock.now();
         let row = self.ledger.accept(seen.key, || digest(seen.body));
+        let response = match self.fields(&seen) {
+            Ok(fields) => self.respond(&seen, at, row.ordinal(), &fields),
+            Err(refusal) => Response {
+                plan: ResponsePlan {
+                    after: Duration::ZERO,
+                    act: Act::Refuse(refusal),
+                },
+                fault: None,
+            },
+        };
+        self.ledger.announce(at, &row, seen.n, response.fault);
+        Taken { at, response, row }
+    }
+
+    fn respond(&self, seen: &Seen<'_>, at: Timestamp, nth: u32, fields: &Fields) -> Response {
         let ask = Ask {
             key: seen.key.unwrap_or_else(|| self.next_anonymous()),
             version: self.version,
-            nth: row.ordinal(),
-            input_tokens: prompt_tokens(&fields),
-            max_tokens: max_tokens(&fields),
+            nth,
+            input_tokens: prompt_tokens(fields),
+            max_tokens: max_tokens(fields),
         };
-        let response = self.upstreams.respond(&ask, at);
-        self.ledger.announce(at, &row, response.fault);
-        Ok(Taken { at, response, row })
+        self.upstreams.respond(&ask, at)
     }
 
-    fn check_key(&self, authorization: Option<&str>) -> Result<(), ErrorReply> {
+    /// The fields of a chat request that is for this upstream.
+    fn fields(&self, seen: &Seen<'_>) -> Result<Fields, Refusal> {
+        self.check_key(seen.authorization)?;
+        let fields: Fields = serde_json::from_slice(seen.body)
+            .map_err(|e| refusal(400, "invalid_json", format!("not a JSON object: {e}")))?;
+        self.check_model(&fields)?;
+        Ok(fields)
+    }
+
+    fn check_key(&self, authorization: Option<&str>) -> Result<(), Refusal> {
         let given = authorization.and_then(|a| a.strip_prefix("Bearer "));
-        match &self.api_key {
-            Some(wanted) if given != Some(wanted) => Err(refusal(
-                401,
-                "invalid_api_key",
-                "the mock upstream was given another key than its own",
-            )),
-            _ => Ok(()),
+        let is_wrong = |wanted: &String| given != Some(wanted);
+        match self.api_key.as_ref().is_some_and(is_wrong) {
+            true => {
+                let message = "the mock upstream was given another key than its own";
+                Err(refusal(401, "invalid_api_key", message))
+            }
+            false => Ok(()),
         }
     }
 
-    fn check_model(
-        &self,
-        fields: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), ErrorReply> {
+    fn check_model(&self, fields: &Fields) -> Result<(), Refusal> {
         match fields.get("model").and_then(|m| m.as_str()) {
             Some(model) if model == self.model => Ok(()),
             Some(model) => {
                 let message = format!("the model `{model}` does not exist");
-                Err(refusal(404, "model_not_found", &message))
+                Err(refusal(404, "model_not_found", message))
             }
             None => Err(refusal(400, "missing_model", "`model` is missing")),
         }
@@ -150,7 +168,7 @@ impl MockUpstream {
         // One word a token, so that the length of an answer is the length it claims.
         let content = vec!["tok"; usage.completion_tokens.min(100_000) as usize].join(" ");
         Completion {
-            id: format!("chatcmpl-mock-{id}"),
+            id: format!("{ANSWER_ID}{id}"),
             model: &self.model,
             content: &content,
             usage,
@@ -159,11 +177,36 @@ impl MockUpstream {
     }
 }
 
-fn refusal(status: u16, code: &'static str, message: &str) -> ErrorReply {
-    ErrorReply {
+fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal {
         status,
-        message: message.to_owned(),
         kind: "invalid_request_error",
         code,
+        message: message.into(),
+        retry_after: None,
+    }
+}
+
+/// The fields of a JSON object.
+type Fields = serde_json::Map<String, serde_json::Value>;
+
+/// What the id of a mock's answer begins with; the key of its request follows.
+const ANSWER_ID: &str = "chatcmpl-mock-";
+
+/// The request that a mock's answer with this id belongs to.
+pub fn answered_key(id: &str) -> Option<RequestKey> {
+    id.strip_prefix(ANSWER_ID)?.parse().ok().map(RequestKey)
+}
+
+impl<'a> Seen<'a> {
+    /// A request with these headers.
+    pub fn new(header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
+        let key = header(headers::REQUEST_KEY).and_then(|k| k.parse().ok());
+        Self {
+            key: key.map(RequestKey),
+            n: header(headers::ATTEMPT).and_then(|n| n.parse().ok()),
+            authorization: header("authorization"),
+            body,
+        }
     }
 }

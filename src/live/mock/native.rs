@@ -48,17 +48,9 @@ async fn chat(
         Err(BadBody::TooLarge) => return Ok(http::too_large()),
         Err(BadBody::Broken) => return Err(Break),
     };
-    let key = http::header(&head.headers, headers::REQUEST_KEY);
-    let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
-    let seen = Seen {
-        key,
-        authorization: http::header(&head.headers, "authorization"),
-        body: &body,
-    };
-    match upstream.take(seen) {
-        Ok(taken) => play(upstream, key, taken, connection).await,
-        Err(refusal) => Ok(http::error(&refusal)),
-    }
+    let seen = Seen::new(|name| http::header(&head.headers, name), &body);
+    let taken = upstream.take(seen);
+    play(upstream, seen.key, taken, connection).await
 }
 
 /// Plays the plan. When the other side hangs up, this future is dropped, and with it the row.

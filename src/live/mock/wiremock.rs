@@ -149,24 +149,15 @@ impl FaultyChat {
 impl Respond for FaultyChat {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
-        let key = header(headers::REQUEST_KEY).and_then(|k| k.parse().ok());
-        let key = key.map(RequestKey);
-        let seen = Seen {
-            key,
-            authorization: header("authorization"),
-            body: &request.body,
-        };
-        match self.upstream.take(seen) {
-            Ok(taken) => template(&self.upstream, key, taken),
-            Err(refusal) => error(&refusal),
-        }
+        let seen = Seen::new(header, &request.body);
+        let taken = self.upstream.take(seen);
+        template(&self.upstream, seen.key, taken)
     }
 }
 
 fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> ResponseTemplate {
     let Taken { at, response, row } = taken;
     let plan = response.plan;
-    let outcome = plan.outcome();
     let (reply, after) = match &plan.act {
         Act::Complete(usage) => {
             let body = upstream.completion(key, *usage);
@@ -183,10 +174,15 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
         Act::Reset => (ResponseTemplate::new(500), plan.after),
         Act::Silence => (ResponseTemplate::new(500), FOR_EVER),
     };
-    match outcome {
-        Some(outcome) => row.end_at(at + plan.after, outcome),
+    match &plan.act {
         // Whoever asked will hang up; wiremock will not notice.
-        None => row.end_at(at, Outcome::ClientGone),
+        Act::Silence => row.end_at(at, Outcome::ClientGone),
+        // What is really sent instead of the reset that wiremock cannot make.
+        Act::Reset => row.end_at(at + plan.after, Outcome::ServerError),
+        Act::Complete(_) | Act::Refuse(_) => {
+            let outcome = plan.outcome().unwrap_or(Outcome::Malformed);
+            row.end_at(at + plan.after, outcome);
+        }
     }
     reply.set_delay(remaining(upstream, at, after))
 }

@@ -70,11 +70,11 @@ impl Gate for SplitGate {
         if matches!(event.what, What::RolledBack(_)) {
             self.is_in_force = false;
         }
-        let Some(first) = joined.first else {
+        let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
             return;
         };
-        let is_due = self.is_in_force && self.spec.scope.contains(event.at);
-        if is_due && first.intent.is_some_and(|intent| self.counts(intent)) {
+        let is_due = self.is_in_force && self.spec.scope.contains(sent.scheduled_at);
+        if is_due && self.counts(sent.intent) {
             self.all += 1;
             self.of_version += u64::from(first.version == self.spec.version);
         }
