@@ -102,7 +102,16 @@ impl Traffic {
     }
 }
 
+/// How much longer than the router's own deadline a caller waits for an answer.
+const EXTRA_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Experiment {
+    /// How long a caller waits before it gives up. A router that keeps its own deadline is never
+    /// given up on.
+    pub fn patience(&self) -> Duration {
+        self.router.timeouts.request.saturating_add(EXTRA_PATIENCE)
+    }
+
     /// The same experiment with another seed.
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.seed = seed;

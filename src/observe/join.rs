@@ -106,12 +106,14 @@ impl Join {
             return Joined::default();
         };
         let story = self.story(key);
-        let is_first = story.first_version().is_none();
+        let is_only = story.first_version().is_none();
         let attempt = accepted_attempt(story, row);
         attempt.row = Some(row.row);
         attempt.accepted_at = Some(at);
         attempt.fault = row.fault;
         attempt.altered = row.altered;
+        // What never arrived comes before: a refused connection, then a fallback.
+        let is_first = is_only && attempt.n.is_none_or(|n| n == 0);
         let sent = story.sent.map(|(_, sent)| sent);
         Joined {
             first: is_first.then_some(FirstAttempt {

@@ -57,10 +57,6 @@ pub struct Attempt {
     pub booked: Option<(Timestamp, Booked)>,
 }
 
-/// A hang-up and an answer that cross on the wire within this time are one event, and the side that
-/// hung up says why.
-const CROSSING: Duration = Duration::from_millis(100);
-
 impl Attempt {
     /// When it was on its way, by the earliest witness.
     pub fn started_at(&self) -> Option<Timestamp> {
@@ -72,16 +68,10 @@ impl Attempt {
         self.accepted_at.is_some()
     }
 
-    /// Was the other side hung up on before it was done, by the driver's word or the ledger's?
+    /// Was the other side hung up on before it was done? The driver stops only what it knows no end
+    /// of, so an answer that crosses the hang-up on the wire changes nothing.
     pub fn was_given_up(&self) -> bool {
-        match self.outcome {
-            Some(Outcome::ClientGone) => true,
-            None => self.cancelled_at.is_some(),
-            Some(_) => {
-                let stopped = self.cancelled_at.zip(self.ended_at);
-                stopped.is_some_and(|(at, ended)| at <= ended + CROSSING)
-            }
-        }
+        self.cancelled_at.is_some() || self.outcome == Some(Outcome::ClientGone)
     }
 
     /// How it really ended: by the upstream's ledger. Where the router gave up first (and the driver

@@ -73,6 +73,8 @@ pub struct Summary {
     pub orphans: u64,
     /// Successful answers that no ledger row explains.
     pub unexplained: u64,
+    /// How many attempts each fault of the scenario hit.
+    pub fault_hits: Vec<u64>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
     /// The time of the last event.
@@ -86,7 +88,9 @@ pub struct VersionSummary {
     pub first_attempts: u64,
     /// Those of them that chance assigned.
     pub randomised: u64,
-    /// Attempts by how they really ended.
+    /// Attempts that its upstream took.
+    pub accepted: u64,
+    /// Attempts by how they really ended; those that never did are left out.
     pub attempts: OutcomeCounts,
     /// Requests it answered.
     pub served: u64,
@@ -101,8 +105,8 @@ pub struct VersionSummary {
 }
 
 impl Summary {
-    /// Totals of nothing yet.
-    pub fn new(versions: usize) -> Self {
+    /// Totals of nothing yet, for so many versions and faults.
+    pub fn new(versions: usize, faults: usize) -> Self {
         Self {
             sent: 0,
             answers: OutcomeCounts::default(),
@@ -118,6 +122,7 @@ impl Summary {
             ledger_rows_without_key: 0,
             orphans: 0,
             unexplained: 0,
+            fault_hits: vec![0; faults],
             rollbacks: Vec::new(),
             end: Timestamp::ZERO,
         }
@@ -136,6 +141,13 @@ impl Summary {
             }
             What::Accepted(row) => {
                 self.ledger_rows += 1;
+                self.versions[row.version].accepted += 1;
+                if let Some(hits) = row
+                    .fault
+                    .and_then(|i| self.fault_hits.get_mut(usize::from(i)))
+                {
+                    *hits += 1;
+                }
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
@@ -201,7 +213,7 @@ impl Summary {
 
     /// Attempts at a version that its upstream took.
     pub fn attempts_at(&self, version: VersionId) -> u64 {
-        self.versions[version].attempts.total()
+        self.versions[version].accepted
     }
 
     /// Requests per second over the time they were sent in; none for fewer than two requests.

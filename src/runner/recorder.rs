@@ -64,9 +64,9 @@ impl<'o> Recorder<'o> {
         let versions = meta.versions.len();
         Ok(Self {
             join: Join::default(),
-            summary: Summary::new(versions),
+            summary: Summary::new(versions, meta.faults.len()),
             timeline: Timeline::new(versions),
-            evaluator: Evaluator::new(gates, meta.canary, meta.faults.len()),
+            evaluator: Evaluator::new(gates, meta.canary, &meta.faults),
             alarms: Vec::new(),
             files: dir.map(|dir| Files::open(dir, records)).transpose()?,
             gates: gates.to_vec(),

@@ -1,7 +1,8 @@
 //! Runs an experiment against a router core in virtual time.
 //!
 //! The loop takes whatever comes next: a fault's edge, the end of an upstream's answer, an arrival,
-//! or a timeout of the core, in this order when they come at the same moment.
+//! a caller who loses patience, or a timeout of the core, in this order when they come at the same
+//! moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,24 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use smallvec::SmallVec;
 
 use crate::experiment::Experiment;
-use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, VersionId};
+use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
 use crate::observe::bridge;
-use crate::observe::event::{
-    Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, UpstreamEnded, What,
-};
+use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
 use crate::protocol::gateway;
-use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
+use crate::sim::flight::{Flight, Out};
+use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
-use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::profile::Ask;
 
 /// Runs an experiment to its end, or until `cancel` is set. `forward` is how the gateway turns a
@@ -41,40 +40,6 @@ pub fn run<C: Core + ?Sized>(
     Engine::new(experiment, core, forward, sink).run(cancel)
 }
 
-/// A request under way.
-struct Flight {
-    key: RequestKey,
-    prompt: Prompt,
-    /// Attempts so far, by version.
-    tries: SmallVec<[u32; 2]>,
-    out: Option<Out>,
-}
-
-/// The attempt that is out.
-struct Out {
-    /// Its line in the upstreams' ledgers.
-    row: u64,
-    n: u32,
-    version: VersionId,
-    ordinal: u32,
-    plan: ResponsePlan,
-    /// How it ended; none while it is out.
-    ended: Option<Outcome>,
-}
-
-impl Out {
-    /// The answer that is held for the caller: how it reads, and its usage. As the live gateway has
-    /// it: without a whole reply in hand there is nothing to give.
-    fn held(&self) -> Option<(Outcome, Option<Usage>)> {
-        let outcome = self.ended?;
-        match self.plan.act {
-            Act::Complete(usage) => Some((outcome, Some(usage))),
-            Act::Refuse(_) => Some((outcome, None)),
-            Act::Reset | Act::Silence => None,
-        }
-    }
-}
-
 struct Engine<'a, C: Core + ?Sized> {
     experiment: &'a Experiment,
     core: &'a mut C,
@@ -87,6 +52,7 @@ struct Engine<'a, C: Core + ?Sized> {
     answers: EventQueue<AttemptId>,
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
+    patience: Patience,
     next_memory: Timestamp,
     next_row: u64,
 }
@@ -96,6 +62,7 @@ enum Step {
     Edge,
     Answer,
     Arrival(Planned),
+    Desertion(RequestId),
     Timeout,
     Nothing,
 }
@@ -119,6 +86,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             answers: EventQueue::default(),
             edges: fault_edges(experiment).into_iter().peekable(),
             flights: IdMap::default(),
+            patience: Patience::new(experiment.patience()),
             next_memory: Timestamp::ZERO,
             next_row: 0,
             experiment,
@@ -138,6 +106,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Step::Edge => self.edge(),
                 Step::Answer => self.answer(),
                 Step::Arrival(planned) => self.arrive(planned),
+                Step::Desertion(request) => self.desert(at, request),
                 Step::Timeout => {
                     self.core.handle_timeout(at);
                     self.drain(at);
@@ -159,8 +128,11 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let edge = self.edges.peek().map(|(at, ..)| (*at, Step::Edge));
         let answer = self.answers.next_at().map(|at| (at, Step::Answer));
         let arrival = arrival.map(|planned| (planned.at, Step::Arrival(planned)));
+        let flights = &self.flights;
+        let desertion = self.patience.next(|request| flights.get(request).is_some());
+        let desertion = desertion.map(|(at, request)| (at, Step::Desertion(request)));
         let timeout = self.core.poll_timeout().map(|at| (at, Step::Timeout));
-        [edge, answer, arrival, timeout]
+        [edge, answer, arrival, desertion, timeout]
             .into_iter()
             .flatten()
             // Of several at the same moment, the first is taken.
@@ -198,8 +170,12 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             prompt: planned.prompt,
             tries: SmallVec::from_elem(0, self.experiment.router.versions.len()),
             out: None,
+            is_deserted: false,
         };
         self.flights.insert(request, flight);
+        let flights = &self.flights;
+        let is_waiting = |request| flights.get(request).is_some();
+        self.patience.begin(at, request, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
         let arrival = Input::Arrival {
             request,
@@ -237,7 +213,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         out.ended = Some(outcome);
         let retry_after = out.plan.retry_after();
-        let row = ended(key, out, outcome);
+        let row = out.end(key, outcome);
         self.emit(at, row);
         if outcome.is_success() {
             self.core.handle(at, Input::FirstContent { attempt });
@@ -249,6 +225,31 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         self.core.handle(at, end);
         self.drain(at);
+    }
+
+    /// A caller has waited long enough, and hangs up.
+    fn desert(&mut self, at: Timestamp, request: RequestId) {
+        let Some(flight) = self.flights.get_mut(request) else {
+            return;
+        };
+        flight.is_deserted = true;
+        let answered = Answered {
+            key: flight.key,
+            outcome: Outcome::Timeout,
+            claim: Claim::default(),
+            usage: None,
+            origin: Origin::default(),
+        };
+        self.answered(at, answered);
+        self.core.handle(at, Input::ClientGone { request });
+        self.drain(at);
+        // Whatever the core says, the gateway's connection to the upstream goes with its caller.
+        let Some(flight) = self.flights.remove(request) else {
+            return;
+        };
+        if let Some(out) = flight.out.filter(|out| out.ended.is_none()) {
+            self.emit(at, out.end(flight.key, Outcome::ClientGone));
+        }
     }
 
     /// Does what the core ordered and tells what it said.
@@ -270,6 +271,12 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
             return;
         };
+        let (key, n) = (flight.key, attempt.n);
+        if flight.is_deserted {
+            // Ordered, but there is nobody left to do it for.
+            self.emit(at, What::Dispatched { key, n, version });
+            return;
+        }
         let ordinal = flight.tries[version.index()];
         flight.tries[version.index()] += 1;
         let bodies = &self.experiment.bodies;
@@ -330,11 +337,11 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         let n = out.n;
         self.emit(at, What::Cancelled { key, n });
-        self.emit(at, ended(key, &out, Outcome::ClientGone));
+        self.emit(at, out.end(key, Outcome::ClientGone));
     }
 
     fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
-        let Some(flight) = self.flights.remove(attempt.request) else {
+        let Some(flight) = self.take_waiting(attempt.request) else {
             return;
         };
         let claim = Claim {
@@ -348,7 +355,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
     fn fail(&mut self, at: Timestamp, request: RequestId, failure: &Failure) {
         // A request that was forwarded is answered already; what fails later is its stream.
-        let Some(flight) = self.flights.remove(request) else {
+        let Some(flight) = self.take_waiting(request) else {
             return;
         };
         let claim = Claim {
@@ -367,6 +374,12 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             },
         };
         self.answered(at, answered);
+    }
+
+    /// The flight of a request whose caller waits for its answer, which comes now.
+    fn take_waiting(&mut self, request: RequestId) -> Option<Flight> {
+        let is_waiting = !self.flights.get(request)?.is_deserted;
+        is_waiting.then(|| self.flights.remove(request)).flatten()
     }
 
     /// The answer that the gateway holds, as its caller reads it. Whatever the core believes of it,
@@ -397,16 +410,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             self.next = self.source.next();
         }
     }
-}
-
-fn ended(key: RequestKey, out: &Out, outcome: Outcome) -> What {
-    What::UpstreamEnded(UpstreamEnded {
-        row: out.row,
-        key: Some(key),
-        version: out.version,
-        ordinal: out.ordinal,
-        outcome,
-    })
 }
 
 /// When which fault goes on or off, in order of time.

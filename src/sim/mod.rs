@@ -1,4 +1,6 @@
 //! The virtual driver: an event heap and invented time. Seven hours pass in milliseconds.
 
 pub mod engine;
+mod flight;
+mod patience;
 pub mod queue;

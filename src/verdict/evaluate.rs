@@ -3,13 +3,14 @@
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::observe::meta::FaultMeta;
 use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::after_rollback::AfterRollbackGate;
 use crate::verdict::gates::attribution::AttributionGate;
 use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
-use crate::verdict::gates::join::{JoinGate, is_leaky};
+use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
 use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::requests::RequestsGate;
 use crate::verdict::gates::rollback::{NoRollbackGate, RollbackGate};
@@ -32,9 +33,9 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// The gates of a scenario with so many faults, and those that every run has: `generator` (unless
+    /// The gates of a scenario with these faults, and those that every run has: `generator` (unless
     /// it is asked for), `join` and `sample`.
-    pub fn new(specs: &[GateSpec], canary: VersionId, faults: usize) -> Self {
+    pub fn new(specs: &[GateSpec], canary: VersionId, faults: &[FaultMeta]) -> Self {
         let mut gates: Vec<Box<dyn Gate>> = specs.iter().map(|s| gate(s, canary)).collect();
         if !specs.iter().any(|s| matches!(s, GateSpec::Generator(_))) {
             gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
@@ -73,13 +74,12 @@ impl Evaluator {
 
     /// The verdict.
     pub fn finish(&self, summary: &Summary, interrupted: bool) -> Verdict {
-        let unkeyed = summary.ledger_rows_without_key + summary.orphans;
         let end = End {
             summary,
             canary: self.canary,
             flake: self.flake,
             interrupted,
-            join_is_leaky: is_leaky(unkeyed, summary.ledger_rows),
+            join_is_leaky: is_leaky(strays(summary), summary.ledger_rows),
         };
         let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();
         number_namesakes(&mut gates);

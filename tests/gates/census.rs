@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use graygate::observe::event::What;
+use graygate::id::RequestKey;
+use graygate::observe::event::{Origin, What};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op};
 use graygate::stats::quantile::Quantile;
@@ -71,6 +72,37 @@ fn fallback_with_one_key_is_not_expected_of_a_refused_key() {
     });
     shared.request(0.0, &refused);
     assert_eq!(shared.status(), Status::Inconclusive);
+}
+
+/// Nobody but the caller excuses a canary that was hung up on, and no success but stable's own is a
+/// rescue.
+#[test]
+fn fallback_is_owed_for_hang_ups_and_only_stable_pays_it() {
+    let given_up = |reason| To {
+        booked: Some((CANARY, reason)),
+        cancelled: true,
+        ..to(CANARY, Outcome::ClientGone)
+    };
+    for reason in [Outcome::Timeout, Outcome::Deadline, Outcome::ClientGone] {
+        let mut play = fallback_play(fallback());
+        play.request(0.0, &[given_up(reason), to(STABLE, ERROR)]);
+        assert_eq!(play.status(), Status::Fail, "{reason:?}");
+    }
+    let mut nobodys = fallback_play(fallback());
+    nobodys.request(0.0, &rescued());
+    let key = nobodys.send(0.0, CANARY, ERROR);
+    nobodys.answer(0.1, key, OK);
+    assert_eq!(nobodys.status(), Status::Fail);
+}
+
+#[test]
+fn fallback_never_goes_back_to_the_canary() {
+    let mut play = fallback_play(fallback());
+    play.requests(10, (0.0, 1.0), &rescued());
+    let twice = play.request(1.0, &[to(CANARY, ERROR), to(STABLE, ERROR), to(CANARY, OK)]);
+    let gate = play.gate();
+    assert_eq!(gate.checks[1].status, Status::Fail);
+    assert_eq!(gate.checks[1].offenders, [twice]);
 }
 
 #[test]
@@ -417,6 +449,25 @@ fn requests_count_altered_misrouted_and_hopeless() {
     assert_eq!(statuses(requests(spec)), [Status::Inconclusive; 3]);
 }
 
+/// Nothing there because nobody came says nothing.
+#[test]
+fn requests_that_nobody_sent_are_not_counted_to_be_none() {
+    let spec = |from| RequestsSpec {
+        version: Some(CANARY),
+        count: Some(count(Op::Equal, 0)),
+        scope: Scope {
+            from: Timestamp::from_secs_f64(from),
+            to: None,
+        },
+        ..RequestsSpec::default()
+    };
+    for (from, status) in [(0.0, Status::Pass), (5.0, Status::Inconclusive)] {
+        let mut play = requests(spec(from));
+        play.requests(5, (1.0, 2.0), &[to(STABLE, OK)]);
+        assert_eq!(play.status(), status, "from {from} s");
+    }
+}
+
 #[test]
 fn requests_pinned_to_a_closed_canary_belong_to_stable() {
     let spec = RequestsSpec {
@@ -479,33 +530,48 @@ fn attribution_compares_versions_outcomes_headers_and_counts() {
     assert_eq!(Play::new(&gates).status(), Status::Inconclusive);
 }
 
-/// A hang-up is what the router says it was; an answer that crosses it on the wire is no lie.
+/// A hang-up that the driver saw is what the router says it was, and an answer that crosses it on the
+/// wire is no lie. Without a hang-up, the upstream's word stands.
 #[test]
-fn attribution_takes_the_routers_word_for_why_it_hung_up() {
+fn attribution_takes_the_routers_word_only_for_hang_ups_that_were_seen() {
     let gates = [GateSpec::Attribution { min_n: 1 }];
-    for told in [Outcome::ClientGone, OK] {
+    let outcomes = |told, booked, cancelled| {
         let mut play = Play::new(&gates);
-        let gave_up = To {
-            booked: Some((CANARY, Outcome::Timeout)),
+        let attempt = To {
+            booked: Some((CANARY, booked)),
+            cancelled,
             ..to(CANARY, told)
         };
-        play.request(0.0, &[gave_up, to(STABLE, OK)]);
-        let gate = play.gate();
-        assert_eq!(gate.checks[1].status, Status::Pass, "{told:?}");
-    }
-    let mut lie = Play::new(&gates);
-    lie.request(
-        0.0,
-        &[To {
-            booked: Some((CANARY, ERROR)),
-            ..to(CANARY, Outcome::ClientGone)
-        }],
-    );
-    assert_eq!(
-        lie.status(),
-        Status::Fail,
-        "nobody hangs up because of a 500"
-    );
+        play.request(0.0, &[attempt, to(STABLE, OK)]);
+        play.gate().checks[1].status
+    };
+    let gone = Outcome::ClientGone;
+    assert_eq!(outcomes(gone, Outcome::Timeout, true), Status::Pass);
+    assert_eq!(outcomes(OK, Outcome::Timeout, true), Status::Pass);
+    assert_eq!(outcomes(gone, Outcome::Timeout, false), Status::Pass);
+    // Nobody hangs up because of a 500, and a 500 is no timeout.
+    assert_eq!(outcomes(gone, ERROR, true), Status::Fail);
+    assert_eq!(outcomes(ERROR, Outcome::Timeout, false), Status::Fail);
+    assert_eq!(outcomes(OK, Outcome::Timeout, false), Status::Fail);
+    // The caller stayed, and got its answer.
+    assert_eq!(outcomes(gone, gone, true), Status::Fail);
+}
+
+#[test]
+fn attribution_sees_answers_that_belong_to_somebody_else() {
+    let gates = [GateSpec::Attribution { min_n: 1 }];
+    let origin = |key, version| {
+        let mut play = Play::new(&gates);
+        play.origin = Some(Origin {
+            key: Some(RequestKey(key)),
+            version: Some(version),
+        });
+        play.request(0.0, &[to(STABLE, OK)]);
+        play.gate().checks[3].status
+    };
+    assert_eq!(origin(0, STABLE), Status::Pass);
+    assert_eq!(origin(1, STABLE), Status::Fail);
+    assert_eq!(origin(0, CANARY), Status::Fail);
 }
 
 // memory

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use graygate::id::RequestKey;
+use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{Accepted, What};
+use graygate::observe::meta::FaultMeta;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::Op;
 use graygate::time::Timestamp;
@@ -87,6 +88,16 @@ fn a_rate_that_was_missed_is_invalid() {
     assert_eq!(gate(&play.verdict(), "generator"), Status::Invalid);
 }
 
+/// What is in time for one request is no missed rate, however short the run.
+#[test]
+fn a_short_run_is_not_off_schedule_for_a_few_milliseconds() {
+    let mut play = Play::new(&all_succeed());
+    play.request(0.0, &[to(CANARY, Outcome::Success)]);
+    play.delay = Duration::from_millis(9);
+    play.request(0.1, &[to(CANARY, Outcome::Success)]);
+    assert_eq!(gate(&play.verdict(), "generator"), Status::Pass);
+}
+
 fn ledger_row(key: Option<u64>) -> What {
     What::Accepted(Accepted {
         row: 0,
@@ -124,16 +135,51 @@ fn rows_that_cannot_be_told_apart_weaken_what_counts_them() {
     assert_eq!(gate(&orphans.verdict(), "join"), Status::Inconclusive);
 }
 
+/// One answer without any attempt in any ledger is a failure of the router, as long as no row of a
+/// ledger could be its attempt.
 #[test]
-fn answers_that_no_upstream_gave_break_the_measurement() {
+fn answers_that_no_upstream_gave_fail_and_those_that_cannot_be_told_are_invalid() {
     let mut play = good();
-    for _ in 0..3 {
-        // Answered with success, without any attempt in any ledger.
-        play.request_out_of_thin_air(5.0);
-    }
+    play.request_out_of_thin_air(5.0);
     let verdict = play.verdict();
-    assert_eq!(gate(&verdict, "join"), Status::Invalid);
-    assert_eq!(verdict.status, Status::Invalid);
+    assert_eq!(gate(&verdict, "join"), Status::Fail);
+    assert_eq!(verdict.status, Status::Fail);
+    let mut leaky = good();
+    for key in 90_000..90_003 {
+        leaky.request_out_of_thin_air(5.0);
+        leaky.event(Timestamp::from_secs_f64(5.0), ledger_row(Some(key)));
+    }
+    assert_eq!(leaky.verdict().status, Status::Invalid);
+}
+
+#[test]
+fn a_fault_that_hit_nothing_shows_nothing() {
+    let fault = |on| FaultMeta {
+        kind: "reset",
+        on,
+        from: Timestamp::from_secs_f64(4.0),
+        until: None,
+        share: 0.3,
+    };
+    let sample = |on: &[VersionId], hits: bool, closed_at: Option<f64>| {
+        let mut play = Play::with_faults(&all_succeed(), &[fault(on.to_vec())]);
+        play.fault = hits.then_some(0);
+        play.requests(1, (0.0, 1.0), &[to(CANARY, Outcome::Success)]);
+        if let Some(second) = closed_at {
+            play.roll_back(second);
+        }
+        play.requests(9, (4.0, 5.0), &[to(STABLE, Outcome::Success)]);
+        gate(&play.verdict(), "sample")
+    };
+    assert_eq!(sample(&[STABLE], true, None), Status::Pass);
+    assert_eq!(sample(&[STABLE], false, None), Status::Inconclusive);
+    // Nobody can meet a fault of a canary that is closed; of stable, everybody can.
+    assert_eq!(sample(&[CANARY], false, Some(3.0)), Status::Pass);
+    assert_eq!(sample(&[CANARY], false, Some(4.5)), Status::Inconclusive);
+    assert_eq!(
+        sample(&[STABLE, CANARY], false, Some(3.0)),
+        Status::Inconclusive
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use graygate::observe::event::{
     UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
+use graygate::observe::meta::FaultMeta;
 use graygate::observe::summary::Summary;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op, Share};
@@ -28,6 +29,8 @@ pub(crate) struct To {
     /// What the router books, where it lies.
     pub(crate) booked: Option<(VersionId, Outcome)>,
     pub(crate) altered: bool,
+    /// Does the driver stop it?
+    pub(crate) cancelled: bool,
 }
 
 pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
@@ -36,6 +39,7 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         outcome,
         booked: None,
         altered: false,
+        cancelled: false,
     }
 }
 
@@ -49,19 +53,32 @@ pub(crate) struct Play {
     pub(crate) latency: Duration,
     /// What `x-version` says, where it lies.
     pub(crate) claim: Option<VersionId>,
+    /// What the answer itself says, where it lies.
+    pub(crate) origin: Option<Origin>,
+    /// The fault that hits every attempt.
+    pub(crate) fault: Option<u16>,
+    /// Who sends.
+    pub(crate) caller: u32,
     pub(crate) delay: Duration,
 }
 
 impl Play {
     pub(crate) fn new(gates: &[GateSpec]) -> Self {
+        Self::with_faults(gates, &[])
+    }
+
+    pub(crate) fn with_faults(gates: &[GateSpec], faults: &[FaultMeta]) -> Self {
         Self {
             join: Join::default(),
-            summary: Summary::new(2),
-            evaluator: Evaluator::new(gates, CANARY, 0),
+            summary: Summary::new(2, faults.len()),
+            evaluator: Evaluator::new(gates, CANARY, faults),
             next: 0,
             intent: Intent::Random,
             latency: Duration::from_millis(50),
             claim: None,
+            origin: None,
+            fault: None,
+            caller: 0,
             delay: Duration::ZERO,
         }
     }
@@ -82,7 +99,7 @@ impl Play {
             key,
             scheduled_at: start,
             intent: self.intent,
-            caller: 0,
+            caller: self.caller,
             input_tokens: 1,
         };
         let at = start + self.delay;
@@ -124,7 +141,10 @@ impl Play {
             outcome,
             claim,
             usage: None,
-            origin: Origin::default(),
+            origin: self.origin.unwrap_or(Origin {
+                key: outcome.is_success().then_some(key),
+                version: served,
+            }),
         };
         self.event(end, What::Answered(answered));
         key
@@ -142,11 +162,14 @@ impl Play {
                 version,
                 ordinal,
                 n: None,
-                fault: None,
+                fault: self.fault,
                 altered: Some(to.altered),
             }),
         );
         let end = at + self.latency;
+        if to.cancelled {
+            self.event(end, What::Cancelled { key, n });
+        }
         self.event(
             end,
             What::UpstreamEnded(UpstreamEnded {
@@ -164,25 +187,46 @@ impl Play {
                 key,
                 n,
                 version: booked_on,
-                kind: AttemptKind::First,
+                kind: match before.last() {
+                    None => AttemptKind::First,
+                    Some(last) if last.version == to.version => AttemptKind::Retry,
+                    Some(_) => AttemptKind::Fallback,
+                },
                 outcome: booked_as,
                 latency: self.latency,
             }),
         );
     }
 
-    /// A request that is answered with success although no upstream ever saw it.
-    pub(crate) fn request_out_of_thin_air(&mut self, second: f64) {
+    /// A request with one attempt, which is not answered yet.
+    pub(crate) fn send(&mut self, second: f64, version: VersionId, outcome: Outcome) -> RequestKey {
         let key = self.send_only(second);
+        self.attempt(
+            key,
+            Timestamp::from_secs_f64(second),
+            0,
+            &to(version, outcome),
+            &[],
+        );
+        key
+    }
+
+    /// The answer to a request, whatever became of its attempts.
+    pub(crate) fn answer(&mut self, second: f64, key: RequestKey, outcome: Outcome) {
         let answered = Answered {
             key,
-            outcome: Outcome::Success,
+            outcome,
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
         };
-        let at = Timestamp::from_secs_f64(second) + self.latency;
-        self.event(at, What::Answered(answered));
+        self.event(Timestamp::from_secs_f64(second), What::Answered(answered));
+    }
+
+    /// A request that is answered with success although no upstream ever saw it.
+    pub(crate) fn request_out_of_thin_air(&mut self, second: f64) {
+        let key = self.send_only(second);
+        self.answer(second + self.latency.as_secs_f64(), key, Outcome::Success);
     }
 
     /// A request that is never heard of again.
@@ -198,7 +242,7 @@ impl Play {
             key,
             scheduled_at: at,
             intent: self.intent,
-            caller: 0,
+            caller: self.caller,
             input_tokens: 1,
         };
         self.event(at, What::Sent(sent));

@@ -7,6 +7,7 @@ use graygate::stats::proportion::{binomial_two_sided, clopper_pearson, samples_f
 use graygate::time::Timestamp;
 use graygate::traffic::caller::Intent;
 use graygate::verdict::evaluate::FLAKE;
+use graygate::verdict::gates::split::judge;
 use graygate::verdict::result::{GateResult, Status};
 use graygate::verdict::spec::{GateSpec, Scope, SplitSpec};
 
@@ -121,6 +122,22 @@ fn a_sticky_caller_counts_once() {
     assert_eq!(play.gate().checks[0].evidence.n, 10);
 }
 
+/// A caller who is seen on two versions is a failure, whatever the share.
+#[test]
+fn a_sticky_caller_stays() {
+    let visits = |versions: [VersionId; 3]| {
+        let mut play = play(&spec(0.5, 0.1));
+        play.intent = Intent::Sticky(7);
+        for (i, version) in (0..3).zip(versions) {
+            play.request(f64::from(i), &[to(version, Outcome::Success)]);
+        }
+        let gate = play.gate();
+        (gate.checks[1].status, gate.checks[1].offenders.len())
+    };
+    assert_eq!(visits([CANARY; 3]), (Status::Pass, 0));
+    assert_eq!(visits([CANARY, STABLE, CANARY]), (Status::Fail, 1));
+}
+
 #[test]
 fn only_the_first_attempt_and_only_its_time_count() {
     let mut scoped = spec(0.5, 0.1);
@@ -153,22 +170,16 @@ fn its_errors_are_as_rare_as_they_must_be() {
         };
         (0..n).filter(|k| hit(*k)).count() as u64
     };
-    // The gate's own rule, without the made-up run around it: that is tested above.
-    let passes = |x| {
-        let limits = clopper_pearson(x, n, spec.confidence).unwrap();
-        limits.low >= 0.07 && limits.high <= 0.13
-    };
+    let status = |x| judge(&spec, (x, n), FLAKE).0;
     let (mut red, mut unclear, mut missed) = (0, 0, 0);
     for seed in 0..10_000 {
-        let x = drawn(seed, 0.1);
-        if !passes(x) {
-            match binomial_two_sided(x, n, 0.1) < FLAKE {
-                true => red += 1,
-                false => unclear += 1,
-            }
+        match status(drawn(seed, 0.1)) {
+            Status::Pass => {}
+            Status::Fail => red += 1,
+            Status::Inconclusive | Status::Invalid => unclear += 1,
         }
         if seed < 3_000 {
-            missed += u32::from(passes(drawn(seed, 0.05)));
+            missed += u32::from(status(drawn(seed, 0.05)) == Status::Pass);
         }
     }
     assert!(red <= 4, "{red} of 10,000 fair splits are red");

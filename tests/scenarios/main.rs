@@ -1,7 +1,7 @@
 //! The shipped scenarios in virtual time: what they promise, that they can fail, and that the same
 //! seed gives the same bytes.
 
-mod broken_routers;
+mod broken;
 mod determinism;
 mod shipped;
 #[path = "../support/mod.rs"]

@@ -41,11 +41,18 @@ fn they_do_not_hang_on_their_seed() {
             .into_par_iter()
             .filter(|seed| {
                 let output = virtual_run(&with_seed(name, *seed));
-                output.report.verdict.status == Status::Fail
+                !is_fine(name, output.report.verdict.status)
             })
             .collect();
-        assert!(red.is_empty(), "{name} fails with seeds {red:?}");
+        assert!(red.is_empty(), "{name} does not pass with seeds {red:?}");
     }
+}
+
+/// Twenty requests may all miss a canary of 30 %, or all of its faults: that is inconclusive. Every
+/// other scenario is sized to pass.
+fn is_fine(name: &str, status: Status) -> bool {
+    let may_miss = name == "stress-test-20-requests" && status == Status::Inconclusive;
+    status == Status::Pass || may_miss
 }
 
 /// 1 % errors: no rollback with any of 1,000 seeds, and none of them inconclusive.

@@ -20,11 +20,12 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 14] = [
+pub(crate) const SHIPPED: [&str; 16] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
     "fallback-masks-dead-canary",
+    "healed-canary-is-kept",
     "healthy-canary",
     "missing-model-mid-run",
     "premium-users-first",
@@ -34,6 +35,7 @@ pub(crate) const SHIPPED: [&str; 14] = [
     "server-errors-above-threshold",
     "server-errors-below-threshold",
     "split-proven-at-scale",
+    "sticky-users-stay",
     "stress-test-20-requests",
 ];
 

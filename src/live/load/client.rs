@@ -1,7 +1,6 @@
 //! One request of the load generator: sent, timed, read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -24,9 +23,6 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, openai};
 use crate::traffic::caller::Intent;
 use crate::traffic::source::Planned;
-
-/// How much longer than the router's own deadline the client waits before it gives up.
-const EXTRA_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends requests to a gateway.
 pub struct LoadClient {
@@ -91,7 +87,7 @@ impl LoadClient {
         let body = self.experiment.bodies.body(planned.prompt);
         self.originals.note(planned.key, chat::digest(&body));
         let request = self.request(&planned, body);
-        let patience = self.experiment.router.timeouts.request + EXTRA_PATIENCE;
+        let patience = self.experiment.patience();
         self.outbox.send(self.clock.now(), self.sent(&planned));
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
         let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));

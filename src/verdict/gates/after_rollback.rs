@@ -10,7 +10,7 @@ use crate::observe::story::Story;
 use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SoFar};
-use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::AfterRollbackSpec;
 
 /// The gate at work.
@@ -95,14 +95,16 @@ impl Gate for AfterRollbackGate {
             0 => (self.pinned, 1),
             min_n => (self.randomised, min_n),
         };
-        let mut check = Check::census(condition, status, seen)
-            .figure(Some(self.met_canary as f64), "requests", n)
-            .offenders(self.offenders.keys())
-            .needs(n, min_n);
-        if end.join_is_leaky && check.status == Status::Pass {
-            check.status = Status::Inconclusive;
+        let mut checks = vec![
+            Check::census(condition, status, seen)
+                .figure(Some(self.met_canary as f64), "requests", n)
+                .offenders(self.offenders.keys())
+                .needs(n, min_n),
+        ];
+        if end.join_is_leaky {
+            weaken(&mut checks);
         }
-        GateResult::of("after_rollback", vec![check])
+        GateResult::of("after_rollback", checks)
     }
 }
 

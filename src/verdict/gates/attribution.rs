@@ -1,12 +1,15 @@
 //! `attribution`: the router's own numbers agree with the upstreams' ledgers.
 //!
-//! For every request: each attempt is booked on the version whose upstream took it, with the outcome
-//! that upstream tells, and the answer's headers name the version that really served. A census.
+//! For every request: each attempt is booked once, on the version whose upstream took it, with the
+//! outcome that upstream tells; the request is given to the version that was tried first and ends
+//! for the router as it ended for its caller; the answer is the one that its upstream gave to this
+//! very request, and its headers name the version that really served. A census.
 
+use crate::observe::event::{Answered, AttemptKind};
 use crate::observe::story::{Attempt, Story};
 use crate::protocol::outcome::Outcome;
 use crate::verdict::gates::{End, Gate, SoFar};
-use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 
 /// The gate at work.
 pub struct AttributionGate {
@@ -14,6 +17,7 @@ pub struct AttributionGate {
     version: Agreement,
     outcome: Agreement,
     headers: Agreement,
+    origin: Agreement,
     attempts: Agreement,
 }
 
@@ -59,20 +63,89 @@ impl AttributionGate {
             version: Agreement::default(),
             outcome: Agreement::default(),
             headers: Agreement::default(),
+            origin: Agreement::default(),
             attempts: Agreement::default(),
         }
     }
 
     fn attempt(&mut self, story: &Story, attempt: &Attempt) {
         let Some((_, booked)) = attempt.booked else {
+            // Of a request that the router is done with, nothing is left to be booked.
+            if story.settled.is_some() {
+                self.version.compare(story, false);
+            }
             return;
         };
         self.version
             .compare(story, booked.version == attempt.version);
-        if let Some(truth) = attempt.truth() {
-            self.outcome.compare(story, booked.outcome == truth);
+        // An attempt that is booked as left by a caller who stayed is booked wrong.
+        let is_excuse = booked.outcome == Outcome::ClientGone && !story.client_left();
+        let is_true = attempt.truth() == Some(booked.outcome) && !is_excuse;
+        if attempt.truth().is_some() || story.settled.is_some() {
+            self.outcome.compare(story, is_true);
         }
     }
+
+    /// The version that the router says it chose is the one that it tried first.
+    fn assignment(&mut self, story: &Story) {
+        let first = story.attempts.iter().find(|a| a.dispatched_at.is_some());
+        if let (Some(assigned), Some(first)) = (story.assigned, first) {
+            self.version.compare(story, assigned == first.version);
+        }
+        for _ in 0..story.misbooked {
+            self.version.compare(story, false);
+        }
+    }
+
+    /// What the answer says of itself, by headers and body.
+    fn answer(&mut self, story: &Story, answered: &Answered) {
+        let made = story.attempts.len() as u32;
+        let server = story.served_by();
+        let counts_agree = answered.claim.attempts.is_none_or(|n| n == made);
+        if answered.outcome.is_success() {
+            let is_fallback = story.rescued_from().is_some();
+            let fallback_agrees = answered.claim.fallback == Some(is_fallback);
+            let version_agrees = server.is_some() && answered.claim.version == server;
+            let all_agree = version_agrees && fallback_agrees && counts_agree;
+            self.headers.compare(story, all_agree);
+            if let Some(key) = answered.origin.key {
+                let version_agrees = answered.origin.version.is_none_or(|v| Some(v) == server);
+                self.origin
+                    .compare(story, key == story.key && version_agrees);
+            }
+        } else if !story.client_left() {
+            self.headers.compare(story, counts_agree);
+        }
+    }
+
+    /// What the router says of the request as a whole.
+    fn settlement(&mut self, story: &Story) {
+        let Some((outcome, attempts)) = story.settled.filter(|_| !story.client_left()) else {
+            return;
+        };
+        let made = story.attempts.len() as u32;
+        let kinds_agree = kinds(story).all(|(real, booked)| real == booked);
+        self.attempts
+            .compare(story, attempts == made && kinds_agree);
+        let for_caller = story.outcome().is_some_and(Outcome::is_success);
+        self.outcome
+            .compare(story, outcome.is_success() == for_caller);
+    }
+}
+
+/// Why each booked attempt was made, as the order of attempts shows it, and as it was booked.
+fn kinds(story: &Story) -> impl Iterator<Item = (AttemptKind, AttemptKind)> {
+    let before = std::iter::once(None).chain(story.attempts.iter().map(|a| Some(a.version)));
+    let pairs = before.zip(&story.attempts);
+    pairs.filter_map(|(before, attempt)| {
+        let (_, booked) = attempt.booked?;
+        let real = match before {
+            None => AttemptKind::First,
+            Some(version) if version == attempt.version => AttemptKind::Retry,
+            Some(_) => AttemptKind::Fallback,
+        };
+        Some((real, booked.kind))
+    })
 }
 
 impl Gate for AttributionGate {
@@ -80,23 +153,11 @@ impl Gate for AttributionGate {
         for attempt in &story.attempts {
             self.attempt(story, attempt);
         }
-        let Some((_, answered)) = story.answered else {
-            return;
-        };
-        if answered.outcome.is_success() && answered.claim.version.is_some() {
-            let served_by = story.served_by();
-            let is_fallback = story.rescued_from().is_some();
-            let fallback_agrees = answered.claim.fallback.is_none_or(|f| f == is_fallback);
-            let version_agrees = answered.claim.version == served_by;
-            self.headers
-                .compare(story, version_agrees && fallback_agrees);
+        self.assignment(story);
+        if let Some((_, answered)) = &story.answered {
+            self.answer(story, answered);
         }
-        if let Some((outcome, attempts)) = story.settled
-            && outcome != Outcome::ClientGone
-        {
-            let made = story.attempts.len() as u32;
-            self.attempts.compare(story, attempts == made);
-        }
+        self.settlement(story);
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
@@ -104,16 +165,21 @@ impl Gate for AttributionGate {
             (
                 &self.version,
                 "attempts are booked on the version tried",
-                "attempts",
+                "bookings",
             ),
             (
                 &self.outcome,
-                "attempts are booked with their real outcome",
-                "attempts",
+                "attempts and requests are booked with their real outcome",
+                "outcomes",
             ),
             (
                 &self.headers,
-                "x-version and x-fallback tell the truth",
+                "x-version, x-fallback and x-attempts tell the truth",
+                "answers",
+            ),
+            (
+                &self.origin,
+                "answers are those of the version that served",
                 "answers",
             ),
             (
@@ -127,9 +193,7 @@ impl Gate for AttributionGate {
             .map(|(agreement, condition, what)| agreement.check(condition, what, self.min_n))
             .collect();
         if end.join_is_leaky {
-            for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
-                check.status = Status::Inconclusive;
-            }
+            weaken(&mut checks);
         }
         GateResult::of("attribution", checks)
     }

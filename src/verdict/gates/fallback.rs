@@ -1,12 +1,16 @@
 //! `fallback`: of the requests that the canary failed in a way that stable can mend, the share
-//! that stable answered. A census by the upstreams' ledgers and the callers' answers.
+//! that stable answered; and none of them went back to the canary. A census by the upstreams'
+//! ledgers and the callers' answers.
+//!
+//! A canary that was hung up on has failed as well, whatever reason the router gives for it, unless
+//! the caller left by itself.
 
 use crate::id::VersionId;
-use crate::observe::story::Story;
+use crate::observe::story::{Attempt, Story};
 use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Share};
 use crate::verdict::gates::{End, Gate, SoFar};
-use crate::verdict::result::{Check, GateResult, Offenders, Status, share_of};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of, weaken};
 use crate::verdict::spec::FallbackSpec;
 
 /// The gate at work.
@@ -16,6 +20,9 @@ pub struct FallbackGate {
     failed_by_canary: u64,
     answered: u64,
     offenders: Offenders,
+    fallen_back: u64,
+    went_back: Offenders,
+    times_back: u64,
 }
 
 impl FallbackGate {
@@ -27,6 +34,9 @@ impl FallbackGate {
             failed_by_canary: 0,
             answered: 0,
             offenders: Offenders::default(),
+            fallen_back: 0,
+            went_back: Offenders::default(),
+            times_back: 0,
         }
     }
 
@@ -37,34 +47,29 @@ impl FallbackGate {
             Fallback::Never => false,
         }
     }
-}
 
-impl Gate for FallbackGate {
-    fn story(&mut self, story: &Story, _so_far: &SoFar) {
-        let in_scope = story
-            .scheduled_at()
-            .is_some_and(|at| self.spec.scope.contains(at));
-        let Some(outcome) = story.outcome().filter(|o| *o != Outcome::ClientGone) else {
-            return;
-        };
-        let is_failed_by_canary = story
-            .attempts
-            .iter()
-            .any(|a| a.version == self.canary && a.truth().is_some_and(|o| self.must_fall_back(o)));
-        // A retry that the canary itself answered needed no fallback.
-        let is_healed = story.served_by() == Some(self.canary);
-        if !in_scope || !is_failed_by_canary || is_healed {
+    fn is_failure(&self, story: &Story, attempt: &Attempt) -> bool {
+        let is_given_up = attempt.was_given_up() && !story.client_left();
+        is_given_up || attempt.truth().is_some_and(|o| self.must_fall_back(o))
+    }
+
+    /// Once stable was tried, the canary must not be tried again.
+    fn note_direction(&mut self, story: &Story) {
+        let is_canary = |a: &Attempt| a.version == self.canary;
+        let mut versions = story.attempts.iter().skip_while(|a| is_canary(a));
+        let began_at_canary = story.attempts.first().is_some_and(is_canary);
+        if !began_at_canary || versions.next().is_none() {
             return;
         }
-        self.failed_by_canary += 1;
-        if outcome.is_success() {
-            self.answered += 1;
-        } else {
-            self.offenders.note(story.key);
+        let is_back = versions.any(is_canary);
+        self.fallen_back += 1;
+        if is_back {
+            self.times_back += 1;
+            self.went_back.note(story.key);
         }
     }
 
-    fn finish(&self, end: &End<'_>) -> GateResult {
+    fn answered_check(&self) -> Check {
         let (x, n) = (self.answered, self.failed_by_canary);
         let holds = n > 0 && self.spec.succeeds.holds_for(x, n);
         let status = match (holds, n > 0) {
@@ -80,13 +85,57 @@ impl Gate for FallbackGate {
                 share_of(x, n)
             ),
         };
-        let mut check = Check::census(format!("succeeds {condition}"), status, seen)
+        Check::census(format!("succeeds {condition}"), status, seen)
             .figure((n > 0).then(|| x as f64 / n as f64), "share", n)
             .offenders(self.offenders.keys())
-            .needs(n, self.spec.min_n);
-        if end.join_is_leaky && check.status == Status::Pass {
-            check.status = Status::Inconclusive;
+            .needs(n, self.spec.min_n)
+    }
+
+    /// Only where anything fell back; the other check says when nothing did.
+    fn direction_check(&self) -> Option<Check> {
+        let (x, n) = (self.times_back, self.fallen_back);
+        let status = if x == 0 { Status::Pass } else { Status::Fail };
+        let seen = format!("{} of {} requests", grouped(x), grouped(n));
+        let check = Check::census("never back to the canary", status, seen)
+            .figure(Some(x as f64), "requests", n)
+            .offenders(self.went_back.keys());
+        (n > 0).then_some(check)
+    }
+}
+
+impl Gate for FallbackGate {
+    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+        let in_scope = story
+            .scheduled_at()
+            .is_some_and(|at| self.spec.scope.contains(at));
+        let is_asked = story.outcome().is_some_and(|o| o != Outcome::ClientGone);
+        if !in_scope || !is_asked {
+            return;
         }
-        GateResult::of("fallback", vec![check])
+        self.note_direction(story);
+        let at_canary = |a: &&Attempt| a.version == self.canary;
+        let mut at_canary = story.attempts.iter().filter(at_canary);
+        let server = story.served_by();
+        // A retry that the canary itself answered needed no fallback.
+        let is_healed = server == Some(self.canary);
+        if is_healed || !at_canary.any(|a| self.is_failure(story, a)) {
+            return;
+        }
+        self.failed_by_canary += 1;
+        // A success that no upstream's ledger knows of is nobody's answer.
+        if server.is_some() {
+            self.answered += 1;
+        } else {
+            self.offenders.note(story.key);
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let mut checks = vec![self.answered_check()];
+        checks.extend(self.direction_check());
+        if end.join_is_leaky {
+            weaken(&mut checks);
+        }
+        GateResult::of("fallback", checks)
     }
 }

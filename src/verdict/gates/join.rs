@@ -1,56 +1,70 @@
 //! `join`: requests and the upstreams' ledgers could be put together. Every run has this gate.
 
+use crate::observe::summary::Summary;
 use crate::verdict::gates::{End, Gate};
 use crate::verdict::result::{Check, GateResult, Status, share_of};
 
-/// Largest share of rows or answers that may stay unexplained.
-pub const TOLERATED: f64 = 0.001;
+/// One in this many rows or answers may stay unexplained: 0.1 %.
+const TOLERATED: u64 = 1_000;
 
 /// The gate at work. Everything it needs is in the summary.
 pub struct JoinGate;
 
 /// Is this many of that many too many?
 pub fn is_leaky(part: u64, whole: u64) -> bool {
-    whole > 0 && part as f64 / whole as f64 > TOLERATED
+    part.saturating_mul(TOLERATED) > whole
+}
+
+/// Ledger rows that belong to no request.
+pub fn strays(summary: &Summary) -> u64 {
+    summary.ledger_rows_without_key + summary.orphans
+}
+
+/// An answer that no upstream gave. Where there is a stray row for each, the join is at fault;
+/// otherwise the router made it up.
+fn unexplained(summary: &Summary) -> Check {
+    let successes = summary.answers.total() - summary.answers.failures();
+    let is_made_up = summary.unexplained > strays(summary);
+    let status = match is_made_up {
+        true => Status::Fail,
+        false => leak(summary.unexplained, successes, Status::Invalid),
+    };
+    let condition = "answers without a ledger row <= 0.1 %, and no more than stray rows";
+    check(condition, summary.unexplained, successes, status)
+}
+
+/// Rows that cannot be told apart only weaken the gates that count them.
+fn stray_rows(summary: &Summary) -> Check {
+    let (part, whole) = (strays(summary), summary.ledger_rows);
+    let status = leak(part, whole, Status::Inconclusive);
+    let condition = "ledger rows without a request <= 0.1 %";
+    check(condition, part, whole, status)
+}
+
+/// The client gives up by itself in time: a request that just vanished is our own fault.
+fn unanswered(summary: &Summary) -> Check {
+    let (part, whole) = (summary.unfinished, summary.sent);
+    let status = leak(part, whole, Status::Invalid);
+    check("requests without an answer <= 0.1 %", part, whole, status)
+}
+
+fn leak(part: u64, whole: u64, status: Status) -> Status {
+    match is_leaky(part, whole) {
+        true => status,
+        false => Status::Pass,
+    }
+}
+
+fn check(condition: &str, part: u64, whole: u64, status: Status) -> Check {
+    let share = (whole > 0).then(|| part as f64 / whole as f64);
+    Check::census(condition, status, share_of(part, whole)).figure(share, "share", whole)
 }
 
 impl Gate for JoinGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let summary = end.summary;
-        let successes = summary.answers.total() - summary.answers.failures();
-        let check = |condition: &str, part, whole, status| {
-            let status = if is_leaky(part, whole) {
-                status
-            } else {
-                Status::Pass
-            };
-            let share = (whole > 0).then(|| part as f64 / whole as f64);
-            Check::census(condition, status, share_of(part, whole)).figure(share, "share", whole)
-        };
-        // An answer that no upstream gave means that the ledgers are not the whole truth.
-        let unexplained = check(
-            "answers without a ledger row <= 0.1 %",
-            summary.unexplained,
-            successes,
-            Status::Invalid,
-        );
-        // Rows that cannot be told apart only weaken the gates that count them.
-        let keyless = check(
-            "ledger rows without a request key <= 0.1 %",
-            summary.ledger_rows_without_key + summary.orphans,
-            summary.ledger_rows,
-            Status::Inconclusive,
-        );
-        let mut checks = vec![unexplained, keyless];
+        let mut checks = vec![unexplained(end.summary), stray_rows(end.summary)];
         if !end.interrupted {
-            // The client gives up on its own in time: a request that just vanished is our own fault.
-            let lost = check(
-                "requests without an answer <= 0.1 %",
-                summary.unfinished,
-                summary.sent,
-                Status::Invalid,
-            );
-            checks.push(lost);
+            checks.push(unanswered(end.summary));
         }
         GateResult::of("join", checks)
     }

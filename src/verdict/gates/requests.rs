@@ -18,12 +18,14 @@ use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SoFar};
-use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of, weaken};
 use crate::verdict::spec::RequestsSpec;
 
 /// The gate at work.
 pub struct RequestsGate {
     spec: RequestsSpec,
+    /// Requests that were to be sent in the scope.
+    in_scope: u64,
     outcomes: OutcomeCounts,
     failed: Offenders,
     latencies: Latencies,
@@ -79,6 +81,7 @@ impl RequestsGate {
         Self {
             quantiles: vec![Below::default(); spec.quantiles.len()],
             spec,
+            in_scope: 0,
             outcomes: OutcomeCounts::default(),
             failed: Offenders::default(),
             latencies: Latencies::default(),
@@ -129,18 +132,18 @@ impl RequestsGate {
 
     /// A request that a rule pins must meet its version first; the canary's, only until it is closed.
     fn note_route(&mut self, story: &Story, so_far: &SoFar) {
-        let Some((at, sent)) = story.sent else {
+        let intent = story.sent.map(|(_, sent)| sent.intent);
+        let first = story.attempts.iter().find(|a| a.was_accepted());
+        let (Some(Intent::Pinned(pinned)), Some(first)) = (intent, first) else {
             return;
         };
-        let (Intent::Pinned(pinned), Some(first)) = (sent.intent, story.first_version()) else {
-            return;
-        };
+        let started_at = first.started_at();
         let is_closed = so_far
             .rollback
             .as_ref()
-            .is_some_and(|r| r.from == pinned && r.decided_at <= at);
+            .is_some_and(|r| r.from == pinned && started_at.is_some_and(|at| r.decided_at <= at));
         if !is_closed {
-            self.misrouted.note(story.key, first != pinned);
+            self.misrouted.note(story.key, first.version != pinned);
         }
     }
 
@@ -245,6 +248,7 @@ impl Gate for RequestsGate {
         if !in_scope {
             return;
         }
+        self.in_scope += 1;
         match (self.spec.version, story.outcome()) {
             (Some(version), _) => self.attempts(story, version),
             (None, Some(outcome)) => self.count(story.key, outcome, story.latency()),
@@ -277,7 +281,9 @@ impl Gate for RequestsGate {
             };
             let seen = format!("{} {}", grouped(n), self.unit());
             let check = Check::census(format!("count {limit}"), status, seen);
-            checks.push(check.figure(Some(n as f64), self.unit(), n));
+            // A count of none means something only while requests come.
+            let check = check.figure(Some(n as f64), self.unit(), n);
+            checks.push(check.needs(self.in_scope, 1));
         }
         let tallies = [
             (
@@ -304,9 +310,7 @@ impl Gate for RequestsGate {
         }
         // Only attempts come from the join; answers are the callers' own.
         if end.join_is_leaky && spec.version.is_some() {
-            for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
-                check.status = Status::Inconclusive;
-            }
+            weaken(&mut checks);
         }
         GateResult::of("requests", checks)
     }

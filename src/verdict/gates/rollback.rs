@@ -11,7 +11,7 @@ use crate::protocol::outcome::Outcome;
 use crate::stats::compare::Comparison;
 use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate, SoFar};
-use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::RollbackSpec;
 
 /// The `rollback` gate at work.
@@ -153,7 +153,7 @@ impl Gate for RollbackGate {
             checks.push(check.offenders(self.failed.keys()));
         }
         if end.join_is_leaky {
-            leak(&mut checks);
+            weaken(&mut checks);
         }
         GateResult::of("rollback", checks)
     }
@@ -176,13 +176,6 @@ fn counted(name: &str, limit: Comparison<u64>, x: u64, n: u64) -> Check {
 
 fn pass_if(holds: bool) -> Status {
     if holds { Status::Pass } else { Status::Fail }
-}
-
-/// With a leaky join, nothing that was counted by it can be a pass.
-fn leak(checks: &mut [Check]) {
-    for check in checks.iter_mut().filter(|c| c.status == Status::Pass) {
-        check.status = Status::Inconclusive;
-    }
 }
 
 /// The `no_rollback` gate at work.
@@ -232,6 +225,10 @@ impl Gate for NoRollbackGate {
                 self.met_canary,
             )
             .needs(self.met_canary, self.min_n);
-        GateResult::of("no_rollback", vec![check])
+        let mut checks = vec![check];
+        if end.join_is_leaky {
+            weaken(&mut checks);
+        }
+        GateResult::of("no_rollback", checks)
     }
 }

@@ -6,15 +6,18 @@
 //! * else INCONCLUSIVE, with the number of requests that would settle it.
 //!
 //! Counted are first attempts of randomised requests, by the upstreams' ledgers, until the weights
-//! change (a rollback). Under sticky assignment a caller counts once.
+//! change (a rollback). Under sticky assignment a caller counts once, and must stay where it is: that
+//! is a census.
 
-use crate::id::IdMap;
-use crate::observe::event::{RunEvent, What};
+use crate::id::{IdMap, VersionId};
+use crate::observe::event::{RunEvent, Sent, What};
 use crate::observe::join::Joined;
 use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson, samples_for_split};
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate};
-use crate::verdict::result::{Check, Evidence, GateResult, Status, grouped, percent, share_of};
+use crate::verdict::result::{
+    Check, Evidence, GateResult, Offenders, Status, grouped, percent, share_of, weaken,
+};
 use crate::verdict::spec::SplitSpec;
 
 /// The gate at work.
@@ -22,7 +25,12 @@ pub struct SplitGate {
     spec: SplitSpec,
     of_version: u64,
     all: u64,
-    seen_callers: IdMap<u32, ()>,
+    /// Where each sticky caller was seen first.
+    callers: IdMap<u32, VersionId>,
+    /// Requests of sticky callers who were seen before, and those of them that went elsewhere.
+    again: u64,
+    moved: u64,
+    movers: Offenders,
     is_in_force: bool,
 }
 
@@ -33,69 +41,68 @@ impl SplitGate {
             spec,
             of_version: 0,
             all: 0,
-            seen_callers: IdMap::default(),
+            callers: IdMap::default(),
+            again: 0,
+            moved: 0,
+            movers: Offenders::default(),
             is_in_force: true,
         }
     }
 
-    fn counts(&mut self, intent: Intent) -> bool {
-        match intent {
+    /// Does this request count for the share?
+    fn counts(&mut self, sent: &Sent, version: VersionId) -> bool {
+        match sent.intent {
             Intent::Random => true,
-            Intent::Sticky(caller) => self.seen_callers.insert(caller, ()).is_none(),
+            Intent::Sticky(caller) => self.is_new(caller, sent, version),
             Intent::Pinned(_) => false,
         }
     }
 
-    fn judge(&self, flake: f64) -> (Status, Option<Limits>, f64) {
-        let spec = &self.spec;
-        let (x, n) = (self.of_version, self.all);
-        let limits = clopper_pearson(x, n, spec.confidence);
-        let p = binomial_two_sided(x, n, spec.share);
-        // Without a single request at the version, a wide tolerance alone must not pass.
-        let has_samples = x > 0 || spec.share == 0.0;
-        let is_inside = limits.is_some_and(|l| {
-            l.low >= spec.share - spec.tolerance && l.high <= spec.share + spec.tolerance
-        });
-        let status = match (is_inside && has_samples, p < flake) {
-            (true, _) => Status::Pass,
-            (false, true) => Status::Fail,
-            (false, false) => Status::Inconclusive,
+    fn is_new(&mut self, caller: u32, sent: &Sent, version: VersionId) -> bool {
+        let Some(before) = self.callers.get(caller) else {
+            self.callers.insert(caller, version);
+            return true;
         };
-        (status, limits, p)
+        self.again += 1;
+        if *before != version {
+            self.moved += 1;
+            self.movers.note(sent.key);
+        }
+        false
     }
 }
 
-impl Gate for SplitGate {
-    fn event(&mut self, event: &RunEvent, joined: &Joined) {
-        if matches!(event.what, What::RolledBack(_)) {
-            self.is_in_force = false;
-        }
-        let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
-            return;
-        };
-        let is_due = self.is_in_force && self.spec.scope.contains(sent.scheduled_at);
-        if is_due && self.counts(sent.intent) {
-            self.all += 1;
-            self.of_version += u64::from(first.version == self.spec.version);
-        }
-    }
+/// What the figures say: the status, the limits of the share (none without a request), and the
+/// two-sided p-value of the intended share. Pure, so that its errors can be counted over many seeds.
+pub fn judge(spec: &SplitSpec, (x, n): (u64, u64), flake: f64) -> (Status, Option<Limits>, f64) {
+    let limits = clopper_pearson(x, n, spec.confidence);
+    let p = binomial_two_sided(x, n, spec.share);
+    // Without a single request at the version, a wide tolerance alone must not pass.
+    let has_samples = x > 0 || spec.share == 0.0;
+    let is_inside = limits.is_some_and(|l| {
+        l.low >= spec.share - spec.tolerance && l.high <= spec.share + spec.tolerance
+    });
+    let status = match (is_inside && has_samples, p < flake) {
+        (true, _) => Status::Pass,
+        (false, true) => Status::Fail,
+        (false, false) => Status::Inconclusive,
+    };
+    (status, limits, p)
+}
 
-    fn finish(&self, end: &End<'_>) -> GateResult {
+impl SplitGate {
+    fn share_check(&self, status: Status, limits: Option<Limits>, flake: f64) -> Check {
         let spec = &self.spec;
-        let (mut status, limits, p) = self.judge(end.flake);
-        if end.join_is_leaky && status != Status::Fail {
-            status = Status::Inconclusive;
-        }
-        let required = samples_for_split(spec.share, spec.tolerance, spec.confidence, end.flake);
-        let interval = limits.map(|l| format!("{} % to {} %", percent(l.low), percent(l.high)));
+        let required = samples_for_split(spec.share, spec.tolerance, spec.confidence, flake);
+        let is_open = status == Status::Inconclusive;
         let mut seen = share_of(self.of_version, self.all);
-        if let Some(interval) = interval {
-            seen += &format!(", limits {interval}");
+        if let Some(Limits { low, high }) = limits {
+            seen += &format!(", limits {} % to {} %", percent(low), percent(high));
         }
-        if status == Status::Inconclusive {
+        if is_open {
             seen += &format!("; about {} requests would settle it", grouped(required));
         }
-        let check = Check {
+        Check {
             condition: format!(
                 "share {} % ± {} pp at {} % confidence",
                 percent(spec.share),
@@ -111,12 +118,47 @@ impl Gate for SplitGate {
                 n: self.all,
                 method: "clopper-pearson equivalence",
             },
-            more_requests: (status == Status::Inconclusive)
-                .then(|| required.saturating_sub(self.all).max(1)),
+            more_requests: is_open.then(|| required.saturating_sub(self.all).max(1)),
             offenders: Vec::new(),
+        }
+    }
+
+    /// Only where callers came again; without them there is nothing to be seen of it.
+    fn stays_check(&self) -> Option<Check> {
+        let (x, n) = (self.moved, self.again);
+        let status = if x == 0 { Status::Pass } else { Status::Fail };
+        let seen = format!("{} of {} later requests elsewhere", grouped(x), grouped(n));
+        let check = Check::census("sticky callers stay", status, seen)
+            .figure(Some(x as f64), "requests", n)
+            .offenders(self.movers.keys());
+        (n > 0).then_some(check)
+    }
+}
+
+impl Gate for SplitGate {
+    fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        if matches!(event.what, What::RolledBack(_)) {
+            self.is_in_force = false;
+        }
+        let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
+            return;
         };
-        let mut result = GateResult::of("split", vec![check]);
-        if status == Status::Pass && p < end.flake {
+        let is_due = self.is_in_force && self.spec.scope.contains(sent.scheduled_at);
+        if is_due && self.counts(&sent, first.version) {
+            self.all += 1;
+            self.of_version += u64::from(first.version == self.spec.version);
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let (status, limits, p) = judge(&self.spec, (self.of_version, self.all), end.flake);
+        let mut checks = vec![self.share_check(status, limits, end.flake)];
+        checks.extend(self.stays_check());
+        if end.join_is_leaky {
+            weaken(&mut checks);
+        }
+        let mut result = GateResult::of("split", checks);
+        if result.status == Status::Pass && p < end.flake {
             let warning = format!("biased but within tolerance (two-sided p = {p:.1e})");
             result.warnings.push(warning);
         }
