@@ -92,9 +92,7 @@ impl Outcome {
         match self {
             Self::Success | Self::BadRequest | Self::ClientGone | Self::Deadline => Fallback::Never,
             // The same key would be refused again: only other credentials can help.
-            Self::Unauthorized | Self::Forbidden | Self::QuotaExhausted => {
-                Fallback::WithOtherCredentials
-            }
+            Self::Unauthorized | Self::Forbidden => Fallback::WithOtherCredentials,
             _ => Fallback::Always,
         }
     }

@@ -46,7 +46,7 @@ impl GrayRouter {
             judge: Judge::new(&config.judge, config.canary, now),
             health: health
                 .map(|bounds| PerVersion::from_fn(versions, |_| HealthWindow::new(bounds.clone()))),
-            sticky_salt: seed.0,
+            sticky_salt: split::salt(&config),
             door: CanaryDoor::default(),
             requests: IdMap::default(),
             timers: Timers::default(),

@@ -33,6 +33,12 @@ pub fn assign(
     (version, choice)
 }
 
+/// What keeps the places of callers of one release from those of another. It follows the canary's
+/// name: another canary meets other callers, a change of weights or a restart moves nobody.
+pub fn salt(config: &RouterConfig) -> u64 {
+    keyed_hash(0, config.name(config.canary)).0
+}
+
 /// What identifies the caller, when anything does.
 pub fn caller<'a>(by: &StickyBy, facts: &'a RequestFacts) -> Option<&'a str> {
     let name = match by {

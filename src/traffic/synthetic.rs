@@ -36,7 +36,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// The list of callers that [`Synthetic`] refers to.
+    /// The list of callers that [`Synthetic`] refers to. Every seed has users of its own: sticky
+    /// assignment depends on nothing but their names.
     pub fn callers(&self, seed: Seed) -> Vec<Caller> {
         let tier = |is_premium: bool| is_premium.then(|| PREMIUM.to_owned());
         match self.count {
@@ -49,7 +50,7 @@ impl Users {
             Some(count) => (0..count)
                 .map(|i| Caller {
                     tier: tier(user_draw(seed, u64::from(i)).unit() < self.premium),
-                    user: Some(format!("user-{i}")),
+                    user: Some(format!("user-{}-{i}", seed.0)),
                 })
                 .collect(),
         }
@@ -232,6 +233,6 @@ mod tests {
         let callers = users.callers(Seed(4));
         let premium = callers.iter().filter(|c| c.tier.is_some()).count();
         assert!((53..=147).contains(&premium), "{premium} of 1,000");
-        assert_eq!(callers[7].user.as_deref(), Some("user-7"));
+        assert_eq!(callers[7].user.as_deref(), Some("user-4-7"));
     }
 }

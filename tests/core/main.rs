@@ -1,5 +1,6 @@
 //! The router core against a slow reference, and its promises one by one.
 
+mod choosing;
 mod defects;
 mod reference;
 mod rig;

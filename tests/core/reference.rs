@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use graygate::id::{AttemptId, RequestId, RequestKey, Seed, VersionId};
 use graygate::protocol::outcome::Outcome;
-use graygate::rng::{Purpose, draw};
+use graygate::rng::{Purpose, draw, keyed_hash};
 use graygate::router::config::{
-    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RouterConfig, ThresholdAction,
+    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RouterConfig, StickyBy,
+    ThresholdAction,
 };
 use graygate::router::core::{Core, Footprint};
 use graygate::router::io::{
     Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, RequestFacts, Rollback,
     Served,
 };
+use graygate::router::split::salt;
 use graygate::time::Timestamp;
 
 struct Request {
@@ -57,10 +59,10 @@ pub(crate) struct ReferenceRouter {
 fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
     match outcome {
         Outcome::Success => (false, "never", "good"),
-        Outcome::Unauthorized | Outcome::Forbidden | Outcome::QuotaExhausted => {
-            (false, "own key", "bad")
+        Outcome::Unauthorized | Outcome::Forbidden => (false, "own key", "bad"),
+        Outcome::ModelNotFound | Outcome::Malformed | Outcome::QuotaExhausted => {
+            (false, "always", "bad")
         }
-        Outcome::ModelNotFound | Outcome::Malformed => (false, "always", "bad"),
         Outcome::RateLimited
         | Outcome::ServerError
         | Outcome::Overloaded
@@ -100,11 +102,22 @@ impl ReferenceRouter {
         own.min(request.arrived + self.config.timeouts.request)
     }
 
+    /// Who calls, if that decides.
+    fn caller<'f>(&self, facts: &'f RequestFacts) -> Option<&'f str> {
+        let name = match self.config.split.sticky.as_ref()? {
+            StickyBy::User => facts.user.as_ref()?,
+            StickyBy::Header(header) => &facts.headers.iter().find(|(n, _)| n == header)?.1,
+        };
+        (!name.is_empty()).then_some(name)
+    }
+
     fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
         let holds = |c: &Condition| match c {
             Condition::Tier(t) => facts.tier.as_ref() == Some(t),
             Condition::Model(m) => facts.model == *m,
-            Condition::Header { .. } => false,
+            Condition::Header { name, value } => {
+                facts.headers.contains(&(name.clone(), value.clone()))
+            }
         };
         let rule = (0..)
             .zip(&self.config.routes)
@@ -112,15 +125,17 @@ impl ReferenceRouter {
         let (version, choice) = match rule {
             Some((i, rule)) => (rule.to, Choice::Route(i)),
             None => {
+                let (stable, canary) = (self.config.stable, self.config.canary);
                 let weights = &self.config.split.weights;
-                let share = weights[VersionId(1)] / (weights[VersionId(0)] + weights[VersionId(1)]);
-                let u = draw(self.seed, Purpose::Split, key, VersionId(0), 0).unit();
-                let version = if u < share {
-                    VersionId(1)
-                } else {
-                    VersionId(0)
+                let share = weights[canary] / (weights[stable] + weights[canary]);
+                let (place, choice) = match self.caller(facts) {
+                    Some(name) => (keyed_hash(salt(&self.config), name), Choice::Sticky),
+                    None => {
+                        let drawn = draw(self.seed, Purpose::Split, key, VersionId(0), 0);
+                        (drawn, Choice::Random)
+                    }
                 };
-                (version, Choice::Random)
+                (if place.unit() < share { canary } else { stable }, choice)
             }
         };
         if self.closed && version == self.config.canary {
@@ -396,7 +411,7 @@ impl ReferenceRouter {
             self.closed = true;
             self.samples.clear();
             self.events.push_back(Event::RolledBack(Rollback {
-                id: format!("rb-v2-{}", now.0),
+                id: format!("rb-{}-{}", self.config.name(self.config.canary), now.0),
                 from: canary,
                 to: self.config.stable,
                 reason,

@@ -107,12 +107,17 @@ impl Rig {
 
     /// A request arrives; returns its id.
     pub(crate) fn arrive(&mut self, premium: bool) -> RequestId {
+        self.arrive_as(facts(premium))
+    }
+
+    /// A request of a certain caller arrives.
+    pub(crate) fn arrive_as(&mut self, facts: Arc<RequestFacts>) -> RequestId {
         let request = RequestId(self.next_id);
         self.next_id += 1;
         self.input(Input::Arrival {
             request,
             key: RequestKey(request.0),
-            facts: facts(premium),
+            facts,
         });
         request
     }

@@ -1,22 +1,25 @@
 //! Property: whatever happens, the router says exactly what the slow reference says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use graygate::id::{AttemptId, RequestId};
 use graygate::protocol::outcome::Outcome;
-use graygate::router::config::{FallbackPolicy, JudgeConfig, RouterConfig};
-use graygate::router::io::{Event, Input};
+use graygate::router::config::{
+    Condition, FallbackPolicy, JudgeConfig, Route, RouterConfig, StickyBy, ThresholdAction,
+};
+use graygate::router::io::{Event, Evidence, Input, Measure, RequestFacts};
 use proptest::prelude::*;
 
 use crate::reference::ReferenceRouter;
-use crate::rig::{Rig, SEED, config, ms};
+use crate::rig::{CANARY, Rig, SEED, STABLE, config, ms};
 
 /// Something that happens. Numbers choose among what is there.
 #[derive(Clone, Debug)]
 enum Step {
     Arrive {
-        premium: bool,
+        who: Arc<RequestFacts>,
     },
     Content {
         which: usize,
@@ -53,7 +56,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn step() -> impl Strategy<Value = Step> {
     let which = 0..64_usize;
     prop_oneof![
-        5 => any::<bool>().prop_map(|premium| Step::Arrive { premium }),
+        5 => who().prop_map(|who| Step::Arrive { who: Arc::new(who) }),
         1 => which.clone().prop_map(|which| Step::Content { which }),
         8 => (which.clone(), outcome(), prop::option::of(0..3_000_u64))
             .prop_map(|(which, outcome, retry_after)| Step::End { which, outcome, retry_after }),
@@ -64,6 +67,69 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Everything that a rule or the split may look at, present or not.
+fn who() -> impl Strategy<Value = RequestFacts> {
+    let word = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        prop::option::of(prop::sample::select(words))
+    };
+    (
+        word(&["premium", "free"]),
+        word(&["", "ann", "bob", "cid", "dee"]),
+        word(&["m", "big"]),
+        word(&["v2", "v1", ""]),
+    )
+        .prop_map(|(tier, user, model, header)| RequestFacts {
+            tier,
+            user,
+            model: model.unwrap_or_default(),
+            headers: header
+                .map(|value| ("x-test".to_owned(), value))
+                .into_iter()
+                .collect(),
+        })
+}
+
+fn routes() -> impl Strategy<Value = Vec<Route>> {
+    let header = Condition::Header {
+        name: "x-test".to_owned(),
+        value: "v2".to_owned(),
+    };
+    let conditions = vec![
+        Condition::Tier("premium".to_owned()),
+        Condition::Model("big".to_owned()),
+        header,
+    ];
+    let when = prop::sample::subsequence(conditions, 1..=2);
+    let to = prop::sample::select(vec![STABLE, CANARY]);
+    let route = (when, to).prop_map(|(when, to)| Route { when, to });
+    prop::collection::vec(route, 0..3)
+}
+
+fn sticky() -> impl Strategy<Value = Option<StickyBy>> {
+    let header = StickyBy::Header("x-test".to_owned());
+    prop::sample::select(vec![None, Some(StickyBy::User), Some(header)])
+}
+
+/// Which threshold rolls back; the others only alert.
+fn judge() -> impl Strategy<Value = JudgeConfig> {
+    prop::option::of(0..3_usize).prop_map(|decisive| {
+        let JudgeConfig::Literal(mut judge) = config().judge else {
+            return JudgeConfig::Off;
+        };
+        let Some(decisive) = decisive else {
+            return JudgeConfig::Off;
+        };
+        for (i, threshold) in judge.thresholds.iter_mut().enumerate() {
+            threshold.action = match i == decisive {
+                true => ThresholdAction::Rollback,
+                false => ThresholdAction::Alert,
+            };
+        }
+        JudgeConfig::Literal(judge)
+    })
+}
+
 fn any_config() -> impl Strategy<Value = RouterConfig> {
     let fallback = prop::sample::select(vec![
         FallbackPolicy::Immediately,
@@ -71,29 +137,28 @@ fn any_config() -> impl Strategy<Value = RouterConfig> {
         FallbackPolicy::Off,
     ]);
     let canary_weight = prop::sample::select(vec![0.0, 0.5, 50.0, 450.0]);
-    (
-        fallback,
-        canary_weight,
-        any::<bool>(),
-        any::<bool>(),
-        0..3_u32,
-    )
-        .prop_map(|(fallback, weight, shared_key, judged, max_retries)| {
+    let switches = (any::<bool>(), any::<bool>());
+    let choosing = (routes(), sticky(), canary_weight);
+    (fallback, choosing, judge(), switches, 0..3_u32).prop_map(
+        |(fallback, (routes, sticky, weight), judge, (shared_key, swapped), max_retries)| {
             let mut config = config();
+            if swapped {
+                // The file may name the canary first.
+                (config.stable, config.canary) = (config.canary, config.stable);
+            }
             config.fallback = fallback;
+            config.routes = routes;
+            config.split.sticky = sticky;
             config.split.weights[config.canary] = weight;
             config.retry.max_retries = max_retries;
+            config.judge = judge;
             if shared_key {
-                let stable = config.stable;
-                let key = config.versions[stable].api_key_env.clone();
-                let canary = config.canary;
-                config.versions[canary].api_key_env = key;
-            }
-            if !judged {
-                config.judge = JudgeConfig::Off;
+                let key = config.versions[config.stable].api_key_env.clone();
+                config.versions[config.canary].api_key_env = key;
             }
             config
-        })
+        },
+    )
 }
 
 /// The real router and the reference, given the same.
@@ -124,9 +189,9 @@ impl Pair {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Arrive { premium } => {
-                let id = self.real.arrive(premium);
-                self.reference.arrive(premium);
+            Step::Arrive { ref who } => {
+                let id = self.real.arrive_as(who.clone());
+                self.reference.arrive_as(who.clone());
                 self.requests.push(id);
             }
             Step::Content { which } => {
@@ -205,15 +270,19 @@ proptest! {
 
 /// The p99 that is shown comes from a histogram, to within 1.6 %: it is rounded away here.
 fn display(events: &[Event]) -> Vec<String> {
-    let show = |event: &Event| match event {
-        Event::Judged(evidence) => {
-            let mut evidence = *evidence;
-            if evidence.measure == graygate::router::io::Measure::P99 {
-                evidence.value = evidence.value.map(|_| 0.0);
-            }
-            format!("{evidence:?}")
+    let rough = |evidence: &mut Evidence| {
+        if evidence.measure == Measure::P99 {
+            evidence.value = evidence.value.map(|_| 0.0);
         }
-        other => format!("{other:?}"),
+    };
+    let show = |event: &Event| {
+        let mut event = event.clone();
+        match &mut event {
+            Event::Judged(evidence) => rough(evidence),
+            Event::RolledBack(record) => rough(&mut record.reason),
+            _ => {}
+        }
+        format!("{event:?}")
     };
     events.iter().map(show).collect()
 }
