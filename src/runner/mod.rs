@@ -25,7 +25,7 @@ use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
 
-use recorder::Recorder;
+use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
 
 /// Which rows `requests.csv` and `attempts.csv` get.
@@ -131,11 +131,12 @@ pub fn run(
         .map(|out| RunDir::create(out, &scenario.name, &run_name(&meta)))
         .transpose()
         .map_err(RunError::Output)?;
-    let records = options
-        .records
-        .unwrap_or_else(|| default_records(experiment));
+    let keep = match options.records {
+        Some(records) => Keep::Asked(records),
+        None => Keep::Chosen(default_records(experiment)),
+    };
     let mut recorder =
-        Recorder::new(meta, &scenario.gates, dir, records, observer).map_err(RunError::Output)?;
+        Recorder::new(meta, &scenario.gates, dir, keep, observer).map_err(RunError::Output)?;
     let ending = match plan {
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {

@@ -35,10 +35,30 @@ pub struct Recorder<'o> {
     observer: &'o mut (dyn Sink + Send),
 }
 
+/// Which requests get a row.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep {
+    /// Those that were asked for, however many they are.
+    Asked(Records),
+    /// Those that seemed right for the run, as long as it is not too long for all of them.
+    Chosen(Records),
+}
+
+impl Keep {
+    /// Which ones, after so many rows.
+    fn after(self, rows: u64) -> Records {
+        match self {
+            // A run of unknown length has turned out long.
+            Self::Chosen(Records::All) if rows >= ALL_RECORDS_BELOW => Records::Failures,
+            Self::Asked(records) | Self::Chosen(records) => records,
+        }
+    }
+}
+
 /// The files that are written while the run goes on.
 struct Files {
     dir: RunDir,
-    records: Records,
+    keep: Keep,
     rows: u64,
     requests: RequestRows<BufWriter<File>>,
     attempts: AttemptRows<BufWriter<File>>,
@@ -58,7 +78,7 @@ impl<'o> Recorder<'o> {
         meta: RunMeta,
         gates: &[GateSpec],
         dir: Option<RunDir>,
-        records: Records,
+        keep: Keep,
         observer: &'o mut (dyn Sink + Send),
     ) -> Result<Self, OutputError> {
         let versions = meta.versions.len();
@@ -68,7 +88,7 @@ impl<'o> Recorder<'o> {
             timeline: Timeline::new(versions),
             evaluator: Evaluator::new(gates, meta.canary, &meta.faults),
             alarms: Vec::new(),
-            files: dir.map(|dir| Files::open(dir, records)).transpose()?,
+            files: dir.map(|dir| Files::open(dir, keep)).transpose()?,
             gates: gates.to_vec(),
             meta,
             observer,
@@ -146,7 +166,7 @@ impl Sink for Recorder<'_> {
 }
 
 impl Files {
-    fn open(dir: RunDir, records: Records) -> Result<Self, OutputError> {
+    fn open(dir: RunDir, keep: Keep) -> Result<Self, OutputError> {
         let wrap = |name: &'static str| {
             let path = dir.path(name);
             move |error: io::Error| OutputError::new(&path, error)
@@ -161,7 +181,7 @@ impl Files {
             attempts,
             timeline,
             dir,
-            records,
+            keep,
             rows: 0,
             error: None,
         })
@@ -187,7 +207,7 @@ impl Files {
     }
 
     fn story(&mut self, meta: &RunMeta, story: &Story) {
-        let is_wanted = match self.records {
+        let is_wanted = match self.keep.after(self.rows) {
             Records::None => false,
             Records::Failures => has_failed(story),
             Records::All => true,
@@ -196,10 +216,6 @@ impl Files {
             return;
         }
         self.rows += 1;
-        if self.rows == ALL_RECORDS_BELOW {
-            // A run of unknown length has turned out long.
-            self.records = Records::Failures;
-        }
         self.attempt("requests.csv", |files| files.requests.write(meta, story));
         self.attempt("attempts.csv", |files| files.attempts.write(meta, story));
     }
@@ -237,4 +253,18 @@ impl Files {
 fn has_failed(story: &Story) -> bool {
     let is_failure = |outcome: Option<Outcome>| outcome != Some(Outcome::Success);
     is_failure(story.outcome()) || story.attempts.iter().any(|a| is_failure(a.truth()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_asked_for_is_cut_in_a_long_run() {
+        let long = ALL_RECORDS_BELOW;
+        assert_eq!(Keep::Asked(Records::All).after(long), Records::All);
+        assert_eq!(Keep::Chosen(Records::All).after(long - 1), Records::All);
+        assert_eq!(Keep::Chosen(Records::All).after(long), Records::Failures);
+        assert_eq!(Keep::Chosen(Records::None).after(long), Records::None);
+    }
 }
