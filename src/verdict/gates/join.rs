@@ -41,11 +41,15 @@ fn stray_rows(summary: &Summary) -> Check {
     check(condition, part, whole, status)
 }
 
-/// The client gives up by itself in time: a request that just vanished is our own fault.
+/// The client gives up by itself in time: a request that just vanished is our own fault, and nobody
+/// can say how it would have ended.
 fn unanswered(summary: &Summary) -> Check {
     let (part, whole) = (summary.unfinished, summary.sent);
-    let status = leak(part, whole, Status::Invalid);
-    check("requests without an answer <= 0.1 %", part, whole, status)
+    let status = match part {
+        0 => Status::Pass,
+        _ => Status::Invalid,
+    };
+    check("requests without an answer == 0", part, whole, status)
 }
 
 fn leak(part: u64, whole: u64, status: Status) -> Status {
