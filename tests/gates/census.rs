@@ -155,6 +155,19 @@ fn rollback_in_time_for_the_right_reason_passes() {
     assert_eq!(gate.checks.len(), 5);
 }
 
+/// Whoever reached no upstream at all may have been meant for the canary.
+#[test]
+fn rollback_counts_users_who_reached_nobody() {
+    let mut play = broken_at_ten(rollback(), 10);
+    let key = play.request(11.0, &[]);
+    play.roll_back(12.0);
+    let gate = play.gate();
+    let failed: Vec<_> = gate.open_checks().collect();
+    assert_eq!(failed.len(), 1, "{gate:#?}");
+    assert_eq!(failed[0].condition, "user_errors == 0");
+    assert_eq!(failed[0].offenders, [key]);
+}
+
 #[test]
 fn rollback_each_condition_can_fail_alone() {
     let failing = |play: Play| -> Vec<String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
-use crate::observe::story::Story;
+use crate::observe::story::{Attempt, Story};
 use crate::protocol::outcome::Outcome;
 use crate::stats::compare::Comparison;
 use crate::time::{Human, Timestamp};
@@ -113,7 +113,9 @@ impl RollbackGate {
 
 impl Gate for RollbackGate {
     fn story(&mut self, story: &Story, so_far: &SoFar) {
-        if !story.touched(self.canary) {
+        // A request that reached no upstream at all may have been the canary's: nobody can tell.
+        let is_lost = !story.attempts.iter().any(Attempt::was_accepted);
+        if !story.touched(self.canary) && !is_lost {
             return;
         }
         let until = so_far
