@@ -81,7 +81,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
     let scenario = match replay::compile(&request) {
         Ok((scenario, warnings)) => {
             if !args.flags.quiet {
-                warnings.0.iter().for_each(say);
+                warnings.list.iter().for_each(say);
             }
             scenario
         }

@@ -59,12 +59,12 @@ pub(super) fn run(args: &RunArgs) -> u8 {
 
 /// Reads all scenarios, and shows all mistakes of all of them.
 fn load(args: &RunArgs) -> Result<Vec<Scenario>, Diagnostics> {
-    let mut problems = Vec::new();
+    let mut problems = Diagnostics::default();
     let mut files = Vec::new();
     for path in &args.paths {
         match scenario_files(path) {
             Ok(found) => files.extend(found),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.list.push(problem),
         }
     }
     let is_wanted = |path: &PathBuf| {
@@ -77,28 +77,30 @@ fn load(args: &RunArgs) -> Result<Vec<Scenario>, Diagnostics> {
         match compile::file(path) {
             Ok((scenario, warnings)) => {
                 if !args.flags.quiet {
-                    warnings.0.iter().for_each(say);
+                    warnings.list.iter().for_each(say);
                 }
                 scenarios.push(match args.flags.seed {
                     Some(seed) => scenario.with_seed(Seed(seed)),
                     None => scenario,
                 });
             }
-            Err(mistakes) => problems.extend(mistakes.0),
+            Err(mistakes) => problems.extend(mistakes),
         }
     }
-    problems.extend(namesakes(&scenarios));
-    if problems.is_empty() && scenarios.is_empty() {
+    problems.list.extend(namesakes(&scenarios));
+    if problems.list.is_empty() && scenarios.is_empty() {
         let message = match &args.filter {
             Some(text) => format!("no scenario's name contains `{text}`"),
             None => "there is no scenario here".to_owned(),
         };
         let paths: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
-        problems.push(Diagnostic::file(paths.join(", "), message));
+        problems
+            .list
+            .push(Diagnostic::file(paths.join(", "), message));
     }
-    match problems.is_empty() {
+    match problems.list.is_empty() {
         true => Ok(scenarios),
-        false => Err(Diagnostics(problems)),
+        false => Err(problems),
     }
 }
 

@@ -224,12 +224,10 @@ fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<
             Err((message, text)) => {
                 is_good = false;
                 let place = place_of_line(number);
-                cx.problems.add(Diagnostic {
-                    place: Some(place),
-                    line: Some(text.to_owned()),
-                    ..Diagnostic::file(&name, message)
-                        .expected("{\"prompt\": \"text\"} or {\"messages\": […]}")
-                });
+                cx.problems.add(
+                    Diagnostic::in_line(&name, place, text, message)
+                        .expected("{\"prompt\": \"text\"} or {\"messages\": […]}"),
+                );
             }
         }
     }
@@ -366,15 +364,14 @@ fn read_log(request: &LogRequest, loader: &Loader) -> Result<RecordedLog, Diagno
 
 fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     for bad in &account.bad {
-        problems.add(Diagnostic {
-            place: Some(Place {
-                column: bad.column,
-                ..place_of_line(bad.line)
-            }),
-            line: Some(bad.text.clone()),
-            ..Diagnostic::file(name, format!("unusable row: {}", bad.reason.name()))
-                .expected(bad.reason.expected())
-        });
+        let place = Place {
+            column: bad.column,
+            ..place_of_line(bad.line)
+        };
+        let message = format!("unusable row: {}", bad.reason.name());
+        problems.add(
+            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
+        );
     }
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",

@@ -163,6 +163,16 @@ fn monstrous_files_are_refused_without_eating_memory() {
         bomb += &format!("a{i}: &a{i} [{previous}]\n");
     }
     let bomb = folder.write("bomb.yaml", &bomb);
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(900_000),
+        "*a, ".repeat(19_000)
+    );
+    let long = folder.write("long.yaml", &long);
+    // A megabyte in one line, with a mistake every few characters.
+    let keys: Vec<String> = (0..9_500).map(|i| format!("k{i:0>90}: x")).collect();
+    let wrong = folder.write("wrong.yaml", &format!("{{{}}}", keys.join(", ")));
+    let word = folder.write("word.yaml", &format!("{}: x\n", "seed".repeat(200_000)));
     let deep = folder.write("deep.yaml", &"[".repeat(500_000));
     let huge = folder.write("huge.yaml", "name: x\n");
     let endless = folder.write("endless.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\r\n");
@@ -174,6 +184,8 @@ fn monstrous_files_are_refused_without_eating_memory() {
     let router = "fixtures/routers/gray-10.yaml";
     for args in [
         format!("run {bomb}"),
+        format!("run {long}"),
+        format!("run {word}"),
         format!("run {deep}"),
         format!("run {huge}"),
         format!("replay {endless} --router {router}"),
@@ -189,4 +201,12 @@ fn monstrous_files_are_refused_without_eating_memory() {
         assert_eq!(output.status.code(), Some(2), "{args}: {said}");
         assert!(said.len() < 4_000, "{args}: {} bytes of errors", said.len());
     }
+    let done = graygate(&["validate", &wrong]);
+    assert_eq!(done.code, Some(2));
+    assert!(
+        done.err.ends_with("… and 8504 more mistakes\n\n"),
+        "{}",
+        done.err.len()
+    );
+    assert!(done.err.len() < 2_000_000, "{}", done.err.len());
 }
