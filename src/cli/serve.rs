@@ -141,6 +141,15 @@ fn endpoint(path: &Path, version: &VersionConfig, problems: &Problems) -> Option
     let api_key = match version.api_key_env.as_deref() {
         None => None,
         Some(variable) => match env::variable(variable) {
+            // What a header cannot carry would fail at every request, with words that say nothing.
+            Some(key) if !key.chars().all(|c| c.is_ascii_graphic()) => {
+                let hint = "export the key alone, without quotes, spaces or line breaks";
+                problem(
+                    format!("`{name}`: the key in {variable} holds characters that no key has"),
+                    hint,
+                );
+                return None;
+            }
             Some(key) => Some(Secret::new(key)),
             None => {
                 let hint = "export the version's API key under this name";

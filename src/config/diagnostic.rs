@@ -126,6 +126,12 @@ impl Diagnostic {
         self
     }
 
+    /// The same without the line: where it holds a secret.
+    pub fn without_line(mut self) -> Self {
+        self.line = None;
+        self
+    }
+
     /// The same as a warning.
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;

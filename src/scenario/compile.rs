@@ -78,6 +78,9 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();
+    if let Some(upstreams) = &upstreams {
+        upstreams::check_servers(cx, upstreams, &faults);
+    }
     let expect = fields.required("expect", "a list of gates", |cx, n| {
         // Gates depend on the router; without one, its own mistakes are enough.
         let setting = gates::Setting {
@@ -152,10 +155,23 @@ pub fn version_names(router: &RouterConfig) -> Vec<String> {
     router.versions.values().map(|v| v.name.clone()).collect()
 }
 
-/// The short name of a scenario: its file's name without the ending.
+/// The short name of a scenario: its file's name without the ending. It names a folder, so what a
+/// file system may take for something else is replaced.
 pub fn file_stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or(path.as_os_str());
-    stem.to_string_lossy().into_owned()
+    let stem = stem.to_string_lossy();
+    let is_odd = |c: char| c.is_control() || "/\\:*?\"<>|\u{fffd}".contains(c);
+    let name: String = stem
+        .chars()
+        .map(|c| if is_odd(c) { '_' } else { c })
+        .collect();
+    // `.`, `..` and what starts with a dot are folders with a meaning, or hidden ones.
+    let bare = name.trim_start_matches('.');
+    let dots = name.len() - bare.len();
+    match bare.is_empty() {
+        true => "_".to_owned(),
+        false => format!("{}{bare}", "_".repeat(dots)),
+    }
 }
 
 /// The name of a file without its folder.
@@ -205,6 +221,28 @@ pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Op
         Err(diagnostic) => {
             problems.add(diagnostic);
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_scenario_can_name_a_folder() {
+        for (file, name) in [
+            ("scenarios/a-b.yaml", "a-b"),
+            ("größe 2.yml", "größe 2"),
+            ("...yaml", "_"),
+            ("..yaml", "_"),
+            (".yaml", "_yaml"),
+            ("..", "_"),
+            ("", "_"),
+            ("a<b&\"c\"\n.yaml", "a_b&_c__"),
+            ("..hidden.yaml", "__hidden"),
+        ] {
+            assert_eq!(file_stem(Path::new(file)), name, "{file:?}");
         }
     }
 }

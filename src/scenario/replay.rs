@@ -78,12 +78,11 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
             stable_profile
         }
     });
-    let servers = PerVersion::from_fn(names.len(), |_| None);
     let log = traffic.log.clone();
     let parts = Parts {
         seed: request.seed,
         router,
-        upstreams: UpstreamSpecs { profiles, servers },
+        upstreams: UpstreamSpecs::of(profiles),
         faults,
     };
     let name = file_stem(&request.log.path);

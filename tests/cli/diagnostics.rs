@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Folder, PASSES, graygate, scenario};
+use crate::support::{Folder, PASSES, command, done, graygate, scenario};
 
 #[test]
 fn every_mistake_of_a_scenario_at_once() {
@@ -84,6 +84,105 @@ judge: {literal: {window: 1ms, min_requests: 0, rollback: {error_rate: "< 5%"}}}
         "{shown}"
     );
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_could_only_end_one_way_is_refused() {
+    let folder = Folder::new();
+    let gates = "  - rollback: {reason: error_rate}
+  - no_rollback
+  - after_rollback: {canary_requests: \"0\"}
+  - split: {v2: 30%, confidence: 10%}";
+    let router = "router:
+  versions:
+    v1: {role: stable, model: a}
+    v2: {role: canary, model: b}
+  split: {weights: {v1: 7, v2: 3}}
+  judge: JUDGE";
+    let text = scenario(gates)
+        .replace("router: FIXTURES/routers/gray-30-fast.yaml", router)
+        .replace(
+            "v2: {mock: {latency: 5ms}}",
+            "v2: {mock: {like: v1, server: wiremock}}",
+        )
+        .replace("expect:", "faults:\n  - {on: v2, kind: reset}\nexpect:");
+    let file = folder.write("off.yaml", &text.replace("JUDGE", "off"));
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+    let alerts = "{literal: {alert: {error_rate: \"> 5%\"}}}";
+    let file = folder.write("alerts.yaml", &text.replace("JUDGE", alerts));
+    let done = graygate(&["validate", &file]);
+    let said = done
+        .err
+        .matches("has no threshold under `rollback`")
+        .count();
+    assert_eq!(said, 3, "{}", done.err);
+    let acts = text.replace("JUDGE", "{literal: {rollback: {error_rate: \"> 5%\"}}}");
+    let acts = acts
+        .replace("server: wiremock", "server: native")
+        .replace("10%", "99%");
+    let file = folder.write("acts.yaml", &acts);
+    assert_eq!(graygate(&["validate", &file]).code, Some(0));
+}
+
+/// What a router looks at is written down; what is written down must not be a secret.
+#[test]
+fn headers_that_carry_credentials_are_refused() {
+    let folder = Folder::new();
+    for (header, code) in [
+        ("Authorization", 2),
+        ("x-api-key", 2),
+        ("API-Key", 2),
+        ("cookie", 2),
+        ("proxy-authorization", 2),
+        ("x-test-version", 0),
+    ] {
+        for place in [
+            format!(
+                "routes: [{{when: {{header: {{{header}: hunter2}}}}, to: v2}}]\nsplit: {{weights: {{v1: 9, v2: 1}}}}"
+            ),
+            format!("split: {{weights: {{v1: 9, v2: 1}}, sticky: {{header: {header}}}}}"),
+        ] {
+            let file = folder.write(
+                "router.yaml",
+                &format!("versions:\n  v1: {{role: stable, model: a}}\n  v2: {{role: canary, model: b}}\n{place}\n"),
+            );
+            let done = graygate(&["validate", &file]);
+            assert_eq!(done.code, Some(code), "{header}: {}", done.err);
+            assert_eq!(done.err.contains("carries credentials"), code == 2);
+            assert!(!done.err.contains("hunter2"), "{}", done.err);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "router.yaml",
+        "versions:
+  v1: {role: stable, model: a, endpoint: 'http://127.0.0.1:9/v1', api_key_env: GRAYGATE_TEST_KEY}
+  v2: {role: canary, model: b, endpoint: 'http://127.0.0.1:9/v1'}
+split: {weights: {v1: 9, v2: 1}}",
+    );
+    for key in [
+        "hunter2\nhunter2",
+        "hunter2 hunter2",
+        "hunter2\u{1b}",
+        "hünter2",
+    ] {
+        let mut command = command(&["serve", &file, "--listen", "127.0.0.1:0"]);
+        let output = command.env("GRAYGATE_TEST_KEY", key).output().unwrap();
+        let done = done(output);
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(
+            done.err.contains("in GRAYGATE_TEST_KEY holds"),
+            "{}",
+            done.err
+        );
+        assert!(!done.err.contains("nter2"), "{}", done.err);
+    }
 }
 
 #[test]
