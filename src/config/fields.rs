@@ -139,7 +139,10 @@ impl<'a, 'n> Fields<'a, 'n> {
 
     /// The value of a key, noted as asked for.
     pub fn node(&self, key: &'static str) -> Option<&'n Node> {
-        self.known.borrow_mut().push(key.to_owned());
+        let mut known = self.known.borrow_mut();
+        if !known.iter().any(|k| k == key) {
+            known.push(key.to_owned());
+        }
         self.entries.iter().find(|e| e.key == key).map(|e| &e.value)
     }
 
@@ -240,6 +243,7 @@ mod tests {
             fields.required("name", "text", values::text);
             fields.required("traffic", "{…}", values::text);
             fields.optional("seed", values::count);
+            fields.node("seed");
             fields.finish();
         });
         assert_eq!(

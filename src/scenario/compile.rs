@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::diagnostic::{Diagnostics, Problems};
+use crate::config::diagnostic::{Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Value};
 use crate::config::{router_file, values, yaml};
@@ -12,7 +12,7 @@ use crate::fault::inject::Upstreams;
 use crate::id::Seed;
 use crate::observe::meta::Engine;
 use crate::router::config::RouterConfig;
-use crate::scenario::load::{Loader, beside};
+use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
 use crate::scenario::{Scenario, advice, faults, gates, traffic, upstreams};
@@ -108,6 +108,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         experiment: parts.experiment(traffic),
         gates: expect?,
         sha256: loader.sha256(),
+        is_named_by_sha256: false,
         command: format!("graygate run {}", shell_word(&file_name(path))),
         command_here: format!("graygate run {}", shell_word(&path.display().to_string())),
     })
@@ -196,7 +197,10 @@ fn engine(cx: Cx<'_>, node: &Node) -> Option<Engine> {
 
 fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<RouterConfig> {
     match &node.value {
-        Value::Scalar(other) => router_from_file(cx.problems, &beside(path, other), loader),
+        Value::Scalar(other) => match loader.yaml(&beside(path, other)) {
+            Ok(source) => router_from_source(cx.problems, &source),
+            Err(unreadable) => cx.error(named_here(cx, node, unreadable)),
+        },
         Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
             let message = "other gateways cannot be tested by this version";
             let expected = "the path of a router file, or a router configuration";
@@ -208,20 +212,20 @@ fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Route
 
 /// Reads a router file. None means that mistakes were reported.
 pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Option<RouterConfig> {
-    let read = loader.yaml(path).and_then(|source| {
-        let node = yaml::parse(&source)?;
-        let cx = Cx {
-            source: &source,
-            problems,
-        };
-        Ok(router_file::read(cx, &node))
-    });
-    match read {
-        Ok(config) => config,
-        Err(diagnostic) => {
-            problems.add(diagnostic);
+    match loader.yaml(path) {
+        Ok(source) => router_from_source(problems, &source),
+        Err(unreadable) => {
+            problems.add(unreadable);
             None
         }
+    }
+}
+
+fn router_from_source(problems: &Problems, source: &Source) -> Option<RouterConfig> {
+    let cx = Cx { source, problems };
+    match yaml::parse(source) {
+        Ok(node) => router_file::read(cx, &node),
+        Err(diagnostic) => cx.error(diagnostic),
     }
 }
 
