@@ -168,6 +168,50 @@ fn github_gets_annotations() {
     );
 }
 
+/// Programs that read the list learn of what could not run, and why.
+#[test]
+fn what_could_not_run_is_in_the_list_and_annotated() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let wrong = scenario(PASSES).replace("seed: 3", "seed: three");
+    let wrong = folder.write("wrong.yaml", &wrong);
+    let done = run(&folder, &[&good, &wrong], &["--format", "json"]);
+    assert_eq!(done.code, Some(2));
+    let list: Vec<Value> = serde_json::from_str(&done.out).expect("JSON and nothing else");
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0]["scenario"], "wrong");
+    assert_eq!(list[0]["status"], "not_run");
+    let mistake = &list[0]["diagnostics"][0];
+    assert_eq!(
+        (&mistake["line"], &mistake["column"]),
+        (&2.into(), &7.into())
+    );
+    assert_eq!(mistake["message"], "`three` is not a whole number");
+    let done = run(&folder, &[&good, &wrong], &["--format", "github"]);
+    let line = folder.anonymous(&done.out);
+    assert_eq!(
+        line,
+        "::error file=wrong.yaml,line=2,col=7::`three` is not a whole number; expected a whole \
+         number, like 1000\n"
+    );
+    // A folder of reports that cannot be made is found out when the scenario is about to run.
+    let blocked = folder.path().join("reports");
+    std::fs::create_dir_all(&blocked).unwrap();
+    std::fs::write(blocked.join("good"), "a file stands here").unwrap();
+    let done = run(&folder, &[&good], &["--format", "json"]);
+    assert_eq!(done.code, Some(5));
+    let list: Vec<Value> = serde_json::from_str(&done.out).expect("JSON and nothing else");
+    assert_eq!(list[0]["status"], "not_run");
+    assert!(list[0]["why"].as_str().unwrap().contains("cannot write"));
+    let done = run(&folder, &[&good], &["--format", "github"]);
+    assert!(
+        done.out
+            .starts_with("::error title=good%3A could not run::cannot write"),
+        "{}",
+        done.out
+    );
+}
+
 #[test]
 fn one_junit_file_for_everything() {
     let folder = Folder::new();
