@@ -45,7 +45,14 @@ fn the_files_of_a_run_look_like_this() {
     insta::assert_snapshot!("attempts", head("attempts.csv", 5));
     insta::assert_snapshot!("timeline", head("timeline.csv", 7));
     let events = read(&folder, &format!("{RUN}/events.jsonl"));
-    let rare = events.lines().filter(|l| !l.contains("\"judged\""));
+    let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["event"], &first["seed"], &first["engine"]),
+        (&"run".into(), &7.into(), &"virtual".into())
+    );
+    assert_eq!(first["router_sha256"].as_str().map(str::len), Some(64));
+    let rare = events.lines().skip(1);
+    let rare = rare.filter(|l| !l.contains("\"judged\""));
     insta::assert_snapshot!("events", rare.collect::<Vec<_>>().join("\n"));
 }
 
@@ -166,6 +173,70 @@ fn github_gets_annotations() {
         line,
         "::error title=bad%3A requests fail::count <= 3: 100 requests"
     );
+}
+
+/// Does every `&` of an XML file begin a reference, so that nothing of a name was taken for markup?
+fn is_escaped(xml: &str) -> bool {
+    let known = ["&amp;", "&lt;", "&gt;", "&quot;", "&apos;", "&#"];
+    let mut ands = xml.match_indices('&');
+    ands.all(|(at, _)| known.iter().any(|k| xml[at..].starts_with(k)))
+}
+
+#[test]
+fn odd_names_break_no_file() {
+    let folder = Folder::new();
+    let text = scenario(FAILS).replace(
+        "name: short",
+        "name: 'a<b&\"c\" | `d` <script>&lt;'\ndescription: '<img src=x> [l](u) & so'",
+    );
+    let file = folder.write("a<b&\"c\"'`d`.yaml", &text);
+    let junit = folder.path().join("all.xml").display().to_string();
+    let done = run(&folder, &[&file], &["--junit", &junit]);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let place = "a_b&_c_'`d`/virtual-seed3";
+    let all = std::fs::read_to_string(&junit).unwrap();
+    for xml in [all, read(&folder, &format!("{place}/junit.xml"))] {
+        assert!(is_escaped(&xml), "{xml}");
+        assert!(xml.contains("a_b&amp;_c_"), "{xml}");
+        // The command still names the file as it is called.
+        assert!(xml.contains("a&lt;b&amp;"), "{xml}");
+        assert!(!xml.contains("a<b"), "{xml}");
+    }
+    for name in ["split.svg", "latency.svg", "errors.svg"] {
+        let svg = read(&folder, &format!("{place}/{name}"));
+        assert!(is_escaped(&svg), "{name}");
+        assert!(svg.contains("a_b&amp;_c_"), "{name}");
+    }
+    let report = read(&folder, &format!("{place}/report.md"));
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], r#"# FAIL: a\<b\&"c" \| \`d\` \<script\>\&lt;"#);
+    assert_eq!(lines[2], r"\<img src=x\> \[l\](u) \& so");
+    assert!(
+        lines[4].starts_with("`a_b&_c_''d'` on the virtual"),
+        "{}",
+        lines[4]
+    );
+    assert!(
+        lines[6].starts_with("Run it again: `` graygate run '"),
+        "{}",
+        lines[6]
+    );
+    assert!(lines[6].ends_with(" ``"), "{}", lines[6]);
+}
+
+#[test]
+fn plots_of_an_invalid_run_say_so() {
+    let folder = Folder::new();
+    let gates = format!("{PASSES}\n  - generator: {{dispatch_delay_p99: \"<= 0s\"}}");
+    let file = folder.write("late.yaml", &scenario(&gates));
+    let done = run(&folder, &[&file], &["--engine", "live"]);
+    assert_eq!(done.code, Some(4), "{}", done.out);
+    let runs = std::fs::read_dir(folder.path().join("reports/late")).unwrap();
+    let place = runs.last().unwrap().unwrap().path();
+    for name in ["split.svg", "latency.svg", "errors.svg"] {
+        let svg = std::fs::read_to_string(place.join(name)).unwrap();
+        assert!(svg.contains("INVALID MEASUREMENT · late"), "{name}");
+    }
 }
 
 /// Programs that read the list learn of what could not run, and why.
