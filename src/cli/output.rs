@@ -228,7 +228,10 @@ struct JunitFile {
 
 impl JunitFile {
     fn create(path: &Path) -> Result<Self, OutputError> {
-        let file = File::create(path).map_err(|e| OutputError::file(path, e))?;
+        // It often goes beside the reports, into a folder that the run makes later.
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let file = folder.and_then(|()| File::create(path));
+        let file = file.map_err(|e| OutputError::file(path, e))?;
         let path = path.to_owned();
         Ok(Self { path, file })
     }

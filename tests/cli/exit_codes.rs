@@ -284,6 +284,38 @@ fn a_hundred_and_thirty_when_interrupted() {
     }
 }
 
+/// Several runs at once write lines, each with its name: a line that is written over has one writer.
+#[test]
+fn runs_at_once_show_their_progress_in_lines() {
+    let folder = Folder::new();
+    let endless = scenario(PASSES).replace("duration: 1s", "duration: 8760h");
+    folder.write("one.yaml", &endless);
+    folder.write("two.yaml", &endless);
+    let out = folder.path().join("reports").display().to_string();
+    let args = ["run", &folder.text(), "--out", &out, "--records", "none"];
+    let mut child = command(&args)
+        .args(["--jobs", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    while !(lines.contains("one: ") && lines.contains("two: ")) {
+        let read = stderr.read_line(&mut lines).unwrap();
+        assert!(read > 0, "both are under way: {lines}");
+    }
+    assert!(!lines.contains(['\r', '\u{1b}']), "{lines:?}");
+    let pid = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(kill.unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+}
+
 #[test]
 fn help_and_version_are_no_mistakes() {
     for args in [["--help"], ["--version"]] {

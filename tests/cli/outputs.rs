@@ -289,7 +289,9 @@ fn one_junit_file_for_everything() {
     let good = folder.write("good.yaml", &scenario(PASSES));
     let bad = folder.write("bad.yaml", &scenario(FAILS));
     let thin = folder.write("thin.yaml", &scenario(INCONCLUSIVE));
-    let junit = folder.path().join("all.xml").display().to_string();
+    // In the folder of the reports, which is not there yet.
+    let junit = folder.path().join("reports/all.xml");
+    let junit = junit.display().to_string();
     run(&folder, &[&good, &bad, &thin], &["--junit", &junit, "-q"]);
     let xml = std::fs::read_to_string(&junit).unwrap();
     assert!(xml.contains("failures=\"1\" errors=\"1\""), "{xml}");
