@@ -229,6 +229,10 @@ fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<
                     Diagnostic::in_line(&name, place, text, message)
                         .expected("{\"prompt\": \"text\"} or {\"messages\": […]}"),
                 );
+                if cx.problems.is_full() {
+                    // Millions of bad lines are one mistake: the wrong file.
+                    break;
+                }
             }
         }
     }

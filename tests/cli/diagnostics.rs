@@ -231,6 +231,15 @@ fn prompts_are_checked_line_by_line() {
     let shown = folder.anonymous(&done.err);
     assert!(shown.contains("prompts.jsonl:2:1"), "{shown}");
     assert!(shown.contains("prompts.jsonl:4:1"), "{shown}");
+    // The wrong file altogether is not read to its end.
+    folder.write("prompts.jsonl", &"nonsense\n".repeat(1_000_000));
+    let done = graygate(&["run", &file]);
+    assert_eq!(done.code, Some(2));
+    assert!(
+        done.err.ends_with("… and 950 more mistakes\n\n"),
+        "{}",
+        done.err
+    );
 }
 
 #[test]
