@@ -1,9 +1,10 @@
 //! `graygate mock`: a stand-alone mock upstream.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,12 +19,12 @@ use crate::cli::{exit, signals};
 use crate::config::diagnostic::{Diagnostics, Problems};
 use crate::fault::inject::Upstreams;
 use crate::id::{PerVersion, Seed, VersionId};
+use crate::live;
 use crate::live::clock::Clock;
 use crate::live::mock::MockUpstream;
 use crate::live::mock::ledger::{Ledger, Originals};
 use crate::live::mock::native;
 use crate::live::outbox::outbox;
-use crate::live::{self, StartError};
 use crate::observe::event::{RunEvent, Sink, What};
 use crate::runner::run_dir::OutputError;
 use crate::scenario::replay::{argument, read_fault};
@@ -63,20 +64,9 @@ pub(super) fn run(args: &MockArgs) -> u8 {
             return exit::USAGE;
         }
     };
-    let ledger = match args.ledger.as_ref().map(File::create).transpose() {
-        Ok(file) => LedgerFile {
-            file: file.map(BufWriter::new),
-            faults: upstreams.faults.iter().map(|f| f.kind.name()).collect(),
-        },
-        Err(trouble) => {
-            let path = args.ledger.clone().unwrap_or_default();
-            error(OutputError::new(&path, trouble));
-            return exit::BROKEN;
-        }
-    };
     start_log(args.quiet);
     let cancel = signals::install();
-    match serve(args, upstreams, ledger, &cancel) {
+    match serve(args, upstreams, &cancel) {
         Ok(()) => exit::PASS,
         Err(failure) => {
             error(failure);
@@ -108,12 +98,13 @@ fn upstreams(args: &MockArgs) -> Result<Upstreams, Diagnostics> {
 fn serve(
     args: &MockArgs,
     upstreams: Upstreams,
-    mut file: LedgerFile,
     cancel: &Arc<AtomicBool>,
-) -> Result<(), StartError> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new().map_err(live::StartError::Runtime)?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
+    // Only now, so that a port that is taken leaves no empty file behind.
+    let mut file = LedgerFile::create(args.ledger.as_deref(), &upstreams)?;
     tracing::info!(
         model = args.model,
         faults = upstreams.faults.len(),
@@ -142,6 +133,16 @@ struct LedgerFile {
     faults: Vec<&'static str>,
 }
 
+impl LedgerFile {
+    fn create(path: Option<&Path>, upstreams: &Upstreams) -> Result<Self, OutputError> {
+        let open = |path| File::create(path).map_err(|e| OutputError::file(path, e));
+        Ok(Self {
+            file: path.map(open).transpose()?.map(BufWriter::new),
+            faults: upstreams.faults.iter().map(|f| f.kind.name()).collect(),
+        })
+    }
+}
+
 impl Sink for LedgerFile {
     fn event(&mut self, event: &RunEvent) {
         let at = event.at.as_secs_f64();
@@ -158,7 +159,17 @@ impl Sink for LedgerFile {
                 "at_s": at, "event": "ended", "row": row.row, "key": row.key, "try": row.ordinal,
                 "outcome": row.outcome.name(),
             }),
-            _ => return,
+            What::Sent(_)
+            | What::Assigned { .. }
+            | What::Dispatched { .. }
+            | What::Cancelled { .. }
+            | What::Booked(_)
+            | What::Settled { .. }
+            | What::Answered(_)
+            | What::Judged(_)
+            | What::RolledBack(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {
             return;

@@ -1,36 +1,35 @@
 //! What all commands share: where people look, what data goes to stdout, one run after the other.
-#![allow(
-    clippy::print_stderr,
-    reason = "the command line speaks to people on stderr"
-)]
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
-use crate::cli::{OutputFormat, RunFlags, env, exit};
+use crate::cli::{OutputFormat, RunFlags, ci, env, exit};
+use crate::config::redact::redact;
 use crate::live::clock::Clock;
 use crate::observe::meta::Engine;
 use crate::progress::{Mode, Progress};
 use crate::report::pretty::{self, Style};
 use crate::report::{json, junit};
+use crate::runner::run_dir::OutputError;
 use crate::runner::{self, RunError, RunOptions, RunOutput};
 use crate::scenario::Scenario;
 use crate::time::Timestamp;
 use crate::verdict::result::Status;
 
-/// Says something to people.
+/// Says something to people. Keys are cut out; when nobody listens, that is no trouble of ours.
 pub(super) fn say(what: impl Display) {
-    eprintln!("{what}");
+    let _ = writeln!(stderr(), "{}", redact(&what.to_string()));
 }
 
 /// Reports why something could not be done.
 pub(super) fn error(what: impl Display) {
-    eprintln!("error: {what}");
+    say(format_args!("error: {what}"));
 }
 
 /// Writes data to stdout. A reader that went away is no trouble of ours.
@@ -81,13 +80,25 @@ pub(super) fn run_one(
     output
 }
 
-/// How progress is shown on this terminal.
-pub(super) fn progress_mode(flags: &RunFlags) -> Mode {
-    match (flags.quiet, stderr().is_terminal()) {
+/// How progress is shown on this terminal, when so many runs go on at once.
+pub(super) fn progress_mode(flags: &RunFlags, at_once: usize) -> Mode {
+    // Several lines that are written over would write over each other.
+    let can_draw = at_once <= 1 && stderr().is_terminal();
+    match (flags.quiet, can_draw) {
         (true, _) => Mode::Off,
         (false, true) => Mode::Line,
         (false, false) => Mode::Log,
     }
+}
+
+/// What became of a scenario.
+enum Ending {
+    Ran(Box<RunOutput>),
+    /// It could not be run, for this reason.
+    Broken {
+        name: String,
+        why: String,
+    },
 }
 
 /// Collects the results of an invocation and says what they are.
@@ -96,42 +107,53 @@ pub(super) struct Results {
     quiet: bool,
     style: Style,
     codes: Vec<u8>,
-    done: Vec<RunOutput>,
-    broken: Vec<(String, String)>,
+    endings: Vec<Ending>,
+    junit: Option<JunitFile>,
 }
 
 impl Results {
-    pub(super) fn new(format: OutputFormat, quiet: bool) -> Self {
-        Self {
+    /// Nothing so far. The JUnit file is opened now, so that one that cannot be written is found out
+    /// before any traffic.
+    pub(super) fn new(
+        format: OutputFormat,
+        quiet: bool,
+        junit: Option<&Path>,
+    ) -> Result<Self, OutputError> {
+        Ok(Self {
             format,
             quiet,
             style: style(),
             codes: Vec::new(),
-            done: Vec::new(),
-            broken: Vec::new(),
-        }
+            endings: Vec::new(),
+            junit: junit.map(JunitFile::create).transpose()?,
+        })
     }
 
     /// Takes a result in and shows it.
     pub(super) fn add(&mut self, scenario: &Scenario, result: Result<RunOutput, RunError>) -> u8 {
         let code = match result {
-            Err(failure) => {
-                error(format_args!("{}: {failure}", scenario.path.display()));
-                self.broken
-                    .push((scenario.name.clone(), failure.to_string()));
-                exit::BROKEN
-            }
+            Err(failure) => self.add_broken(scenario, &failure),
             Ok(output) => self.add_output(scenario, output),
         };
         self.codes.push(code);
         code
     }
 
+    fn add_broken(&mut self, scenario: &Scenario, failure: &RunError) -> u8 {
+        error(format_args!("{}: {failure}", scenario.path.display()));
+        let (name, why) = (scenario.name.clone(), redact(&failure.to_string()));
+        if self.format == OutputFormat::Github {
+            data(&ci::broken(&name, &why));
+        }
+        self.endings.push(Ending::Broken { name, why });
+        exit::BROKEN
+    }
+
     fn add_output(&mut self, scenario: &Scenario, mut output: RunOutput) -> u8 {
         let code = exit::of(&output.report.verdict);
         self.show(scenario, &output);
         let output_error = output.output_error.take();
-        self.done.push(output);
+        self.endings.push(Ending::Ran(Box::new(output)));
         match output_error {
             None => code,
             Some(trouble) => {
@@ -153,25 +175,27 @@ impl Results {
         let folder = output.folder.as_ref().map(|f| f.display().to_string());
         data(&pretty::render(&report, folder.as_deref(), self.style));
         if self.format == OutputFormat::Github {
-            data(&annotations(&report));
+            data(&ci::gates(&report));
         }
     }
 
     /// Ends the invocation: the JSON list, the JUnit file, a last line, the exit code.
-    pub(super) fn finish(self, junit_file: Option<&Path>) -> u8 {
+    pub(super) fn finish(self) -> u8 {
         if self.format == OutputFormat::Json {
-            let all: Vec<Value> = self.done.iter().map(|o| json::value(&o.report)).collect();
-            data(&format!("{:#}\n", Value::from(all)));
+            let all = self.endings.iter().map(|ending| match ending {
+                Ending::Ran(output) => json::value(&output.report),
+                Ending::Broken { name, why } => json::not_run(name, why, &[]),
+            });
+            data(&format!("{:#}\n", all.collect::<Value>()));
         } else if self.codes.len() > 1 {
             data(&self.last_line());
         }
         let mut codes = self.codes;
-        if let Some(path) = junit_file {
-            let reports: Vec<_> = self.done.iter().map(|o| &o.report).collect();
-            if let Err(why) = write_junit(path, &reports, &self.broken) {
-                error(format_args!("cannot write {}: {why}", path.display()));
-                codes.push(exit::BROKEN);
-            }
+        if let Some(file) = self.junit
+            && let Err(trouble) = file.write(&self.endings)
+        {
+            error(trouble);
+            codes.push(exit::BROKEN);
         }
         exit::worst(codes)
     }
@@ -196,45 +220,32 @@ impl Results {
     }
 }
 
-fn write_junit(
-    path: &Path,
-    reports: &[&crate::report::Report],
-    broken: &[(String, String)],
-) -> Result<(), String> {
-    let xml = junit::render(reports, broken)?;
-    std::fs::write(path, xml).map_err(|e| e.to_string())
+/// The file of `--junit`.
+struct JunitFile {
+    path: PathBuf,
+    file: File,
 }
 
-/// Workflow commands of GitHub Actions: an annotation for every gate that did not pass.
-fn annotations(report: &crate::report::Report) -> String {
-    let open = report
-        .verdict
-        .gates
-        .iter()
-        .filter(|g| g.status != Status::Pass);
-    open.map(|gate| {
-        let level = match gate.status {
-            Status::Fail | Status::Invalid => "error",
-            Status::Inconclusive | Status::Pass => "warning",
-        };
-        let title = format!(
-            "{}: {} {}",
-            report.meta.scenario,
-            gate.name,
-            gate.status.name()
-        );
-        let (title, message) = (property(&title), value(&junit::headline(gate)));
-        format!("::{level} title={title}::{message}\n")
-    })
-    .collect()
-}
+impl JunitFile {
+    fn create(path: &Path) -> Result<Self, OutputError> {
+        // It often goes beside the reports, into a folder that the run makes later.
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let file = folder.and_then(|()| File::create(path));
+        let file = file.map_err(|e| OutputError::file(path, e))?;
+        let path = path.to_owned();
+        Ok(Self { path, file })
+    }
 
-fn value(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    value(text).replace(':', "%3A").replace(',', "%2C")
+    fn write(mut self, endings: &[Ending]) -> Result<(), OutputError> {
+        let (mut reports, mut broken) = (Vec::new(), Vec::new());
+        for ending in endings {
+            match ending {
+                Ending::Ran(output) => reports.push(&output.report),
+                Ending::Broken { name, why } => broken.push((name.clone(), why.clone())),
+            }
+        }
+        let xml = junit::render(&reports, &broken).map_err(std::io::Error::other);
+        let written = xml.and_then(|xml| self.file.write_all(xml.as_bytes()));
+        written.map_err(|e| OutputError::file(&self.path, e))
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::output::{self, Results, say};
+use crate::cli::output::{self, Results, error, say};
 use crate::cli::{OutputFormat, RunFlags, exit, signals};
 use crate::config::values::parse_speed;
 use crate::id::Seed;
@@ -81,7 +81,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
     let scenario = match replay::compile(&request) {
         Ok((scenario, warnings)) => {
             if !args.flags.quiet {
-                warnings.0.iter().for_each(say);
+                warnings.list.iter().for_each(say);
             }
             scenario
         }
@@ -90,10 +90,17 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    let junit = args.flags.junit.as_deref();
+    let mut results = match Results::new(OutputFormat::Pretty, args.flags.quiet, junit) {
+        Ok(results) => results,
+        Err(trouble) => {
+            error(trouble);
+            return exit::BROKEN;
+        }
+    };
     let cancel = signals::install();
-    let mode = output::progress_mode(&args.flags);
-    let mut results = Results::new(OutputFormat::Pretty, args.flags.quiet);
+    let mode = output::progress_mode(&args.flags, 1);
     let outcome = output::run_one(&scenario, &args.flags, mode, &cancel);
     results.add(&scenario, outcome);
-    results.finish(args.flags.junit.as_deref())
+    results.finish()
 }

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use clap::Args;
+use serde_json::Value;
 
-use crate::cli::output::{self, Results, say};
-use crate::cli::{OutputFormat, RunFlags, exit, signals};
+use crate::cli::output::{self, Results, data, error, say};
+use crate::cli::{OutputFormat, RunFlags, ci, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::id::Seed;
 use crate::observe::meta::Engine;
-use crate::progress::Mode;
+use crate::report::json;
 use crate::runner::{RunError, RunOutput};
 use crate::scenario::{Scenario, compile};
 
@@ -41,30 +42,65 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> u8 {
     let scenarios = match load(args) {
         Ok(scenarios) => scenarios,
-        Err(problems) => {
-            say(problems);
+        Err(mistakes) => {
+            mistakes.show(args.format);
             return exit::USAGE;
         }
     };
+    let junit = args.flags.junit.as_deref();
+    let mut results = match Results::new(args.format, args.flags.quiet, junit) {
+        Ok(results) => results,
+        Err(trouble) => {
+            error(trouble);
+            return exit::BROKEN;
+        }
+    };
     let cancel = signals::install();
-    let mut results = Results::new(args.format, args.flags.quiet);
     let is_live = |s: &Scenario| output::engine(&args.flags, s) == Engine::Live;
     let (live, virtuals): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(is_live);
     let is_stopped = run_virtuals(args, &virtuals, &cancel, &mut results);
     if !is_stopped {
         run_live(args, &live, &cancel, &mut results);
     }
-    results.finish(args.flags.junit.as_deref())
+    results.finish()
 }
 
-/// Reads all scenarios, and shows all mistakes of all of them.
-fn load(args: &RunArgs) -> Result<Vec<Scenario>, Diagnostics> {
-    let mut problems = Vec::new();
+/// Why nothing is run: mistakes, by the file (or the arguments) that they make useless.
+#[derive(Default)]
+struct Mistakes(Vec<(String, Diagnostics)>);
+
+impl Mistakes {
+    fn add(&mut self, file: String, mistakes: impl Into<Diagnostics>) {
+        self.0.push((file, mistakes.into()));
+    }
+
+    /// Shows them to people, and where programs read stdout, to them.
+    fn show(self, format: OutputFormat) {
+        if format == OutputFormat::Json {
+            let all = self.0.iter().map(|(file, mistakes)| {
+                let name = compile::file_stem(Path::new(file));
+                let all: Vec<&Diagnostic> = mistakes.list.iter().collect();
+                json::not_run(&name, "the scenario is invalid", &all)
+            });
+            data(&format!("{:#}\n", all.collect::<Value>()));
+        }
+        let mut all = Diagnostics::default();
+        self.0.into_iter().for_each(|(_, one)| all.extend(one));
+        if format == OutputFormat::Github {
+            data(&all.list.iter().map(ci::mistake).collect::<String>());
+        }
+        say(all);
+    }
+}
+
+/// Reads all scenarios, and gives all mistakes of all of them.
+fn load(args: &RunArgs) -> Result<Vec<Scenario>, Mistakes> {
+    let mut problems = Mistakes::default();
     let mut files = Vec::new();
     for path in &args.paths {
         match scenario_files(path) {
             Ok(found) => files.extend(found),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.add(path.display().to_string(), problem),
         }
     }
     let is_wanted = |path: &PathBuf| {
@@ -77,28 +113,31 @@ fn load(args: &RunArgs) -> Result<Vec<Scenario>, Diagnostics> {
         match compile::file(path) {
             Ok((scenario, warnings)) => {
                 if !args.flags.quiet {
-                    warnings.0.iter().for_each(say);
+                    warnings.list.iter().for_each(say);
                 }
                 scenarios.push(match args.flags.seed {
                     Some(seed) => scenario.with_seed(Seed(seed)),
                     None => scenario,
                 });
             }
-            Err(mistakes) => problems.extend(mistakes.0),
+            Err(mistakes) => problems.add(path.display().to_string(), mistakes),
         }
     }
-    problems.extend(namesakes(&scenarios));
-    if problems.is_empty() && scenarios.is_empty() {
+    for problem in namesakes(&scenarios) {
+        problems.add(problem.file.clone(), problem);
+    }
+    if problems.0.is_empty() && scenarios.is_empty() {
         let message = match &args.filter {
             Some(text) => format!("no scenario's name contains `{text}`"),
             None => "there is no scenario here".to_owned(),
         };
         let paths: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
-        problems.push(Diagnostic::file(paths.join(", "), message));
+        let paths = paths.join(", ");
+        problems.add(paths.clone(), Diagnostic::file(paths, message));
     }
-    match problems.is_empty() {
+    match problems.0.is_empty() {
         true => Ok(scenarios),
-        false => Err(Diagnostics(problems)),
+        false => Err(problems),
     }
 }
 
@@ -151,11 +190,7 @@ fn run_virtuals(
 ) -> bool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.map_or(cores, usize::from).min(scenarios.len());
-    let mode = match scenarios.len() {
-        1 => output::progress_mode(&args.flags),
-        // Several lines at once would write over each other; each result shows as it comes.
-        _ => Mode::Off,
-    };
+    let mode = output::progress_mode(&args.flags, scenarios.len());
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -201,7 +236,7 @@ fn run_live(
     cancel: &Arc<AtomicBool>,
     results: &mut Results,
 ) {
-    let mode = output::progress_mode(&args.flags);
+    let mode = output::progress_mode(&args.flags, 1);
     for scenario in scenarios {
         let outcome = output::run_one(scenario, &args.flags, mode, cancel);
         let code = results.add(scenario, outcome);

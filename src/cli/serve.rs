@@ -1,5 +1,6 @@
 //! `graygate serve`: the gray router as an OpenAI-compatible gateway.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
@@ -60,16 +61,9 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             return exit::USAGE;
         }
     };
-    let input_log = match args.input_log.as_deref().map(InputFile::create).transpose() {
-        Ok(file) => file,
-        Err(trouble) => {
-            error(trouble);
-            return exit::BROKEN;
-        }
-    };
     start_log(args.quiet);
     let cancel = signals::install();
-    match serve(args, router, endpoints, input_log, &cancel) {
+    match serve(args, router, endpoints, &cancel) {
         Ok(()) => exit::PASS,
         Err(failure) => {
             error(failure);
@@ -90,6 +84,8 @@ pub(super) fn start_log(quiet: bool) {
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
+        // Nobody reads it: then there is nobody to tell either, and no reason to panic.
+        .log_internal_errors(false)
         .try_init();
 }
 
@@ -141,6 +137,15 @@ fn endpoint(path: &Path, version: &VersionConfig, problems: &Problems) -> Option
     let api_key = match version.api_key_env.as_deref() {
         None => None,
         Some(variable) => match env::variable(variable) {
+            // What a header cannot carry would fail at every request, with words that say nothing.
+            Some(key) if !key.chars().all(|c| c.is_ascii_graphic()) => {
+                let hint = "export the key alone, without quotes, spaces or line breaks";
+                problem(
+                    format!("`{name}`: the key in {variable} holds characters that no key has"),
+                    hint,
+                );
+                return None;
+            }
             Some(key) => Some(Secret::new(key)),
             None => {
                 let hint = "export the version's API key under this name";
@@ -162,19 +167,21 @@ fn serve(
     args: &ServeArgs,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
-    input_log: Option<InputFile>,
     cancel: &Arc<AtomicBool>,
-) -> Result<(), StartError> {
+) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new().map_err(StartError::Runtime)?;
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
-    let driver = Driver::new(Box::new(core), clock, outbox, input_log.is_some());
+    let driver = Driver::new(Box::new(core), clock, outbox, args.input_log.is_some());
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
+    // Only now, so that a port that is taken leaves no empty file behind.
+    let input_log = args.input_log.as_deref();
+    let mut input_log = input_log.map(InputFile::create).transpose()?;
     tracing::info!(
         share = router.canary_share(),
         stable = router.name(router.stable),
@@ -187,10 +194,9 @@ fn serve(
         is_harness: false,
         forward: chat::forward,
     };
-    let mut input_log = input_log.map(|mut file| {
+    if let Some(file) = &mut input_log {
         file.begin(seed, &router);
-        file
-    });
+    }
     runtime.spawn(Gateway::new(config, driver.clone()).serve(listener));
     let mut news = News { router };
     let is_over = || cancel.load(Ordering::Relaxed);
@@ -235,7 +241,7 @@ struct InputFile {
 
 impl InputFile {
     fn create(path: &Path) -> Result<Self, OutputError> {
-        let file = File::create(path).map_err(|e| OutputError::new(path, e))?;
+        let file = File::create(path).map_err(|e| OutputError::file(path, e))?;
         Ok(Self {
             file: BufWriter::new(file),
             path: path.to_owned(),
@@ -280,7 +286,7 @@ impl InputFile {
             && !self.is_broken
         {
             self.is_broken = true;
-            let trouble = OutputError::new(&self.path, trouble);
+            let trouble = OutputError::file(&self.path, trouble);
             tracing::error!("the input log is incomplete: {trouble}");
         }
     }
@@ -315,10 +321,22 @@ impl Sink for News {
                 self.router.name(record.to),
                 self.finding(&record.reason)
             ),
-            What::Judged(finding) if finding.violated => {
-                tracing::warn!(action = finding.action, "{}", self.finding(finding));
+            What::Judged(finding) => {
+                if finding.violated {
+                    tracing::warn!(action = finding.action, "{}", self.finding(finding));
+                }
             }
-            _ => {}
+            What::Sent(_)
+            | What::Assigned { .. }
+            | What::Dispatched { .. }
+            | What::Cancelled { .. }
+            | What::Accepted(_)
+            | What::UpstreamEnded(_)
+            | What::Booked(_)
+            | What::Settled { .. }
+            | What::Answered(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => {}
         }
     }
 }

@@ -33,10 +33,13 @@ fn one(path: &Path) -> u8 {
         Ok(warnings) => (warnings, true),
         Err(mistakes) => (mistakes, false),
     };
-    problems.0.iter().for_each(say);
+    if !problems.list.is_empty() {
+        say(problems.in_full().trim_end());
+        say("");
+    }
     let name = path.display();
     if is_valid {
-        let note = match problems.0.len() {
+        let note = match problems.list.len() {
             0 => String::new(),
             n => format!(" ({n} warnings)"),
         };

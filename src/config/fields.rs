@@ -23,6 +23,10 @@ impl<'a> Cx<'a> {
 
     /// A diagnostic at a place of the file.
     pub fn at(&self, place: Place, message: impl Into<String>) -> Diagnostic {
+        if self.problems.is_full() {
+            // It will only be counted: its line need not be looked for.
+            return Diagnostic::file("", "");
+        }
         Diagnostic::at(self.source, place, message)
     }
 
@@ -135,7 +139,10 @@ impl<'a, 'n> Fields<'a, 'n> {
 
     /// The value of a key, noted as asked for.
     pub fn node(&self, key: &'static str) -> Option<&'n Node> {
-        self.known.borrow_mut().push(key.to_owned());
+        let mut known = self.known.borrow_mut();
+        if !known.iter().any(|k| k == key) {
+            known.push(key.to_owned());
+        }
         self.entries.iter().find(|e| e.key == key).map(|e| &e.value)
     }
 
@@ -171,7 +178,7 @@ impl<'a, 'n> Fields<'a, 'n> {
 }
 
 fn unknown(cx: Cx<'_>, entry: &Entry, what: &str, known: &[&str]) -> Diagnostic {
-    let message = format!("unknown key `{}` in {what}", entry.key);
+    let message = format!("unknown key `{}` in {what}", head(&entry.key));
     let diagnostic = cx
         .at(entry.place, message)
         .expected(format!("one of {}", listed(known)));
@@ -181,14 +188,27 @@ fn unknown(cx: Cx<'_>, entry: &Entry, what: &str, known: &[&str]) -> Diagnostic 
     }
 }
 
+/// Longest word that is compared with known ones: comparing takes the product of both lengths, and
+/// nobody misspells a word at such length.
+const LONGEST_MISSPELT: usize = 64;
+
 /// The known word that somebody who wrote `word` most likely meant.
 pub fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > LONGEST_MISSPELT {
+        return None;
+    }
     let distance = |k: &&&str| strsim::damerau_levenshtein(&word.to_lowercase(), k);
-    let near = known.iter().min_by_key(distance)?;
+    let known = known.iter().filter(|k| k.len() <= LONGEST_MISSPELT);
+    let near = known.min_by_key(distance)?;
     let length = near.chars().count();
     // Of a name of two letters, one wrong letter leaves nothing to recognise.
     let is_near = length > 2 && distance(&near) <= 1 + length / 4;
     is_near.then_some(*near)
+}
+
+/// The beginning of a word that a file may make as long as it likes.
+pub fn head(word: &str) -> String {
+    word.chars().take(60).collect()
 }
 
 /// `a`, `b`, `c` in code quotes.
@@ -210,7 +230,7 @@ mod tests {
             problems: &problems,
         };
         read(cx, &yaml::parse(&source).unwrap());
-        let all = problems.into_diagnostics().0;
+        let all = problems.into_diagnostics().list;
         all.into_iter()
             .map(|d| format!("{} | {}", d.message, d.hint.unwrap_or_default()))
             .collect()
@@ -223,6 +243,7 @@ mod tests {
             fields.required("name", "text", values::text);
             fields.required("traffic", "{…}", values::text);
             fields.optional("seed", values::count);
+            fields.node("seed");
             fields.finish();
         });
         assert_eq!(
@@ -241,6 +262,8 @@ mod tests {
         assert_eq!(closest("unauthorised", &known), Some("unauthorized"));
         assert_eq!(closest("Timeout", &known), Some("timeout"));
         assert_eq!(closest("banana", &known), None);
+        let long = "unauthorized".repeat(10);
+        assert_eq!(closest(&long, &[&long]), None, "not even looked for");
     }
 
     #[test]

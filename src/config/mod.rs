@@ -11,4 +11,5 @@ pub mod node;
 pub mod redact;
 pub mod router_file;
 pub mod values;
+pub mod versions;
 pub mod yaml;

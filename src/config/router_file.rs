@@ -2,26 +2,23 @@
 
 use std::time::Duration;
 
-use crate::config::fields::{Cx, Fields, closest, listed};
-use crate::config::node::{Entry, Node, Value};
-use crate::config::redact::looks_like_key;
+use crate::config::fields::{Cx, Fields, head};
+use crate::config::node::{Node, Place, Value};
 use crate::config::values;
-use crate::id::{PerVersion, VersionId};
+use crate::config::versions::{self, find_version, version_name};
+use crate::id::PerVersion;
 use crate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
-    SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts, VersionConfig,
+    SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts,
 };
 use crate::stats::compare::Op;
-
-const STABLE: &str = "stable";
-const CANARY: &str = "canary";
 
 /// Reads a router configuration. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
     let fields = cx.fields(node, "the router configuration")?;
     fields.optional("name", values::text);
     fields.optional("description", values::text);
-    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions);
+    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions::read);
     let names = versions.as_ref().map(|v| v.names()).unwrap_or_default();
     let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
     let split = fields.required("split", "{weights: {v1: 90, v2: 10}}", |cx, n| {
@@ -76,127 +73,6 @@ fn default_literal() -> LiteralConfig {
             ),
         ],
     }
-}
-
-struct Versions {
-    list: PerVersion<VersionConfig>,
-    stable: VersionId,
-    canary: VersionId,
-}
-
-impl Versions {
-    fn names(&self) -> Vec<String> {
-        self.list.values().map(|v| v.name.clone()).collect()
-    }
-}
-
-fn versions(cx: Cx<'_>, node: &Node) -> Option<Versions> {
-    let expected = "one version with role: stable and one with role: canary";
-    let Value::Map(entries) = &node.value else {
-        return cx.wrong(node, "a mapping of versions", expected);
-    };
-    let read: Vec<_> = entries.iter().map(|e| version(cx, e)).collect();
-    let read: Vec<(VersionConfig, &str)> = read.into_iter().collect::<Option<_>>()?;
-    let with_role = |role| {
-        let mut found = (0..).zip(&read).filter(|(_, (_, r))| *r == role);
-        let first = found.next().map(|(i, _)| VersionId(i));
-        first.filter(|_| found.next().is_none())
-    };
-    let (Some(stable), Some(canary), 2) = (with_role(STABLE), with_role(CANARY), read.len()) else {
-        let roles: Vec<&str> = read.iter().map(|(_, r)| *r).collect();
-        let message = format!("the versions have the roles {}", listed(&roles));
-        return cx.error(cx.at(node.place, message).expected(expected));
-    };
-    Some(Versions {
-        list: read.into_iter().map(|(v, _)| v).collect(),
-        stable,
-        canary,
-    })
-}
-
-fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
-    let fields = cx.fields(&entry.value, "a version")?;
-    let roles = [(STABLE, STABLE), (CANARY, CANARY)];
-    let role = fields.required("role", "stable or canary", |cx, n| {
-        values::word(cx, n, "a role", &roles)
-    });
-    let model = fields.required("model", "the model's name", values::text);
-    let endpoint = fields.optional("endpoint", endpoint);
-    let api_key_env = fields.optional("api_key_env", api_key_env);
-    fields.finish();
-    let version = VersionConfig {
-        name: entry.key.clone(),
-        model: model?,
-        endpoint,
-        api_key_env,
-    };
-    Some((version, role?))
-}
-
-fn endpoint(cx: Cx<'_>, node: &Node) -> Option<String> {
-    let expected = "a base URL, like http://127.0.0.1:9001/v1";
-    let text = cx.text(node, "a URL", expected)?;
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
-    let Some(rest) = rest else {
-        return cx.wrong(node, "a URL", expected);
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
-        let message = "the URL holds a user name or password";
-        let hint = "put the key into an environment variable and name it in api_key_env";
-        return cx.error(cx.at(node.place, message).expected(expected).hint(hint));
-    }
-    let is_url = !authority.is_empty() && !rest.contains(['?', '#', ' ']);
-    if !is_url {
-        return cx.wrong(node, "a base URL", expected);
-    }
-    Some(text.trim_end_matches('/').to_owned())
-}
-
-fn api_key_env(cx: Cx<'_>, node: &Node) -> Option<String> {
-    let expected = "the name of an environment variable, like CANARY_API_KEY";
-    let text = cx.text(node, "a variable's name", expected)?;
-    if looks_like_key(text) {
-        let message = "this looks like a key, not like the name of a variable";
-        let hint = "keys do not belong into files: export the key and name the variable here";
-        return cx.error(cx.at(node.place, message).expected(expected).hint(hint));
-    }
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if text.is_empty() || !text.chars().all(is_name) {
-        return cx.wrong(node, "a variable's name", expected);
-    }
-    Some(text.to_owned())
-}
-
-/// A version by its name. Without any names (the versions themselves are wrong) nothing is said.
-pub fn version_name(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<VersionId> {
-    let text = cx.text(node, "a version", "the name of a version")?;
-    find_version(cx, text, node.place, names)
-}
-
-/// A version by the name that stands at `place`.
-pub fn find_version(
-    cx: Cx<'_>,
-    name: &str,
-    place: crate::config::node::Place,
-    names: &[String],
-) -> Option<VersionId> {
-    if names.is_empty() {
-        return None;
-    }
-    if let Some((id, _)) = (0..).zip(names).find(|(_, n)| *n == name) {
-        return Some(VersionId(id));
-    }
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let diagnostic = cx
-        .at(place, format!("there is no version `{name}`"))
-        .expected(format!("one of {}", listed(&known)));
-    cx.error(match closest(name, &known) {
-        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic,
-    })
 }
 
 fn routes(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Route>> {
@@ -258,13 +134,30 @@ fn header_conditions(cx: Cx<'_>, node: &Node) -> Option<Vec<Condition>> {
     read.into_iter().collect()
 }
 
-fn header_name(cx: Cx<'_>, name: &str, place: crate::config::node::Place) -> Option<String> {
+/// Headers whose values are credentials.
+const CREDENTIALS: [&str; 5] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "cookie",
+];
+
+fn header_name(cx: Cx<'_>, name: &str, place: Place) -> Option<String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
-        let message = format!("`{name}` is not the name of a header");
+        let message = format!("`{}` is not the name of a header", head(name));
         return cx.error(cx.at(place, message).expected("letters, digits and dashes"));
     }
-    Some(name.to_lowercase())
+    let name = name.to_lowercase();
+    if CREDENTIALS.contains(&name.as_str()) {
+        let message = format!("`{name}` carries credentials");
+        let hint = "what the router looks at gets into files and logs: give callers a header of \
+                    their own, like x-test-version";
+        let diagnostic = cx.at(place, message).without_line();
+        return cx.error(diagnostic.expected("a header without secrets").hint(hint));
+    }
+    Some(name)
 }
 
 fn split(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<SplitConfig> {

@@ -90,15 +90,13 @@ pub fn share(cx: Cx<'_>, node: &Node) -> Option<f64> {
     }
 }
 
-/// A share strictly between 0 % and 100 %, as a fraction of 1.
-pub fn inner_share(cx: Cx<'_>, node: &Node) -> Option<f64> {
+/// A confidence from 50 % to below 100 %, as a fraction of 1. Below that an interval would leave out
+/// the very value that was seen.
+pub fn confidence(cx: Cx<'_>, node: &Node) -> Option<f64> {
     let value = share(cx, node)?;
-    if value <= 0.0 || value >= 1.0 {
-        return cx.wrong(
-            node,
-            "between 0% and 100%",
-            "above 0% and below 100%, like 99.9%",
-        );
+    if !(0.5..1.0).contains(&value) {
+        let expected = "50% or more and below 100%, like 99.9%";
+        return cx.wrong(node, "a confidence", expected);
     }
     Some(value)
 }
@@ -293,7 +291,10 @@ mod tests {
         for bad in ["30", "101%", "-1%", "NaN%", "%"] {
             assert!(read(bad, share).is_err(), "{bad}");
         }
-        assert!(read("100%", inner_share).is_err());
+        assert_eq!(read("50%", confidence), Ok(0.5));
+        for bad in ["100%", "49.9%", "0.999"] {
+            assert!(read(bad, confidence).is_err(), "{bad}");
+        }
         assert_eq!(read("0.75pp", points), Ok(0.0075));
         assert!(read("3%", points).is_err());
         assert_eq!(read("50/s", rate), Ok(50.0));

@@ -13,6 +13,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_NODES: usize = 20_000;
 /// Deepest nesting.
 pub const MAX_DEPTH: usize = 64;
+/// Most memory of all nodes with their texts, copies for aliases included, in bytes.
+const MAX_MEMORY: usize = 4 << 20;
 
 /// Parses the one document of a file.
 ///
@@ -26,6 +28,7 @@ pub fn parse(source: &Source) -> Result<Node, Diagnostic> {
     let mut builder = Builder {
         source,
         nodes: 0,
+        memory: 0,
         anchors: BTreeMap::new(),
         stack: Vec::new(),
         root: None,
@@ -41,7 +44,7 @@ pub fn parse(source: &Source) -> Result<Node, Diagnostic> {
 
 fn too_much(source: &Source, what: &str) -> Diagnostic {
     Diagnostic::file(&source.name, format!("the file is {what}")).expected(format!(
-        "at most 1 MiB, {MAX_NODES} values (aliases counted as often as used), {MAX_DEPTH} levels"
+        "at most 1 MiB, {MAX_NODES} values and 4 MiB with its aliases followed, {MAX_DEPTH} levels"
     ))
 }
 
@@ -91,6 +94,7 @@ fn unquoted(source: &Source, place: Place, bare: &str) -> Diagnostic {
 struct Builder<'s> {
     source: &'s Source,
     nodes: usize,
+    memory: usize,
     anchors: BTreeMap<usize, Node>,
     stack: Vec<Open>,
     root: Option<Node>,
@@ -122,7 +126,7 @@ impl Builder<'_> {
                 if tag.is_some() {
                     return Err(self.error(place, "tags (`!…`) mean nothing here"));
                 }
-                self.spend(1)?;
+                self.spend(Size::of_scalar(&text))?;
                 let is_plain = style == ScalarStyle::Plain;
                 if is_plain && text.starts_with('>') {
                     // This parser lets it pass inside braces; other YAML tools do not.
@@ -141,11 +145,13 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.get(&anchor) else {
                     return Err(self.error(place, "this alias contains itself"));
                 };
-                self.spend(size(&node))?;
-                self.complete(node, 0)
+                // Paid for before it is copied: a copy may be a megabyte.
+                self.spend(Size::of(node))?;
+                let copy = self.anchors.get(&anchor).cloned();
+                copy.map_or(Ok(()), |copy| self.complete(copy, 0))
             }
             Event::Nothing
             | Event::StreamStart
@@ -159,9 +165,10 @@ impl Builder<'_> {
         Diagnostic::at(self.source, place, message)
     }
 
-    fn spend(&mut self, nodes: usize) -> Result<(), Diagnostic> {
-        self.nodes += nodes;
-        if self.nodes > MAX_NODES {
+    fn spend(&mut self, size: Size) -> Result<(), Diagnostic> {
+        self.nodes += size.nodes;
+        self.memory += size.memory;
+        if self.nodes > MAX_NODES || self.memory > MAX_MEMORY {
             return Err(too_much(
                 self.source,
                 "too large once its aliases are followed",
@@ -171,7 +178,7 @@ impl Builder<'_> {
     }
 
     fn open(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), Diagnostic> {
-        self.spend(1)?;
+        self.spend(Size::of_scalar(""))?;
         if self.stack.len() == MAX_DEPTH {
             return Err(too_much(self.source, "nested too deeply"));
         }
@@ -198,6 +205,13 @@ impl Builder<'_> {
     /// Puts a complete node where it belongs.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Diagnostic> {
         if anchor != 0 {
+            // The copy that is kept takes memory, but is no value of the file. Anchors within
+            // anchors keep one a level.
+            let nodes = 0;
+            self.spend(Size {
+                nodes,
+                ..Size::of(&node)
+            })?;
             self.anchors.insert(anchor, node.clone());
         }
         let source = self.source;
@@ -234,11 +248,36 @@ fn map_key(source: &Source, entries: &[Entry], node: Node) -> Result<(String, Pl
     Ok((key, node.place))
 }
 
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Null | Value::Scalar(_) => 0,
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Map(entries) => entries.iter().map(|e| 1 + size(&e.value)).sum(),
+/// What a node costs.
+#[derive(Clone, Copy)]
+struct Size {
+    nodes: usize,
+    memory: usize,
+}
+
+impl Size {
+    fn of_scalar(text: &str) -> Self {
+        Self {
+            nodes: 1,
+            memory: size_of::<Node>() + text.len(),
+        }
+    }
+
+    fn of(node: &Node) -> Self {
+        let sum = |own: Self, part: Self| Self {
+            nodes: own.nodes + part.nodes,
+            memory: own.memory + part.memory,
+        };
+        let own = Self::of_scalar("");
+        match &node.value {
+            Value::Null => own,
+            Value::Scalar(text) => Self::of_scalar(text),
+            Value::List(items) => items.iter().map(Self::of).fold(own, sum),
+            Value::Map(entries) => entries
+                .iter()
+                .flat_map(|e| [Self::of_scalar(&e.key), Self::of(&e.value)])
+                .fold(own, sum),
+        }
     }
 }
 
@@ -323,6 +362,21 @@ mod tests {
         }
         let error = parsed(&text).unwrap_err();
         assert!(error.message.contains("too large"), "{error}");
+    }
+
+    /// Long texts instead of many values: every copy would be half a megabyte.
+    #[test]
+    fn a_bomb_of_long_texts_does_not_go_off() {
+        let long = "x".repeat(MAX_BYTES / 2);
+        let text = format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(19_000));
+        let error = parsed(&text).unwrap_err();
+        assert!(error.message.contains("too large"), "{error}");
+        let nested = format!("{}{long}{}", "[&x [".repeat(30), "]]".repeat(30));
+        let nested = (0..30).fold(nested, |text, i| text.replacen("&x", &format!("&x{i}"), 1));
+        let error = parsed(&nested).unwrap_err();
+        assert!(error.message.contains("too large"), "{error}");
+        let twice = format!("a: &a {long}\nb: *a\n");
+        assert!(parsed(&twice).is_ok(), "a few copies are no bomb");
     }
 
     #[test]

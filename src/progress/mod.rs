@@ -119,7 +119,17 @@ impl<W: Write> Sink for Progress<W> {
                 self.answered += 1;
                 self.failed += u64::from(!answered.outcome.is_success());
             }
-            _ => {}
+            What::Assigned { .. }
+            | What::Dispatched { .. }
+            | What::Cancelled { .. }
+            | What::Accepted(_)
+            | What::UpstreamEnded(_)
+            | What::Booked(_)
+            | What::Settled { .. }
+            | What::Judged(_)
+            | What::RolledBack(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {
             return;

@@ -1,5 +1,5 @@
-//! `events.jsonl`: what happened to the run as a whole, a JSON object a line: faults going on and
-//! off, the judge's looks, rollbacks. Times are seconds since the start of the run.
+//! `events.jsonl`: what happened to the run as a whole, a JSON object a line: which run it is, faults
+//! going on and off, the judge's looks, rollbacks. Times are seconds since the start of the run.
 
 use std::io::{self, Write};
 
@@ -7,6 +7,25 @@ use serde_json::{Value, json};
 
 use crate::observe::event::{Finding, RollbackFacts, RunEvent, What};
 use crate::observe::meta::RunMeta;
+
+/// Writes the first line: which run this is. A file that lies about alone still says where it comes
+/// from.
+///
+/// # Errors
+/// When writing fails.
+pub fn head(writer: &mut impl Write, meta: &RunMeta) -> io::Result<()> {
+    let line = json!({
+        "at_s": 0.0,
+        "event": "run",
+        "graygate": meta.graygate,
+        "scenario": meta.scenario,
+        "engine": meta.engine,
+        "seed": meta.seed,
+        "scenario_sha256": meta.scenario_sha256,
+        "router_sha256": meta.router_sha256,
+    });
+    writeln!(writer, "{line}")
+}
 
 /// Writes an event, if it is one that concerns the whole run.
 ///

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::observe::latency::Latencies;
 use crate::observe::meta::{FaultMeta, RunMeta};
 use crate::observe::summary::{OutcomeCounts, VersionSummary};
@@ -20,6 +21,35 @@ pub fn summary(report: &Report) -> Vec<u8> {
     let mut text = format!("{:#}", value(report)).into_bytes();
     text.push(b'\n');
     text
+}
+
+/// The name and version of the format of what stands for a scenario that could not be run.
+pub const NOT_RUN_FORMAT: &str = "graygate.not-run/1";
+
+/// What stands in a list of summaries for a scenario that could not be run.
+pub fn not_run(scenario: &str, why: &str, mistakes: &[&Diagnostic]) -> Value {
+    json!({
+        "format": NOT_RUN_FORMAT,
+        "scenario": scenario,
+        "status": "not_run",
+        "why": why,
+        "diagnostics": mistakes.iter().map(|d| diagnostic(d)).collect::<Vec<_>>(),
+    })
+}
+
+fn diagnostic(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "severity": match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        "file": diagnostic.file,
+        "line": diagnostic.place.map(|p| p.line),
+        "column": diagnostic.place.map(|p| p.column),
+        "message": diagnostic.message,
+        "expected": diagnostic.expected,
+        "hint": diagnostic.hint,
+    })
 }
 
 /// The summary as a JSON value.

@@ -43,8 +43,8 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "`{}` on the {} engine, seed {}: {} requests in {}. graygate {}, scenario `{}`, router `{}`.\n",
-        meta.scenario,
+        "{} on the {} engine, seed {}: {} requests in {}. graygate {}, scenario `{}`, router `{}`.\n",
+        code(&meta.scenario),
         meta.engine.name(),
         meta.seed,
         grouped(report.summary.sent),
@@ -53,7 +53,7 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
         short(&meta.scenario_sha256),
         short(&meta.router_sha256),
     )?;
-    writeln!(text, "Run it again: `{}`\n", report.reproduce)
+    writeln!(text, "Run it again: {}\n", exact_code(&report.reproduce))
 }
 
 fn short(hash: &str) -> &str {
@@ -253,12 +253,20 @@ fn code(name: &str) -> String {
     format!("`{}`", name.replace(['`', '|', '\n'], "'"))
 }
 
+/// Text in code quotes as it is: more quotes than stand in it anywhere.
+fn exact_code(text: &str) -> String {
+    let runs = text.split(|c| c != '`').map(str::len);
+    let quotes = "`".repeat(runs.max().unwrap_or(0) + 1);
+    let gap = if text.contains('`') { " " } else { "" };
+    format!("{quotes}{gap}{}{gap}{quotes}", text.replace('\n', " "))
+}
+
 /// Text that cannot break a table or become markup.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '|' | '<' | '>' | '*' | '_' | '`' | '[' | ']' | '\\' => {
+            '|' | '<' | '>' | '&' | '*' | '_' | '`' | '[' | ']' | '~' | '\\' => {
                 safe.push('\\');
                 safe.push(c);
             }

@@ -128,7 +128,7 @@ pub fn run(
     let dir = options
         .out
         .as_ref()
-        .map(|out| RunDir::create(out, &scenario.name, &run_name(&meta)))
+        .map(|out| RunDir::create(out, &scenario.name, &run_name(scenario, &meta)))
         .transpose()
         .map_err(RunError::Output)?;
     let keep = match options.records {
@@ -195,9 +195,12 @@ fn default_records(experiment: &Experiment) -> Records {
     }
 }
 
-/// `virtual-seed7`, or `live-seed7-20261121T101500Z`.
-fn run_name(meta: &RunMeta) -> String {
-    let base = format!("{}-seed{}", meta.engine.name(), meta.seed);
+/// `virtual-seed7`, or `live-seed7-20261121T101500Z`. Replays have their fingerprint in between.
+fn run_name(scenario: &Scenario, meta: &RunMeta) -> String {
+    let mut base = format!("{}-seed{}", meta.engine.name(), meta.seed);
+    if scenario.is_named_by_sha256 {
+        base.extend(['-'].into_iter().chain(scenario.sha256.chars().take(8)));
+    }
     match meta.engine {
         Engine::Virtual => base,
         Engine::Live => format!("{base}-{}", live::clock::utc_stamp()),

@@ -88,7 +88,7 @@ impl<'o> Recorder<'o> {
             timeline: Timeline::new(versions),
             evaluator: Evaluator::new(gates, meta.canary, &meta.faults),
             alarms: Vec::new(),
-            files: dir.map(|dir| Files::open(dir, keep)).transpose()?,
+            files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,
             gates: gates.to_vec(),
             meta,
             observer,
@@ -166,7 +166,7 @@ impl Sink for Recorder<'_> {
 }
 
 impl Files {
-    fn open(dir: RunDir, keep: Keep) -> Result<Self, OutputError> {
+    fn open(dir: RunDir, keep: Keep, meta: &RunMeta) -> Result<Self, OutputError> {
         let wrap = |name: &'static str| {
             let path = dir.path(name);
             move |error: io::Error| OutputError::new(&path, error)
@@ -175,8 +175,10 @@ impl Files {
         let attempts = AttemptRows::new(dir.file("attempts.csv")?).map_err(wrap("attempts.csv"))?;
         let timeline =
             TimelineRows::new(dir.file("timeline.csv")?).map_err(wrap("timeline.csv"))?;
+        let mut events = dir.file("events.jsonl")?;
+        events::head(&mut events, meta).map_err(wrap("events.jsonl"))?;
         Ok(Self {
-            events: dir.file("events.jsonl")?,
+            events,
             requests,
             attempts,
             timeline,

@@ -18,14 +18,25 @@ pub struct RunDir {
 pub struct OutputError {
     path: PathBuf,
     error: io::Error,
+    /// Is it part of a run's folder, which `--out` moves elsewhere?
+    is_in_run_dir: bool,
 }
 
 impl OutputError {
-    /// An error with the path it is about.
+    /// An error with the path in a run's folder that it is about.
     pub fn new(path: &Path, error: io::Error) -> Self {
         Self {
             path: path.to_owned(),
             error,
+            is_in_run_dir: true,
+        }
+    }
+
+    /// An error with the path of a file that has an option of its own.
+    pub fn file(path: &Path, error: io::Error) -> Self {
+        Self {
+            is_in_run_dir: false,
+            ..Self::new(path, error)
         }
     }
 }
@@ -33,6 +44,9 @@ impl OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot write {}: {}", self.path.display(), self.error)?;
+        if !self.is_in_run_dir {
+            return Ok(());
+        }
         let remedy = match self.error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 "choose a folder you may write to with --out DIR"

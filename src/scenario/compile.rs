@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::diagnostic::{Diagnostics, Problems};
+use crate::config::diagnostic::{Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Value};
 use crate::config::{router_file, values, yaml};
@@ -12,7 +12,7 @@ use crate::fault::inject::Upstreams;
 use crate::id::Seed;
 use crate::observe::meta::Engine;
 use crate::router::config::RouterConfig;
-use crate::scenario::load::{Loader, beside};
+use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
 use crate::scenario::{Scenario, advice, faults, gates, traffic, upstreams};
@@ -78,6 +78,9 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();
+    if let Some(upstreams) = &upstreams {
+        upstreams::check_servers(cx, upstreams, &faults);
+    }
     let expect = fields.required("expect", "a list of gates", |cx, n| {
         // Gates depend on the router; without one, its own mistakes are enough.
         let setting = gates::Setting {
@@ -105,6 +108,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         experiment: parts.experiment(traffic),
         gates: expect?,
         sha256: loader.sha256(),
+        is_named_by_sha256: false,
         command: format!("graygate run {}", shell_word(&file_name(path))),
         command_here: format!("graygate run {}", shell_word(&path.display().to_string())),
     })
@@ -152,10 +156,23 @@ pub fn version_names(router: &RouterConfig) -> Vec<String> {
     router.versions.values().map(|v| v.name.clone()).collect()
 }
 
-/// The short name of a scenario: its file's name without the ending.
+/// The short name of a scenario: its file's name without the ending. It names a folder, so what a
+/// file system may take for something else is replaced.
 pub fn file_stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or(path.as_os_str());
-    stem.to_string_lossy().into_owned()
+    let stem = stem.to_string_lossy();
+    let is_odd = |c: char| c.is_control() || "/\\:*?\"<>|\u{fffd}".contains(c);
+    let name: String = stem
+        .chars()
+        .map(|c| if is_odd(c) { '_' } else { c })
+        .collect();
+    // `.`, `..` and what starts with a dot are folders with a meaning, or hidden ones.
+    let bare = name.trim_start_matches('.');
+    let dots = name.len() - bare.len();
+    match bare.is_empty() {
+        true => "_".to_owned(),
+        false => format!("{}{bare}", "_".repeat(dots)),
+    }
 }
 
 /// The name of a file without its folder.
@@ -180,7 +197,10 @@ fn engine(cx: Cx<'_>, node: &Node) -> Option<Engine> {
 
 fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<RouterConfig> {
     match &node.value {
-        Value::Scalar(other) => router_from_file(cx.problems, &beside(path, other), loader),
+        Value::Scalar(other) => match loader.yaml(&beside(path, other)) {
+            Ok(source) => router_from_source(cx.problems, &source),
+            Err(unreadable) => cx.error(named_here(cx, node, unreadable)),
+        },
         Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
             let message = "other gateways cannot be tested by this version";
             let expected = "the path of a router file, or a router configuration";
@@ -192,19 +212,41 @@ fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Route
 
 /// Reads a router file. None means that mistakes were reported.
 pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Option<RouterConfig> {
-    let read = loader.yaml(path).and_then(|source| {
-        let node = yaml::parse(&source)?;
-        let cx = Cx {
-            source: &source,
-            problems,
-        };
-        Ok(router_file::read(cx, &node))
-    });
-    match read {
-        Ok(config) => config,
-        Err(diagnostic) => {
-            problems.add(diagnostic);
+    match loader.yaml(path) {
+        Ok(source) => router_from_source(problems, &source),
+        Err(unreadable) => {
+            problems.add(unreadable);
             None
+        }
+    }
+}
+
+fn router_from_source(problems: &Problems, source: &Source) -> Option<RouterConfig> {
+    let cx = Cx { source, problems };
+    match yaml::parse(source) {
+        Ok(node) => router_file::read(cx, &node),
+        Err(diagnostic) => cx.error(diagnostic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_scenario_can_name_a_folder() {
+        for (file, name) in [
+            ("scenarios/a-b.yaml", "a-b"),
+            ("größe 2.yml", "größe 2"),
+            ("...yaml", "_"),
+            ("..yaml", "_"),
+            (".yaml", "_yaml"),
+            ("..", "_"),
+            ("", "_"),
+            ("a<b&\"c\"\n.yaml", "a_b&_c__"),
+            ("..hidden.yaml", "__hidden"),
+        ] {
+            assert_eq!(file_stem(Path::new(file)), name, "{file:?}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Node, Value};
-use crate::config::router_file::version_name;
 use crate::config::values;
+use crate::config::versions::version_name;
 use crate::fault::kind::FaultKind;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;

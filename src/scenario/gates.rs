@@ -2,11 +2,13 @@
 
 use crate::config::fields::{Cx, Fields, listed};
 use crate::config::node::{Entry, Node, Value};
-use crate::config::router_file::version_name;
 use crate::config::values;
+use crate::config::versions::version_name;
 use crate::fault::schedule::Fault;
 use crate::protocol::outcome::Outcome;
-use crate::router::config::{FallbackPolicy, RouterConfig};
+use crate::router::config::{
+    FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
+};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
@@ -62,11 +64,9 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
     match entry.key.as_str() {
         "split" => split(cx, value, setting),
         "fallback" => one(fallback(cx, value, setting)),
-        "rollback" => one(rollback(cx, value, setting)),
-        "no_rollback" => {
-            one(min_n(cx, value, "no_rollback").map(|min_n| GateSpec::NoRollback { min_n }))
-        }
-        "after_rollback" => one(after_rollback(cx, value, setting)),
+        "rollback" => one(rollback(cx, entry, setting)),
+        "no_rollback" => one(no_rollback(cx, entry, setting)),
+        "after_rollback" => one(after_rollback(cx, entry, setting)),
         "requests" => one(requests(cx, value, setting)),
         "attribution" => {
             one(min_n(cx, value, "attribution").map(|min_n| GateSpec::Attribution { min_n }))
@@ -127,7 +127,7 @@ fn min_n(cx: Cx<'_>, node: &Node, what: &'static str) -> Option<u64> {
 fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
     let fields = gate_fields(cx, node, "split")?;
     let tolerance = fields.optional("tolerance", values::points);
-    let confidence = fields.optional("confidence", values::inner_share);
+    let confidence = fields.optional("confidence", values::confidence);
     let scope = scope(&fields);
     let is_version = |key: &str| setting.names.iter().any(|n| n == key);
     let entries = fields.take_others(is_version);
@@ -182,8 +182,33 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
     }))
 }
 
-fn rollback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
-    let fields = gate_fields(cx, node, "rollback")?;
+/// Reports a gate about rollbacks of a router that cannot roll back: its result is certain before
+/// the run.
+fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str) {
+    let why = match &setting.router.judge {
+        JudgeConfig::Off => "the router's judge is off",
+        JudgeConfig::Literal(judge) => {
+            let acts = |t: &Threshold| t.action == ThresholdAction::Rollback;
+            if judge.thresholds.iter().any(acts) {
+                return;
+            }
+            "the router's judge has no threshold under `rollback`"
+        }
+    };
+    let message = format!("{why}: `{}` could never {result}", entry.key);
+    let hint = "give the judge a threshold, like rollback: {error_rate: \"> 5%\"}";
+    cx.problems.add(cx.at(entry.place, message).hint(hint));
+}
+
+fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    needs_rollback(cx, entry, setting, "fail");
+    let min_n = min_n(cx, &entry.value, "no_rollback")?;
+    Some(GateSpec::NoRollback { min_n })
+}
+
+fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    needs_rollback(cx, entry, setting, "pass");
+    let fields = gate_fields(cx, &entry.value, "rollback")?;
     let measures = ["error_rate", "success_rate", "p99"].map(|m| (m, m));
     let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &measures));
     let since = fields.optional("since", values::duration);
@@ -207,8 +232,9 @@ fn trouble(setting: Setting<'_>) -> Timestamp {
     starts.min().unwrap_or(Timestamp::ZERO)
 }
 
-fn after_rollback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
-    let fields = gate_fields(cx, node, "after_rollback")?;
+fn after_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    needs_rollback(cx, entry, setting, "pass");
+    let fields = gate_fields(cx, &entry.value, "after_rollback")?;
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
     let grace = fields.optional("grace", values::duration);
     let min_n = least(&fields);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::canonical;
 use crate::config::diagnostic::{Diagnostic, Source};
+use crate::config::fields::Cx;
+use crate::config::node::Node;
 use crate::config::yaml;
 
 /// Reads files, remembers their contents for the scenario's fingerprint.
@@ -82,6 +84,15 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
         diagnostic.hint("paths in a file are relative to the folder of that file")
     } else {
         diagnostic
+    }
+}
+
+/// Says of a file that cannot be read where another file names it: that is where the mistake is.
+pub fn named_here(cx: Cx<'_>, node: &Node, unreadable: Diagnostic) -> Diagnostic {
+    let message = format!("{}: {}", unreadable.file, unreadable.message);
+    Diagnostic {
+        hint: unreadable.hint,
+        ..cx.at(node.place, message)
     }
 }
 

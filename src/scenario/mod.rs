@@ -37,8 +37,11 @@ pub struct Scenario {
     pub experiment: Experiment,
     /// What is expected.
     pub gates: Vec<GateSpec>,
-    /// SHA-256 over the file and every file it refers to.
+    /// SHA-256 over the file and every file it refers to; for a replay also over its options.
     pub sha256: String,
+    /// Told apart from other runs of this name by its fingerprint? A replay is: the name of its log
+    /// says nothing of its router and options.
+    pub is_named_by_sha256: bool,
     /// Where recorded traffic came from.
     pub log: Option<LogMeta>,
     /// The command that runs it, without engine and seed. Files are named without their folders:

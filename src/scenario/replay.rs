@@ -8,7 +8,6 @@ use crate::config::node::{Node, Value};
 use crate::config::yaml;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed};
-use crate::observe::meta::LogMeta;
 use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
 use crate::scenario::load::Loader;
 use crate::scenario::traffic::{LogRequest, load_log};
@@ -48,6 +47,8 @@ pub fn compile(request: &ReplayRequest) -> Result<(Scenario, Diagnostics), Diagn
 
 fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     let loader = Loader::default();
+    // What is run depends on the options as much as on the files.
+    loader.note(options(request).join("\n").into_bytes());
     let router = compile::router_from_file(problems, &request.router, &loader);
     let traffic = load_log(&request.log, problems, &loader);
     let profile = request.profile.as_deref();
@@ -78,12 +79,11 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
             stable_profile
         }
     });
-    let servers = PerVersion::from_fn(names.len(), |_| None);
     let log = traffic.log.clone();
     let parts = Parts {
         seed: request.seed,
         router,
-        upstreams: UpstreamSpecs { profiles, servers },
+        upstreams: UpstreamSpecs::of(profiles),
         faults,
     };
     let name = file_stem(&request.log.path);
@@ -96,42 +96,50 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         experiment: parts.experiment(traffic),
         gates,
         sha256: loader.sha256(),
-        command: command(request, log.as_ref(), file_name),
-        command_here: command(request, log.as_ref(), |path| path.display().to_string()),
+        is_named_by_sha256: true,
+        command: command(request, file_name),
+        command_here: command(request, |path| path.display().to_string()),
         log,
     })
 }
 
 /// The command line of this replay, without engine and seed. `show` writes paths.
-fn command(
-    request: &ReplayRequest,
-    log: Option<&LogMeta>,
-    show: impl Fn(&Path) -> String,
-) -> String {
+fn command(request: &ReplayRequest, show: impl Fn(&Path) -> String) -> String {
     let file = |path: &Path| shell_word(&show(path));
     let mut words = vec![
         "graygate replay".to_owned(),
         file(&request.log.path),
-        "--router".to_owned(),
-        file(&request.router),
+        format!("--router {}", file(&request.router)),
     ];
-    if let Some(log) = log.filter(|log| log.speed != "1x") {
-        words.push(format!("--speed {}", log.speed));
-    }
-    if let Some(expect) = &request.expect {
-        words.push(format!("--expect {}", file(expect)));
-    }
-    let profiles = [
-        ("--profile", &request.profile),
-        ("--canary-profile", &request.canary_profile),
-    ];
-    for (flag, value) in profiles {
-        let value = value.as_deref().map(shell_word);
-        words.extend(value.map(|value| format!("{flag} {value}")));
-    }
-    let faults = request.faults.iter().map(|f| shell_word(f));
-    words.extend(faults.map(|fault| format!("--fault {fault}")));
+    let expect = request.expect.as_deref().map(file);
+    words.extend(expect.map(|path| format!("--expect {path}")));
+    words.extend(options(request));
     words.join(" ")
+}
+
+/// The options that change what is run and are no files, as words of a command line.
+fn options(request: &ReplayRequest) -> Vec<String> {
+    let log = &request.log;
+    let speed = log.speed_name();
+    let length = log.duration.map(|d| {
+        let text = humantime::format_duration(d).to_string();
+        text.replace(' ', "")
+    });
+    let format = log.format.name();
+    let words = [
+        ("--format", (format != "auto").then(|| format.to_owned())),
+        ("--speed", (speed != "1x").then_some(speed)),
+        ("--duration", length),
+        ("--profile", request.profile.clone()),
+        ("--canary-profile", request.canary_profile.clone()),
+    ];
+    let given = words.into_iter().filter_map(|(flag, value)| {
+        let value = shell_word(&value?);
+        Some(format!("{flag} {value}"))
+    });
+    let faults = request.faults.iter();
+    let faults = faults.map(|fault| format!("--fault {}", shell_word(fault)));
+    given.chain(faults).collect()
 }
 
 /// Reads an argument that is written like the inside of a YAML mapping: `kind: reset, share: 30%`.

@@ -1,5 +1,6 @@
 //! `traffic`: what is sent, and when.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::config::node::{Node, Place};
 use crate::config::values;
 use crate::experiment::Traffic;
 use crate::observe::meta::LogMeta;
-use crate::scenario::load::{Loader, beside};
+use crate::scenario::load::{Loader, beside, named_here};
 use crate::traffic::arrivals::{Arrivals, Spacing, Stage};
 use crate::traffic::body::{Bodies, Template};
 use crate::traffic::format::azure;
@@ -206,7 +207,7 @@ fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<
     let path = beside(file, text);
     let bytes = match loader.bytes(&path, MAX_PROMPTS_BYTES) {
         Ok(bytes) => bytes,
-        Err(diagnostic) => return cx.error(diagnostic),
+        Err(unreadable) => return cx.error(named_here(cx, node, unreadable)),
     };
     let name = path.display().to_string();
     let mut lines = Lines::new(&bytes[..]);
@@ -224,12 +225,14 @@ fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<
             Err((message, text)) => {
                 is_good = false;
                 let place = place_of_line(number);
-                cx.problems.add(Diagnostic {
-                    place: Some(place),
-                    line: Some(text.to_owned()),
-                    ..Diagnostic::file(&name, message)
-                        .expected("{\"prompt\": \"text\"} or {\"messages\": […]}")
-                });
+                cx.problems.add(
+                    Diagnostic::in_line(&name, place, text, message)
+                        .expected("{\"prompt\": \"text\"} or {\"messages\": […]}"),
+                );
+                if cx.problems.is_full() {
+                    // Millions of bad lines are one mistake: the wrong file.
+                    break;
+                }
             }
         }
     }
@@ -255,20 +258,25 @@ fn replay(
     loader: &Loader,
 ) -> Option<TrafficSpec> {
     let fields = cx.fields(node, "a replay")?;
-    let path = fields.required("log", "the path of a log", |cx, n| {
+    let opened = fields.required("log", "the path of a log", |cx, n| {
         let text = cx.text(n, "a path", "the path of a log")?;
-        Some(beside(file, text))
+        let path = beside(file, text);
+        match loader.open(&path) {
+            Ok(reader) => Some((path, reader)),
+            Err(unreadable) => cx.error(named_here(cx, n, unreadable)),
+        }
     });
     let speed = fields.optional("speed", speed);
     let format = fields.optional("format", format);
     fields.finish();
+    let (path, reader) = opened?;
     let request = LogRequest {
-        path: path?,
+        path,
         speed: speed.unwrap_or(Speed::Times(1.0)),
         format: format.unwrap_or(LogFormat::Auto),
         duration,
     };
-    load_log(&request, cx.problems, loader)
+    traffic_of_log(&request, reader, cx.problems, loader)
 }
 
 fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
@@ -292,6 +300,12 @@ pub enum LogFormat {
 impl LogFormat {
     /// The names on the command line and in files.
     pub const NAMES: [(&'static str, Self); 2] = [("auto", Self::Auto), ("azure", Self::Azure)];
+
+    /// The name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.into_iter().find(|(_, format)| *format == self);
+        found.map_or("auto", |(name, _)| name)
+    }
 }
 
 fn format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
@@ -313,8 +327,23 @@ pub struct LogRequest {
 
 /// Reads a log. None means that mistakes were reported.
 pub fn load_log(request: &LogRequest, problems: &Problems, loader: &Loader) -> Option<TrafficSpec> {
+    match loader.open(&request.path) {
+        Ok(reader) => traffic_of_log(request, reader, problems, loader),
+        Err(unreadable) => {
+            problems.add(unreadable);
+            None
+        }
+    }
+}
+
+fn traffic_of_log(
+    request: &LogRequest,
+    reader: impl BufRead,
+    problems: &Problems,
+    loader: &Loader,
+) -> Option<TrafficSpec> {
     let name = request.path.display().to_string();
-    let log = match read_log(request, loader) {
+    let log = match read_log(request, reader, loader) {
         Ok(log) => log,
         Err(diagnostic) => {
             problems.add(diagnostic);
@@ -343,8 +372,11 @@ pub fn load_log(request: &LogRequest, problems: &Problems, loader: &Loader) -> O
     })
 }
 
-fn read_log(request: &LogRequest, loader: &Loader) -> Result<RecordedLog, Diagnostic> {
-    let reader = loader.open(&request.path)?;
+fn read_log(
+    request: &LogRequest,
+    reader: impl BufRead,
+    loader: &Loader,
+) -> Result<RecordedLog, Diagnostic> {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     let read = match request.format {
         // There is one format so far; detecting it is checking its header, which its reader does.
@@ -366,15 +398,14 @@ fn read_log(request: &LogRequest, loader: &Loader) -> Result<RecordedLog, Diagno
 
 fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     for bad in &account.bad {
-        problems.add(Diagnostic {
-            place: Some(Place {
-                column: bad.column,
-                ..place_of_line(bad.line)
-            }),
-            line: Some(bad.text.clone()),
-            ..Diagnostic::file(name, format!("unusable row: {}", bad.reason.name()))
-                .expected(bad.reason.expected())
-        });
+        let place = Place {
+            column: bad.column,
+            ..place_of_line(bad.line)
+        };
+        let message = format!("unusable row: {}", bad.reason.name());
+        problems.add(
+            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
+        );
     }
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",
@@ -385,6 +416,16 @@ fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     problems.add(Diagnostic::file(name, message).hint(hint));
 }
 
+impl LogRequest {
+    /// How fast, as it is written.
+    pub fn speed_name(&self) -> String {
+        match self.speed {
+            Speed::Times(factor) => format!("{factor}x"),
+            Speed::Max => "max".to_owned(),
+        }
+    }
+}
+
 fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
     let account = &log.account;
     let file = request.path.file_name().unwrap_or(request.path.as_os_str());
@@ -392,10 +433,7 @@ fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
     LogMeta {
         file: file.to_string_lossy().into_owned(),
         format: "azure",
-        speed: match request.speed {
-            Speed::Times(factor) => format!("{factor}x"),
-            Speed::Max => "max".to_owned(),
-        },
+        speed: request.speed_name(),
         read: account.read,
         replayed: account.replayed,
         dropped: dropped.collect(),

@@ -2,9 +2,10 @@
 
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Place, Value};
-use crate::config::router_file::find_version;
 use crate::config::values;
+use crate::config::versions::find_version;
 use crate::experiment::MockServer;
+use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
 use crate::upstream::profile::{Distribution, Profile};
 
@@ -15,6 +16,20 @@ pub struct UpstreamSpecs {
     pub profiles: PerVersion<Profile>,
     /// Which server plays each, where the file says so.
     pub servers: PerVersion<Option<MockServer>>,
+    /// Where the file says so.
+    pub server_places: PerVersion<Option<Place>>,
+}
+
+impl UpstreamSpecs {
+    /// Upstreams that behave like this, and of which nobody says what plays them.
+    pub fn of(profiles: PerVersion<Profile>) -> Self {
+        let versions = profiles.len();
+        Self {
+            profiles,
+            servers: PerVersion::from_fn(versions, |_| None),
+            server_places: PerVersion::from_fn(versions, |_| None),
+        }
+    }
 }
 
 /// An upstream for scenarios that say nothing: latency lognormal with median 40 ms and p99 180 ms,
@@ -29,9 +44,23 @@ pub fn default_profile() -> Profile {
 
 /// The same default for every version.
 pub fn default(versions: usize) -> UpstreamSpecs {
-    UpstreamSpecs {
-        profiles: PerVersion::from_fn(versions, |_| default_profile()),
-        servers: PerVersion::from_fn(versions, |_| None),
+    UpstreamSpecs::of(PerVersion::from_fn(versions, |_| default_profile()))
+}
+
+/// Reports upstreams that are to be played by a server that cannot play all faults on them.
+pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
+    for (version, place) in upstreams.server_places.iter() {
+        let on_it = faults.iter().filter(|f| f.on.contains(&version));
+        let hard = on_it.map(|f| f.kind).find(|kind| !kind.is_whole_reply());
+        let is_wiremock = upstreams.servers[version] == Some(MockServer::Wiremock);
+        if let (Some(place), Some(kind), true) = (place, hard, is_wiremock) {
+            let message = format!("wiremock cannot play the fault `{}`", kind.name());
+            cx.problems.add(
+                cx.at(*place, message)
+                    .expected("server: native")
+                    .hint("or leave `server` out: graygate then takes one that can"),
+            );
+        }
     }
 }
 
@@ -42,7 +71,7 @@ struct Written {
     latency: Option<Distribution>,
     latency_factor: Option<f64>,
     output_tokens: Option<Distribution>,
-    server: Option<MockServer>,
+    server: Option<(MockServer, Place)>,
 }
 
 /// Reads `upstreams`. None means that mistakes were reported.
@@ -75,7 +104,8 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<UpstreamSpecs> 
         .collect();
     Some(UpstreamSpecs {
         profiles: profiles.into_iter().collect::<Option<_>>()?,
-        servers: written.values().map(|w| w.server).collect(),
+        servers: written.values().map(|w| Some(w.server?.0)).collect(),
+        server_places: written.values().map(|w| Some(w.server?.1)).collect(),
     })
 }
 
@@ -110,9 +140,10 @@ fn mock(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Written> {
     Some(written)
 }
 
-fn server(cx: Cx<'_>, node: &Node) -> Option<MockServer> {
+fn server(cx: Cx<'_>, node: &Node) -> Option<(MockServer, Place)> {
     let words = [MockServer::Wiremock, MockServer::Native].map(|s| (s.name(), s));
-    values::word(cx, node, "a mock server", &words)
+    let server = values::word(cx, node, "a mock server", &words)?;
+    Some((server, node.place))
 }
 
 /// Follows `like` once: a version that is itself like another cannot be the model.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Folder, PASSES, graygate, scenario};
+use crate::support::{Folder, PASSES, command, done, graygate, scenario};
 
 #[test]
 fn every_mistake_of_a_scenario_at_once() {
@@ -87,6 +87,105 @@ judge: {literal: {window: 1ms, min_requests: 0, rollback: {error_rate: "< 5%"}}}
 }
 
 #[test]
+fn what_could_only_end_one_way_is_refused() {
+    let folder = Folder::new();
+    let gates = "  - rollback: {reason: error_rate}
+  - no_rollback
+  - after_rollback: {canary_requests: \"0\"}
+  - split: {v2: 30%, confidence: 10%}";
+    let router = "router:
+  versions:
+    v1: {role: stable, model: a}
+    v2: {role: canary, model: b}
+  split: {weights: {v1: 7, v2: 3}}
+  judge: JUDGE";
+    let text = scenario(gates)
+        .replace("router: FIXTURES/routers/gray-30-fast.yaml", router)
+        .replace(
+            "v2: {mock: {latency: 5ms}}",
+            "v2: {mock: {like: v1, server: wiremock}}",
+        )
+        .replace("expect:", "faults:\n  - {on: v2, kind: reset}\nexpect:");
+    let file = folder.write("off.yaml", &text.replace("JUDGE", "off"));
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+    let alerts = "{literal: {alert: {error_rate: \"> 5%\"}}}";
+    let file = folder.write("alerts.yaml", &text.replace("JUDGE", alerts));
+    let done = graygate(&["validate", &file]);
+    let said = done
+        .err
+        .matches("has no threshold under `rollback`")
+        .count();
+    assert_eq!(said, 3, "{}", done.err);
+    let acts = text.replace("JUDGE", "{literal: {rollback: {error_rate: \"> 5%\"}}}");
+    let acts = acts
+        .replace("server: wiremock", "server: native")
+        .replace("10%", "99%");
+    let file = folder.write("acts.yaml", &acts);
+    assert_eq!(graygate(&["validate", &file]).code, Some(0));
+}
+
+/// What a router looks at is written down; what is written down must not be a secret.
+#[test]
+fn headers_that_carry_credentials_are_refused() {
+    let folder = Folder::new();
+    for (header, code) in [
+        ("Authorization", 2),
+        ("x-api-key", 2),
+        ("API-Key", 2),
+        ("cookie", 2),
+        ("proxy-authorization", 2),
+        ("x-test-version", 0),
+    ] {
+        for place in [
+            format!(
+                "routes: [{{when: {{header: {{{header}: hunter2}}}}, to: v2}}]\nsplit: {{weights: {{v1: 9, v2: 1}}}}"
+            ),
+            format!("split: {{weights: {{v1: 9, v2: 1}}, sticky: {{header: {header}}}}}"),
+        ] {
+            let file = folder.write(
+                "router.yaml",
+                &format!("versions:\n  v1: {{role: stable, model: a}}\n  v2: {{role: canary, model: b}}\n{place}\n"),
+            );
+            let done = graygate(&["validate", &file]);
+            assert_eq!(done.code, Some(code), "{header}: {}", done.err);
+            assert_eq!(done.err.contains("carries credentials"), code == 2);
+            assert!(!done.err.contains("hunter2"), "{}", done.err);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "router.yaml",
+        "versions:
+  v1: {role: stable, model: a, endpoint: 'http://127.0.0.1:9/v1', api_key_env: GRAYGATE_TEST_KEY}
+  v2: {role: canary, model: b, endpoint: 'http://127.0.0.1:9/v1'}
+split: {weights: {v1: 9, v2: 1}}",
+    );
+    for key in [
+        "hunter2\nhunter2",
+        "hunter2 hunter2",
+        "hunter2\u{1b}",
+        "hünter2",
+    ] {
+        let mut command = command(&["serve", &file, "--listen", "127.0.0.1:0"]);
+        let output = command.env("GRAYGATE_TEST_KEY", key).output().unwrap();
+        let done = done(output);
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(
+            done.err.contains("in GRAYGATE_TEST_KEY holds"),
+            "{}",
+            done.err
+        );
+        assert!(!done.err.contains("nter2"), "{}", done.err);
+    }
+}
+
+#[test]
 fn a_bare_comparison_is_explained() {
     let folder = Folder::new();
     let text = scenario("  - requests: {success: >= 99.9%}");
@@ -132,6 +231,15 @@ fn prompts_are_checked_line_by_line() {
     let shown = folder.anonymous(&done.err);
     assert!(shown.contains("prompts.jsonl:2:1"), "{shown}");
     assert!(shown.contains("prompts.jsonl:4:1"), "{shown}");
+    // The wrong file altogether is not read to its end.
+    folder.write("prompts.jsonl", &"nonsense\n".repeat(1_000_000));
+    let done = graygate(&["run", &file]);
+    assert_eq!(done.code, Some(2));
+    assert!(
+        done.err.ends_with("… and 950 more mistakes\n\n"),
+        "{}",
+        done.err
+    );
 }
 
 #[test]
@@ -163,6 +271,16 @@ fn monstrous_files_are_refused_without_eating_memory() {
         bomb += &format!("a{i}: &a{i} [{previous}]\n");
     }
     let bomb = folder.write("bomb.yaml", &bomb);
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(900_000),
+        "*a, ".repeat(19_000)
+    );
+    let long = folder.write("long.yaml", &long);
+    // A megabyte in one line, with a mistake every few characters.
+    let keys: Vec<String> = (0..9_500).map(|i| format!("k{i:0>90}: x")).collect();
+    let wrong = folder.write("wrong.yaml", &format!("{{{}}}", keys.join(", ")));
+    let word = folder.write("word.yaml", &format!("{}: x\n", "seed".repeat(200_000)));
     let deep = folder.write("deep.yaml", &"[".repeat(500_000));
     let huge = folder.write("huge.yaml", "name: x\n");
     let endless = folder.write("endless.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\r\n");
@@ -174,6 +292,8 @@ fn monstrous_files_are_refused_without_eating_memory() {
     let router = "fixtures/routers/gray-10.yaml";
     for args in [
         format!("run {bomb}"),
+        format!("run {long}"),
+        format!("run {word}"),
         format!("run {deep}"),
         format!("run {huge}"),
         format!("replay {endless} --router {router}"),
@@ -189,4 +309,12 @@ fn monstrous_files_are_refused_without_eating_memory() {
         assert_eq!(output.status.code(), Some(2), "{args}: {said}");
         assert!(said.len() < 4_000, "{args}: {} bytes of errors", said.len());
     }
+    let done = graygate(&["validate", &wrong]);
+    assert_eq!(done.code, Some(2));
+    assert!(
+        done.err.ends_with("… and 8504 more mistakes\n\n"),
+        "{}",
+        done.err.len()
+    );
+    assert!(done.err.len() < 2_000_000, "{}", done.err.len());
 }

@@ -142,6 +142,30 @@ fn five_when_the_output_folder_cannot_be_written() {
     let done = run(&folder, &[&file], &["--junit", "/dev/full"]);
     assert_eq!(done.code, Some(5));
     assert!(done.err.contains("/dev/full"), "{}", done.err);
+    assert!(!done.err.contains("--out"), "{}", done.err);
+}
+
+/// A minute of traffic for a report that goes nowhere would be a waste.
+#[test]
+fn five_before_the_run_when_the_junit_file_cannot_be_written() {
+    let folder = Folder::new();
+    let file = folder.write("good.yaml", &scenario(PASSES));
+    folder.write("occupied", "a file stands here");
+    let junit = folder
+        .path()
+        .join("occupied/junit.xml")
+        .display()
+        .to_string();
+    let done = run(&folder, &[&file], &["--junit", &junit]);
+    assert_eq!(
+        (done.code, done.out.as_str()),
+        (Some(5), ""),
+        "{}",
+        done.err
+    );
+    assert!(done.err.contains("junit.xml"), "{}", done.err);
+    assert!(!done.err.contains("--out"), "{}", done.err);
+    assert!(!folder.path().join("reports").exists(), "nothing is run");
 }
 
 #[test]
@@ -150,11 +174,14 @@ fn five_when_the_port_is_taken() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::new();
     let router = folder.write("router.yaml", &served_by(&address));
+    let file = folder.path().join("written.jsonl");
+    let path = file.display().to_string();
     for args in [
-        vec!["serve", &router, "--listen", &address],
-        vec!["mock", "--listen", &address],
+        vec!["serve", &router, "--listen", &address, "--input-log", &path],
+        vec!["mock", "--listen", &address, "--ledger", &path],
     ] {
         let done = graygate(&args);
+        assert!(!file.exists(), "no empty file is left behind");
         assert_eq!(done.code, Some(5), "{}", done.err);
         assert!(
             done.err.contains("another program uses this port"),
@@ -257,6 +284,38 @@ fn a_hundred_and_thirty_when_interrupted() {
     }
 }
 
+/// Several runs at once write lines, each with its name: a line that is written over has one writer.
+#[test]
+fn runs_at_once_show_their_progress_in_lines() {
+    let folder = Folder::new();
+    let endless = scenario(PASSES).replace("duration: 1s", "duration: 8760h");
+    folder.write("one.yaml", &endless);
+    folder.write("two.yaml", &endless);
+    let out = folder.path().join("reports").display().to_string();
+    let args = ["run", &folder.text(), "--out", &out, "--records", "none"];
+    let mut child = command(&args)
+        .args(["--jobs", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    while !(lines.contains("one: ") && lines.contains("two: ")) {
+        let read = stderr.read_line(&mut lines).unwrap();
+        assert!(read > 0, "both are under way: {lines}");
+    }
+    assert!(!lines.contains(['\r', '\u{1b}']), "{lines:?}");
+    let pid = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(kill.unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+}
+
 #[test]
 fn help_and_version_are_no_mistakes() {
     for args in [["--help"], ["--version"]] {
@@ -280,4 +339,35 @@ fn a_reader_that_goes_away_does_no_harm() {
     drop(child.stdout.take());
     let done = done(child.wait_with_output().unwrap());
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+}
+
+/// Whoever closed stderr or stdout wants to hear nothing; the run goes on, and its verdict counts.
+#[test]
+fn closed_outputs_do_no_harm() {
+    let folder = Folder::new();
+    let pass = folder.write("good.yaml", &scenario(PASSES));
+    let fail = folder.write("bad.yaml", &scenario(FAILS));
+    let thin = folder.write("thin.yaml", &scenario(INCONCLUSIVE));
+    let wrong = folder.write("wrong.yaml", "name: [");
+    let out = folder.path().join("reports").display().to_string();
+    for (closed, file, code) in [
+        ("2>&-", &pass, 0),
+        ("2>&-", &thin, 3),
+        ("2>&-", &wrong, 2),
+        (">&-", &fail, 1),
+        (">&- 2>&-", &fail, 1),
+        ("2>/dev/full", &thin, 3),
+        (">/dev/full 2>/dev/full", &wrong, 2),
+    ] {
+        let program = env!("CARGO_BIN_EXE_graygate");
+        let line = format!("exec {program} run {file} --out {out} {closed}");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{line}");
+    }
+    let summary = folder
+        .path()
+        .join("reports/good/virtual-seed3/summary.json");
+    assert!(summary.exists());
 }

@@ -45,7 +45,14 @@ fn the_files_of_a_run_look_like_this() {
     insta::assert_snapshot!("attempts", head("attempts.csv", 5));
     insta::assert_snapshot!("timeline", head("timeline.csv", 7));
     let events = read(&folder, &format!("{RUN}/events.jsonl"));
-    let rare = events.lines().filter(|l| !l.contains("\"judged\""));
+    let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["event"], &first["seed"], &first["engine"]),
+        (&"run".into(), &7.into(), &"virtual".into())
+    );
+    assert_eq!(first["router_sha256"].as_str().map(str::len), Some(64));
+    let rare = events.lines().skip(1);
+    let rare = rare.filter(|l| !l.contains("\"judged\""));
     insta::assert_snapshot!("events", rare.collect::<Vec<_>>().join("\n"));
 }
 
@@ -168,13 +175,123 @@ fn github_gets_annotations() {
     );
 }
 
+/// Does every `&` of an XML file begin a reference, so that nothing of a name was taken for markup?
+fn is_escaped(xml: &str) -> bool {
+    let known = ["&amp;", "&lt;", "&gt;", "&quot;", "&apos;", "&#"];
+    let mut ands = xml.match_indices('&');
+    ands.all(|(at, _)| known.iter().any(|k| xml[at..].starts_with(k)))
+}
+
+#[test]
+fn odd_names_break_no_file() {
+    let folder = Folder::new();
+    let text = scenario(FAILS).replace(
+        "name: short",
+        "name: 'a<b&\"c\" | `d` <script>&lt;'\ndescription: '<img src=x> [l](u) & so'",
+    );
+    let file = folder.write("a<b&\"c\"'`d`.yaml", &text);
+    let junit = folder.path().join("all.xml").display().to_string();
+    let done = run(&folder, &[&file], &["--junit", &junit]);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let place = "a_b&_c_'`d`/virtual-seed3";
+    let all = std::fs::read_to_string(&junit).unwrap();
+    for xml in [all, read(&folder, &format!("{place}/junit.xml"))] {
+        assert!(is_escaped(&xml), "{xml}");
+        assert!(xml.contains("a_b&amp;_c_"), "{xml}");
+        // The command still names the file as it is called.
+        assert!(xml.contains("a&lt;b&amp;"), "{xml}");
+        assert!(!xml.contains("a<b"), "{xml}");
+    }
+    for name in ["split.svg", "latency.svg", "errors.svg"] {
+        let svg = read(&folder, &format!("{place}/{name}"));
+        assert!(is_escaped(&svg), "{name}");
+        assert!(svg.contains("a_b&amp;_c_"), "{name}");
+    }
+    let report = read(&folder, &format!("{place}/report.md"));
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], r#"# FAIL: a\<b\&"c" \| \`d\` \<script\>\&lt;"#);
+    assert_eq!(lines[2], r"\<img src=x\> \[l\](u) \& so");
+    assert!(
+        lines[4].starts_with("`a_b&_c_''d'` on the virtual"),
+        "{}",
+        lines[4]
+    );
+    assert!(
+        lines[6].starts_with("Run it again: `` graygate run '"),
+        "{}",
+        lines[6]
+    );
+    assert!(lines[6].ends_with(" ``"), "{}", lines[6]);
+}
+
+#[test]
+fn plots_of_an_invalid_run_say_so() {
+    let folder = Folder::new();
+    let gates = format!("{PASSES}\n  - generator: {{dispatch_delay_p99: \"<= 0s\"}}");
+    let file = folder.write("late.yaml", &scenario(&gates));
+    let done = run(&folder, &[&file], &["--engine", "live"]);
+    assert_eq!(done.code, Some(4), "{}", done.out);
+    let runs = std::fs::read_dir(folder.path().join("reports/late")).unwrap();
+    let place = runs.last().unwrap().unwrap().path();
+    for name in ["split.svg", "latency.svg", "errors.svg"] {
+        let svg = std::fs::read_to_string(place.join(name)).unwrap();
+        assert!(svg.contains("INVALID MEASUREMENT · late"), "{name}");
+    }
+}
+
+/// Programs that read the list learn of what could not run, and why.
+#[test]
+fn what_could_not_run_is_in_the_list_and_annotated() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let wrong = scenario(PASSES).replace("seed: 3", "seed: three");
+    let wrong = folder.write("wrong.yaml", &wrong);
+    let done = run(&folder, &[&good, &wrong], &["--format", "json"]);
+    assert_eq!(done.code, Some(2));
+    let list: Vec<Value> = serde_json::from_str(&done.out).expect("JSON and nothing else");
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0]["scenario"], "wrong");
+    assert_eq!(list[0]["status"], "not_run");
+    let mistake = &list[0]["diagnostics"][0];
+    assert_eq!(
+        (&mistake["line"], &mistake["column"]),
+        (&2.into(), &7.into())
+    );
+    assert_eq!(mistake["message"], "`three` is not a whole number");
+    let done = run(&folder, &[&good, &wrong], &["--format", "github"]);
+    let line = folder.anonymous(&done.out);
+    assert_eq!(
+        line,
+        "::error file=wrong.yaml,line=2,col=7::`three` is not a whole number; expected a whole \
+         number, like 1000\n"
+    );
+    // A folder of reports that cannot be made is found out when the scenario is about to run.
+    let blocked = folder.path().join("reports");
+    std::fs::create_dir_all(&blocked).unwrap();
+    std::fs::write(blocked.join("good"), "a file stands here").unwrap();
+    let done = run(&folder, &[&good], &["--format", "json"]);
+    assert_eq!(done.code, Some(5));
+    let list: Vec<Value> = serde_json::from_str(&done.out).expect("JSON and nothing else");
+    assert_eq!(list[0]["status"], "not_run");
+    assert!(list[0]["why"].as_str().unwrap().contains("cannot write"));
+    let done = run(&folder, &[&good], &["--format", "github"]);
+    assert!(
+        done.out
+            .starts_with("::error title=good%3A could not run::cannot write"),
+        "{}",
+        done.out
+    );
+}
+
 #[test]
 fn one_junit_file_for_everything() {
     let folder = Folder::new();
     let good = folder.write("good.yaml", &scenario(PASSES));
     let bad = folder.write("bad.yaml", &scenario(FAILS));
     let thin = folder.write("thin.yaml", &scenario(INCONCLUSIVE));
-    let junit = folder.path().join("all.xml").display().to_string();
+    // In the folder of the reports, which is not there yet.
+    let junit = folder.path().join("reports/all.xml");
+    let junit = junit.display().to_string();
     run(&folder, &[&good, &bad, &thin], &["--junit", &junit, "-q"]);
     let xml = std::fs::read_to_string(&junit).unwrap();
     assert!(xml.contains("failures=\"1\" errors=\"1\""), "{xml}");

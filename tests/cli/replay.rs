@@ -61,9 +61,8 @@ fn a_few_unusable_rows_are_dropped_by_name() {
         "{}",
         done.out
     );
-    let report = folder
-        .path()
-        .join("reports/replay-log/virtual-seed1/report.md");
+    let place = done.out.lines().find_map(|l| l.split_once("report:"));
+    let report = format!("{}/report.md", place.expect("a folder").1.trim());
     let report = std::fs::read_to_string(report).unwrap();
     assert!(
         report.contains("dropped, bad_timestamp: 1 rows"),
@@ -130,6 +129,59 @@ fn faults_profiles_and_gates_come_from_the_command_line() {
     let done = replay(&folder, &log, &["--fault", "kind: server_error, share: 60"]);
     assert_eq!(done.code, Some(2));
     insta::assert_snapshot!(done.err);
+}
+
+/// Two replays of one log keep their reports apart, and say how to run each of them again.
+#[test]
+fn other_options_are_another_run() {
+    let folder = Folder::new();
+    let log = folder.write("log.csv", &format!("{HEADER}{}", rows(1_000)));
+    let expect = folder.write("expect.yaml", "- requests: {count: \"<= 3\"}\n");
+    let slow = "latency: 1s";
+    let mut lines = Vec::new();
+    for options in [
+        vec!["--expect", &expect],
+        vec!["--expect", &expect, "--duration", "1m 5s"],
+        vec!["--expect", &expect, "--speed", "2x", "--format", "azure"],
+        vec!["--expect", &expect, "--canary-profile", slow],
+    ] {
+        let done = replay(&folder, &log, &options);
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        let line = done.out.lines().find(|l| l.contains("reproduce:")).unwrap();
+        lines.push(line.trim().to_owned());
+    }
+    assert!(lines[1].contains("--duration 1m5s"), "{}", lines[1]);
+    assert!(
+        lines[2].contains("--format azure --speed 2x"),
+        "{}",
+        lines[2]
+    );
+    assert!(
+        lines[3].contains("--canary-profile 'latency: 1s'"),
+        "{}",
+        lines[3]
+    );
+    let runs = || {
+        let runs = std::fs::read_dir(folder.path().join("reports/replay-log")).unwrap();
+        let mut names: Vec<String> = runs
+            .map(|run| run.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let first = runs();
+    assert_eq!(first.len(), 4, "{first:?}");
+    assert!(
+        first.iter().all(|n| n.starts_with("virtual-seed1-")),
+        "{first:?}"
+    );
+    // The printed line does the same again, so it replaces one of them.
+    let words: Vec<&str> = lines[1].split_whitespace().skip(2).collect();
+    let out = folder.path().join("reports").display().to_string();
+    let mut again = words.clone();
+    again.extend(["--out", &out]);
+    assert_eq!(graygate(&again).code, Some(1));
+    assert_eq!(runs(), first);
 }
 
 #[test]

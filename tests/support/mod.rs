@@ -58,7 +58,7 @@ pub(crate) fn shipped(name: &str) -> Scenario {
 pub(crate) fn load(path: &Path) -> Scenario {
     match compile::file(path) {
         Ok((scenario, warnings)) => {
-            assert!(warnings.0.is_empty(), "{warnings}");
+            assert!(warnings.list.is_empty(), "{warnings}");
             scenario
         }
         Err(problems) => panic!("{problems}"),

@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::Report;
 use crate::time::{Human, Timestamp};
+use crate::verdict::result::Status;
 
 /// Width and height of a plot in pixels.
 const SIZE: (u32, u32) = (800, 460);
@@ -141,18 +142,27 @@ fn head(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     let big = (FONT, 22).into_font().style(FontStyle::Bold).color(&INK);
     root.draw(&Text::new(frame.title, (20, 14), big))
         .map_err(text)?;
+    let verdict = &frame.report.verdict;
+    let is_invalid = verdict.status == Status::Invalid;
     let subtitle = format!(
-        "{} · {} engine · seed {}{}",
+        "{}{} · {} engine · seed {}{}",
+        // First, where a picture that is cut still says it.
+        if is_invalid {
+            "INVALID MEASUREMENT · "
+        } else {
+            ""
+        },
         shortened(&meta.scenario, 60),
         meta.engine.name(),
         meta.seed,
-        if frame.report.verdict.interrupted {
+        if verdict.interrupted {
             " · interrupted"
         } else {
             ""
         },
     );
-    let small = (FONT, 16).into_font().color(&PALE_INK);
+    let ink = if is_invalid { &HARM } else { &PALE_INK };
+    let small = (FONT, 16).into_font().color(ink);
     root.draw(&Text::new(subtitle, (20, 40), small))
         .map_err(text)?;
     legend(root, frame)
