@@ -3,6 +3,7 @@
 mod ci;
 mod env;
 pub mod exit;
+mod files;
 mod mock;
 mod output;
 mod replay;

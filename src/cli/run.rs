@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use clap::Args;
 use serde_json::Value;
 
+use crate::cli::files::scenario_files;
 use crate::cli::output::{self, Results, data, error, say};
 use crate::cli::{OutputFormat, RunFlags, ci, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
@@ -139,29 +140,6 @@ fn load(args: &RunArgs) -> Result<Vec<Scenario>, Mistakes> {
         true => Ok(scenarios),
         false => Err(problems),
     }
-}
-
-/// A file itself, or all YAML files in a folder and its folders, in order.
-fn scenario_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let cannot = |error: std::io::Error| {
-        let name = path.display().to_string();
-        Diagnostic::file(name, format!("cannot read: {error}"))
-    };
-    if !std::fs::metadata(path).map_err(cannot)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(cannot)? {
-        let inner = entry.map_err(cannot)?.path();
-        let ending = inner.extension().and_then(|e| e.to_str());
-        if inner.is_dir() {
-            files.extend(scenario_files(&inner)?);
-        } else if matches!(ending, Some("yaml" | "yml")) {
-            files.push(inner);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Two scenarios of one name would overwrite each other's reports.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::exit;
-use crate::cli::output::{data, say};
-use crate::config::diagnostic::{Diagnostics, Problems};
+use crate::cli::files::scenario_files;
+use crate::cli::output::{data, error, say};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::config::node::{Node, Value};
 use crate::config::yaml;
 use crate::scenario::compile;
@@ -14,14 +15,29 @@ use crate::scenario::load::Loader;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Scenario or router files
-    #[arg(required = true, value_name = "FILE")]
+    /// Scenario or router files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
 
 pub(super) fn run(args: &ValidateArgs) -> u8 {
-    let codes: Vec<u8> = args.paths.iter().map(|path| one(path)).collect();
+    let codes: Vec<u8> = args.paths.iter().map(|path| all(path)).collect();
     exit::worst(codes)
+}
+
+fn all(path: &Path) -> u8 {
+    match scenario_files(path) {
+        Ok(files) if files.is_empty() => {
+            let message = "no scenario or router file in this folder (*.yaml, *.yml)";
+            error(Diagnostic::file(path.display().to_string(), message));
+            exit::USAGE
+        }
+        Ok(files) => exit::worst(files.iter().map(|file| one(file)).collect::<Vec<_>>()),
+        Err(problem) => {
+            error(&problem);
+            exit::USAGE
+        }
+    }
 }
 
 fn one(path: &Path) -> u8 {
@@ -41,12 +57,15 @@ fn one(path: &Path) -> u8 {
     if is_valid {
         let note = match problems.list.len() {
             0 => String::new(),
+            1 => " (1 warning)".to_owned(),
             n => format!(" ({n} warnings)"),
         };
         data(&format!("{name}: valid{note}\n"));
         return exit::PASS;
     }
-    data(&format!("{name}: {} errors\n", problems.errors()));
+    let errors = problems.errors();
+    let plural = if errors == 1 { "" } else { "s" };
+    data(&format!("{name}: {errors} error{plural}\n"));
     exit::USAGE
 }
 

@@ -350,4 +350,112 @@ mod tests {
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].outcome(), None);
     }
+
+    fn dispatch(n: u32, version: VersionId) -> What {
+        What::Dispatched {
+            key: KEY,
+            n,
+            version,
+        }
+    }
+
+    fn row(row: u64, version: VersionId, n: Option<u32>) -> What {
+        What::Accepted(Accepted {
+            row,
+            key: Some(KEY),
+            version,
+            ordinal: 0,
+            n,
+            fault: None,
+            altered: None,
+        })
+    }
+
+    /// The first try never arrived (a refused connection): the row of the second is the second's.
+    #[test]
+    fn rows_find_their_attempts_by_number() {
+        let mut join = Join::default();
+        let said = feed(
+            &mut join,
+            vec![
+                sent(),
+                dispatch(0, CANARY),
+                booked(0, CANARY, Outcome::Connect),
+                dispatch(1, CANARY),
+                row(7, CANARY, Some(1)),
+            ],
+        );
+        assert_eq!(said[4].first, None, "what was tried first came nowhere");
+        let story = join.finish().remove(0);
+        let ordinals: Vec<u32> = story.attempts.iter().map(|a| a.ordinal).collect();
+        assert_eq!(ordinals, [0, 1]);
+        let rows: Vec<_> = story.attempts.iter().map(|a| a.row).collect();
+        assert_eq!(rows, [None, Some(7)]);
+    }
+
+    /// Without numbers, rows are given to the attempts at their version in order.
+    #[test]
+    fn rows_without_a_number_find_the_next_attempt_of_their_version() {
+        let mut join = Join::default();
+        let events = vec![
+            sent(),
+            dispatch(0, CANARY),
+            dispatch(1, STABLE),
+            dispatch(2, CANARY),
+            row(0, CANARY, None),
+            row(0, STABLE, None),
+            row(1, CANARY, None),
+            row(2, CANARY, None),
+        ];
+        feed(&mut join, events);
+        let story = join.finish().remove(0);
+        let rows: Vec<_> = story.attempts.iter().map(|a| a.row).collect();
+        // The last row is of an attempt that nobody ordered.
+        assert_eq!(rows, [Some(0), Some(0), Some(1), Some(2)]);
+        assert_eq!(story.attempts[3].n, None);
+    }
+
+    #[test]
+    fn bookings_of_nothing_and_second_bookings_are_counted() {
+        let mut join = Join::default();
+        let events = vec![
+            sent(),
+            dispatch(0, CANARY),
+            booked(0, CANARY, Outcome::Success),
+            booked(0, CANARY, Outcome::Success),
+            booked(1, CANARY, Outcome::Success),
+        ];
+        feed(&mut join, events);
+        assert_eq!(join.finish()[0].misbooked, 2);
+    }
+
+    /// An attempt that was stopped before its upstream took it is over once it is booked.
+    #[test]
+    fn a_story_waits_for_every_attempt_that_was_taken_and_booked() {
+        let settled = What::Settled {
+            key: KEY,
+            outcome: Outcome::Timeout,
+            attempts: 1,
+        };
+        let end = [settled, answered(Outcome::Timeout)];
+        let begin = |is_taken: bool| {
+            let assigned = What::Assigned {
+                key: KEY,
+                version: CANARY,
+            };
+            let row = is_taken.then(|| row(0, CANARY, Some(0)));
+            let cancelled = What::Cancelled { key: KEY, n: 0 };
+            let first = [sent(), assigned, dispatch(0, CANARY)];
+            first.into_iter().chain(row).chain([cancelled])
+        };
+        let closes = |is_taken: bool, is_booked: bool| {
+            let booked = is_booked.then(|| booked(0, CANARY, Outcome::Timeout));
+            let events = begin(is_taken).chain(booked).chain(end.clone());
+            let said = feed(&mut Join::default(), events.collect());
+            said.last().is_some_and(|joined| joined.story.is_some())
+        };
+        assert!(closes(false, true));
+        assert!(!closes(false, false), "the router owes a booking");
+        assert!(!closes(true, true), "the upstream owes its last word");
+    }
 }

@@ -178,3 +178,150 @@ impl Story {
             .map(|a| a.version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::event::{AttemptKind, Claim, Origin};
+    use crate::traffic::caller::Intent;
+
+    const STABLE: VersionId = VersionId(0);
+    const CANARY: VersionId = VersionId(1);
+    const KEY: RequestKey = RequestKey(3);
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp(ms * 1_000_000)
+    }
+
+    fn booked(outcome: Outcome) -> Option<(Timestamp, Booked)> {
+        let booked = Booked {
+            key: KEY,
+            n: 0,
+            version: CANARY,
+            kind: AttemptKind::First,
+            outcome,
+            latency: Duration::ZERO,
+        };
+        Some((at(9), booked))
+    }
+
+    /// An attempt that its upstream took, or did not.
+    fn attempt(version: VersionId, ended: Option<Outcome>, is_accepted: bool) -> Attempt {
+        Attempt {
+            version,
+            accepted_at: is_accepted.then(|| at(1)),
+            ended_at: ended.map(|_| at(5)),
+            outcome: ended,
+            ..Attempt::default()
+        }
+    }
+
+    #[test]
+    fn the_truth_is_the_upstreams_but_for_what_it_cannot_know() {
+        use Outcome::{ClientGone, Connect, Deadline, Reset, ServerError, Success, Timeout};
+        let truth = |ended, is_accepted, is_stopped: bool, said: Option<Outcome>| {
+            let attempt = Attempt {
+                cancelled_at: is_stopped.then(|| at(4)),
+                booked: said.and_then(booked),
+                ..attempt(CANARY, ended, is_accepted)
+            };
+            attempt.truth()
+        };
+        // The upstream's own word.
+        assert_eq!(
+            truth(Some(Success), true, false, Some(Timeout)),
+            Some(Success)
+        );
+        assert_eq!(truth(None, true, false, Some(ServerError)), None);
+        // A hang-up: the router's reason, if it is one.
+        for reason in [Timeout, Deadline, ClientGone] {
+            assert_eq!(
+                truth(Some(ClientGone), true, true, Some(reason)),
+                Some(reason)
+            );
+            assert_eq!(truth(Some(Success), true, true, Some(reason)), Some(reason));
+            assert_eq!(truth(None, false, true, Some(reason)), Some(reason));
+        }
+        assert_eq!(
+            truth(Some(ClientGone), true, false, Some(ServerError)),
+            Some(Timeout)
+        );
+        assert_eq!(truth(Some(ClientGone), true, false, None), Some(Timeout));
+        // Never taken: only what can go wrong on the way.
+        assert_eq!(truth(None, false, false, Some(Connect)), Some(Connect));
+        assert_eq!(truth(None, false, false, Some(Reset)), Some(Reset));
+        assert_eq!(truth(None, false, false, Some(ServerError)), None);
+    }
+
+    fn answered(outcome: Outcome, attempts: Option<u32>) -> Option<(Timestamp, Answered)> {
+        let answered = Answered {
+            key: KEY,
+            outcome,
+            claim: Claim {
+                attempts,
+                ..Claim::default()
+            },
+            usage: None,
+            origin: Origin::default(),
+        };
+        Some((at(10), answered))
+    }
+
+    #[test]
+    fn who_gives_up_has_left_and_who_is_told_of_a_timeout_has_not() {
+        let left = |answered| {
+            let story = Story {
+                answered,
+                ..Story::new(KEY)
+            };
+            story.client_left()
+        };
+        assert!(left(None));
+        assert!(left(answered(Outcome::Timeout, None)));
+        assert!(left(answered(Outcome::ClientGone, None)));
+        assert!(!left(answered(Outcome::Timeout, Some(2))));
+        assert!(!left(answered(Outcome::ServerError, None)));
+        assert!(!left(answered(Outcome::Success, Some(1))));
+    }
+
+    #[test]
+    fn a_rescue_is_a_failure_elsewhere_before_the_answer() {
+        let story = |attempts: &[Attempt]| Story {
+            answered: answered(Outcome::Success, Some(2)),
+            attempts: attempts.iter().cloned().collect(),
+            ..Story::new(KEY)
+        };
+        let ok = |version| attempt(version, Some(Outcome::Success), true);
+        let bad = |version| attempt(version, Some(Outcome::ServerError), true);
+        let rescued = |attempts: &[Attempt]| story(attempts).rescued_from();
+        assert_eq!(rescued(&[bad(CANARY), ok(STABLE)]), Some(CANARY));
+        assert_eq!(rescued(&[bad(STABLE), ok(STABLE)]), None, "a retry");
+        assert_eq!(rescued(&[ok(CANARY), ok(STABLE)]), None, "nothing failed");
+        assert_eq!(
+            rescued(&[bad(CANARY), bad(STABLE)]),
+            None,
+            "nobody answered"
+        );
+        let one = story(&[bad(CANARY)]);
+        assert!(one.touched(CANARY) && !one.touched(STABLE));
+    }
+
+    #[test]
+    fn latency_runs_from_the_schedule_or_from_sending() {
+        let sent = Sent {
+            key: KEY,
+            scheduled_at: at(2),
+            intent: Intent::Random,
+            caller: 0,
+            input_tokens: 1,
+        };
+        let story = Story {
+            sent: Some((at(3), sent)),
+            answered: answered(Outcome::Success, Some(1)),
+            ..Story::new(KEY)
+        };
+        assert_eq!(story.latency(), Some(Duration::from_millis(8)));
+        assert_eq!(story.latency_from_sent(), Some(Duration::from_millis(7)));
+        assert_eq!(Story::new(KEY).latency_from_sent(), None);
+    }
+}

@@ -75,7 +75,7 @@ pub fn value(report: &Report) -> Value {
         "canary_share": meta.canary_share,
         "duration_s": summary.end.as_secs_f64(),
         "log": meta.log,
-        "faults": meta.faults.iter().map(|f| fault(meta, f)).collect::<Vec<_>>(),
+        "faults": faults(report),
         "gates": report.verdict.gates,
         "requests": {
             "sent": summary.sent,
@@ -96,17 +96,26 @@ pub fn value(report: &Report) -> Value {
             "orphans": summary.orphans,
             "unexplained_answers": summary.unexplained,
         },
+        "records": report.records,
         "rollbacks": summary.rollbacks.iter().map(|r| rollback_json(meta, r)).collect::<Vec<_>>(),
     })
 }
 
-fn fault(meta: &RunMeta, fault: &FaultMeta) -> Value {
+fn faults(report: &Report) -> Vec<Value> {
+    let pairs = report.meta.faults.iter().zip(&report.summary.fault_hits);
+    pairs
+        .map(|(f, hits)| fault(&report.meta, f, *hits))
+        .collect()
+}
+
+fn fault(meta: &RunMeta, fault: &FaultMeta, hits: u64) -> Value {
     json!({
         "kind": fault.kind,
         "on": fault.on.iter().map(|v| meta.name(*v)).collect::<Vec<_>>(),
         "from_s": fault.from.as_secs_f64(),
         "until_s": fault.until.map(|t| t.as_secs_f64()),
         "share": fault.share,
+        "hits": hits,
     })
 }
 

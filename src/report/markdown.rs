@@ -16,6 +16,7 @@ pub fn render(report: &Report) -> String {
     let _ = gates(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = versions(&mut text, report);
+    let _ = faults(&mut text, report);
     let _ = requests(&mut text, report);
     let _ = log(&mut text, report);
     let _ = plots(&mut text);
@@ -164,6 +165,35 @@ fn versions(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text)
 }
 
+fn faults(text: &mut String, report: &Report) -> std::fmt::Result {
+    let meta = &report.meta;
+    if meta.faults.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "## Faults\n")?;
+    writeln!(
+        text,
+        "| | kind | on | from | until | share | attempts hit |"
+    )?;
+    writeln!(text, "|---:|---|---|---:|---:|---:|---:|")?;
+    let hits = report.summary.fault_hits.iter();
+    for (number, (fault, hits)) in (1..).zip(meta.faults.iter().zip(hits)) {
+        let on: Vec<String> = fault.on.iter().map(|v| code(meta.name(*v))).collect();
+        let until = fault.until.map(|at| Human(at.elapsed()).to_string());
+        writeln!(
+            text,
+            "| {number} | {} | {} | {} | {} | {} % | {} |",
+            fault.kind,
+            on.join(", "),
+            Human(fault.from.elapsed()),
+            until.as_deref().unwrap_or("the end"),
+            percent(fault.share),
+            grouped(*hits),
+        )?;
+    }
+    writeln!(text)
+}
+
 fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
     let summary = &report.summary;
     let successes = summary.answers.total() - summary.answers.failures();
@@ -202,8 +232,14 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "- dispatch delay (p50, p95, p99): {}\n",
+        "- dispatch delay (p50, p95, p99): {}",
         latency(&summary.dispatch_delay)
+    )?;
+    writeln!(
+        text,
+        "- rows in requests.csv: {} (records kept: {})\n",
+        grouped(report.records.rows),
+        report.records.kept
     )
 }
 

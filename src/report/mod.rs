@@ -19,6 +19,15 @@ use crate::time::Timestamp;
 use crate::verdict::result::Verdict;
 use crate::verdict::spec::GateSpec;
 
+/// Which requests have a row in `requests.csv` and `attempts.csv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RecordsKept {
+    /// `all`, `failures`, `none`, or `all, then failures` for a run that turned out long.
+    pub kept: &'static str,
+    /// Rows of `requests.csv`.
+    pub rows: u64,
+}
+
 /// Everything that is known about a run when it is over.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -36,4 +45,6 @@ pub struct Report {
     pub alarms: Vec<(Timestamp, Finding)>,
     /// The command that runs the same again.
     pub reproduce: String,
+    /// Which requests have a row.
+    pub records: RecordsKept,
 }

@@ -12,7 +12,7 @@ use crate::observe::summary::Summary;
 use crate::observe::timeline::{Step, Timeline};
 use crate::protocol::outcome::Outcome;
 use crate::report::rows::{AttemptRows, RequestRows, TimelineRows};
-use crate::report::{Report, events, json, junit, markdown, plot};
+use crate::report::{RecordsKept, Report, events, json, junit, markdown, plot};
 use crate::runner::run_dir::{OutputError, RunDir};
 use crate::runner::{ALL_RECORDS_BELOW, Records, RunOutput};
 use crate::time::Timestamp;
@@ -45,6 +45,17 @@ pub enum Keep {
 }
 
 impl Keep {
+    /// What was kept in the end, after so many rows.
+    fn kept(self, rows: u64) -> RecordsKept {
+        let kept = match (self, self.after(rows)) {
+            (Self::Chosen(Records::All), Records::Failures) => "all, then failures",
+            (_, Records::All) => "all",
+            (_, Records::Failures) => "failures",
+            (_, Records::None) => "none",
+        };
+        RecordsKept { kept, rows }
+    }
+
     /// Which ones, after so many rows.
     fn after(self, rows: u64) -> Records {
         match self {
@@ -122,6 +133,10 @@ impl<'o> Recorder<'o> {
         let report = Report {
             verdict: evaluator.finish(&summary, interrupted),
             reproduce: meta.command_line(&meta.command),
+            records: match &files {
+                Some(files) => files.keep.kept(files.rows),
+                None => Keep::Asked(Records::None).kept(0),
+            },
             meta,
             gates,
             summary,

@@ -19,8 +19,21 @@ pub fn warnings(file: &str, experiment: &Experiment, gates: &[GateSpec]) -> Vec<
     let warning = |message: String| Diagnostic::file(file, message).warning();
     splits
         .chain(idle_judge(experiment, gates))
+        .chain(unwatched_rollback(gates))
         .map(warning)
         .collect()
+}
+
+/// A rollback that is announced is not yet one that is done.
+fn unwatched_rollback(gates: &[GateSpec]) -> Option<String> {
+    let has = |wanted: fn(&GateSpec) -> bool| gates.iter().any(wanted);
+    let is_unwatched = has(|g| matches!(g, GateSpec::Rollback(_)))
+        && !has(|g| matches!(g, GateSpec::AfterRollback(_)));
+    is_unwatched.then(|| {
+        "a rollback is expected, and nothing watches that the canary stays closed: add \
+         `after_rollback`"
+            .to_owned()
+    })
 }
 
 fn too_few_for_split(experiment: &Experiment, spec: &SplitSpec, flake: f64) -> Option<String> {
