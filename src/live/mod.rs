@@ -168,11 +168,20 @@ pub fn run(
     let stage = runtime.block_on(Stage::set(experiment, &plan, core, forward, outbox))?;
     let clock = stage.clock;
     let is_over = Arc::new(AtomicBool::new(false));
-    let play = runtime.spawn(stage.play(cancel.clone(), is_over.clone()));
+    let play = runtime.spawn(stage.play(cancel.clone(), Over(is_over.clone())));
     inbox.record(clock, sink, || is_over.load(Ordering::Acquire));
     let ending = runtime.block_on(play).unwrap_or(Ending::Interrupted);
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ending)
+}
+
+/// Says that the play is over when it is dropped: at its end, or when it panics or is stopped.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Everything that takes part in a live run, started.
@@ -225,7 +234,7 @@ impl Stage {
         })
     }
 
-    async fn play(self, cancel: Arc<AtomicBool>, is_over: Arc<AtomicBool>) -> Ending {
+    async fn play(self, cancel: Arc<AtomicBool>, over: Over) -> Ending {
         self.announce_faults();
         let load = load::send(self.experiment.source(), self.client.clone(), self.clock);
         let ending = tokio::select! {
@@ -237,7 +246,7 @@ impl Stage {
             self.settle().await;
         }
         drop(self.wiremocks);
-        is_over.store(true, Ordering::Release);
+        drop(over);
         ending
     }
 
