@@ -38,6 +38,8 @@ use outbox::{Outbox, outbox};
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
 /// one it matches.
 pub const WIREMOCK_LIMIT: f64 = 20_000.0;
+/// From everything being ready to the first request: time to wire it up and to come to rest.
+const LEAD: Duration = Duration::from_millis(250);
 /// Time for the last ledger lines to be closed once all answers are in.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -204,23 +206,29 @@ impl Stage {
         forward: Forward,
         outbox: Outbox,
     ) -> Result<Self, StartError> {
-        let clock = Clock::starting_now();
+        // What takes long comes before the clock is set: time 0 must find everything ready.
+        let servers = Servers::open(plan).await?;
+        let listener = bind("127.0.0.1:0").await?;
+        let uri = chat_uri(&listener)?;
+        let clock = Clock::starting_in(LEAD);
         let originals = Originals::default();
-        let mut mocks = Mocks::default();
-        for (version, server) in plan.servers.iter() {
-            let ledger = Ledger::new(version, clock, outbox.clone(), originals.clone());
-            let upstream = mock_upstream(&experiment, version, clock, ledger);
-            mocks.start(*server, upstream).await?;
-        }
+        let ledgers = plan
+            .servers
+            .iter()
+            .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), originals.clone()));
+        let ledgers: PerVersion<Ledger> = ledgers.collect();
+        let mocks = ledgers.iter().map(|(version, ledger)| {
+            Arc::new(mock_upstream(&experiment, version, clock, ledger.clone()))
+        });
+        let mocks: PerVersion<Arc<MockUpstream>> = mocks.collect();
         let driver = Driver::new(core, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
-            endpoints: mocks.endpoints.into_iter().collect(),
+            endpoints: servers.endpoints(&mocks),
             is_harness: true,
             forward,
         };
-        let listener = bind("127.0.0.1:0").await?;
-        let uri = chat_uri(&listener)?;
+        let wiremocks = servers.play(&mocks).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
         let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
         Ok(Self {
@@ -228,9 +236,9 @@ impl Stage {
             clock,
             outbox,
             driver,
-            ledgers: mocks.ledgers,
+            ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
-            wiremocks: mocks.wiremocks,
+            wiremocks,
         })
     }
 
@@ -287,38 +295,66 @@ impl Stage {
     }
 }
 
-/// The mocks of a run as they are started.
-#[derive(Default)]
-struct Mocks {
-    endpoints: Vec<Endpoint>,
-    ledgers: Vec<Ledger>,
-    wiremocks: Vec<::wiremock::MockServer>,
+/// The servers of a run's upstreams: ports that are open, before anybody plays on them.
+struct Servers(Vec<Server>);
+
+struct Server {
+    base: String,
+    kind: ServerKind,
 }
 
-impl Mocks {
-    async fn start(
-        &mut self,
-        server: MockServer,
-        upstream: MockUpstream,
-    ) -> Result<(), StartError> {
-        let listener = bind("127.0.0.1:0").await?;
-        self.endpoints.push(Endpoint {
-            base: base_url(&listener)?,
-            api_key: upstream.api_key.clone().map(Secret::new),
-        });
-        self.ledgers.push(upstream.ledger.clone());
-        let upstream = Arc::new(upstream);
-        match server {
-            MockServer::Native => {
-                tokio::spawn(mock::native::serve(listener, upstream));
-            }
-            MockServer::Wiremock => {
-                let listener = listener.into_std().map_err(StartError::Runtime)?;
-                let server = mock::wiremock::start(listener, upstream).await;
-                self.wiremocks.push(server);
+enum ServerKind {
+    Native(TcpListener),
+    Wiremock(::wiremock::MockServer),
+}
+
+impl Servers {
+    async fn open(plan: &Plan) -> Result<Self, StartError> {
+        let mut servers = Vec::new();
+        for (_, server) in plan.servers.iter() {
+            servers.push(Server::open(*server).await?);
+        }
+        Ok(Self(servers))
+    }
+
+    fn endpoints(&self, mocks: &PerVersion<Arc<MockUpstream>>) -> PerVersion<Endpoint> {
+        let endpoint = |(server, mock): (&Server, &Arc<MockUpstream>)| Endpoint {
+            base: server.base.clone(),
+            api_key: mock.api_key.clone().map(Secret::new),
+        };
+        self.0.iter().zip(mocks.values()).map(endpoint).collect()
+    }
+
+    /// Plays the upstreams on them. wiremock's servers stop when dropped.
+    async fn play(self, mocks: &PerVersion<Arc<MockUpstream>>) -> Vec<::wiremock::MockServer> {
+        let mut wiremocks = Vec::new();
+        for (server, upstream) in self.0.into_iter().zip(mocks.values().cloned()) {
+            match server.kind {
+                ServerKind::Native(listener) => {
+                    tokio::spawn(mock::native::serve(listener, upstream));
+                }
+                ServerKind::Wiremock(server) => {
+                    mock::wiremock::play(&server, upstream).await;
+                    wiremocks.push(server);
+                }
             }
         }
-        Ok(())
+        wiremocks
+    }
+}
+
+impl Server {
+    async fn open(server: MockServer) -> Result<Self, StartError> {
+        let listener = bind("127.0.0.1:0").await?;
+        let base = base_url(&listener)?;
+        let kind = match server {
+            MockServer::Native => ServerKind::Native(listener),
+            MockServer::Wiremock => {
+                let listener = listener.into_std().map_err(StartError::Runtime)?;
+                ServerKind::Wiremock(mock::wiremock::open(listener).await)
+            }
+        };
+        Ok(Self { base, kind })
     }
 }
 

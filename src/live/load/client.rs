@@ -39,6 +39,15 @@ pub struct LoadClient {
     originals: Originals,
 }
 
+/// A request that is ready to be sent.
+#[derive(Debug)]
+pub struct Prepared {
+    key: RequestKey,
+    digest: Option<u64>,
+    request: Request<Full<Bytes>>,
+    sent: Sent,
+}
+
 /// How a request ended for the client.
 struct End {
     outcome: Outcome,
@@ -86,35 +95,50 @@ impl LoadClient {
         }
     }
 
-    /// Sends one request and tells how it went.
-    pub async fn send(&self, planned: Planned) {
+    /// Makes a request ready to be sent: body, fingerprint and headers take their time.
+    pub fn prepare(&self, planned: Planned) -> Prepared {
         let body = self.experiment.bodies.body(planned.prompt);
-        self.originals.note(planned.key, chat::digest(&body));
-        let request = self.request(&planned, body);
+        Prepared {
+            key: planned.key,
+            digest: chat::digest(&body),
+            request: self.request(&planned, body),
+            sent: self.sent(&planned),
+        }
+    }
+
+    /// Sends a request and tells how it went.
+    pub async fn send(&self, prepared: Prepared) {
+        let Prepared {
+            key,
+            digest,
+            request,
+            sent,
+        } = prepared;
+        self.originals.note(key, digest);
         let patience = self.experiment.router.timeouts.request + EXTRA_PATIENCE;
-        self.outbox.send(self.clock.now(), self.sent(&planned));
+        self.outbox.send(self.clock.now(), What::Sent(sent));
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
         let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));
         let answered = Answered {
-            key: planned.key,
+            key,
             outcome: end.outcome,
             claim: end.claim,
             usage: end.usage,
             origin: end.origin,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
-        self.originals.forget(planned.key);
+        self.originals.forget(key);
     }
 
-    fn sent(&self, planned: &Planned) -> What {
+    fn sent(&self, planned: &Planned) -> Sent {
         let intent = self.intents.get(planned.caller as usize);
-        What::Sent(Sent {
+        Sent {
             key: planned.key,
             scheduled_at: planned.at,
             intent: intent.copied().unwrap_or(Intent::Random),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
-        })
+        }
     }
 
     fn request(&self, planned: &Planned, body: Vec<u8>) -> Request<Full<Bytes>> {
