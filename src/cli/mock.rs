@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
 use crate::cli::serve::start_log;
@@ -111,7 +110,7 @@ fn serve(
     mut file: LedgerFile,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), StartError> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let runtime = live::runtime()?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
     tracing::info!(

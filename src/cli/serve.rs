@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
 use crate::cli::{env, exit, signals};
@@ -165,7 +164,7 @@ fn serve(
     input_log: Option<InputFile>,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), StartError> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let runtime = live::runtime()?;
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));

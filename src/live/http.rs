@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,7 +51,8 @@ pub struct Resettable {
 }
 
 impl Resettable {
-    fn of(stream: &TcpStream) -> Self {
+    /// The connection of this stream. It takes a file descriptor of its own.
+    pub fn of(stream: &TcpStream) -> Self {
         Self {
             socket: stream.as_fd().try_clone_to_owned().ok(),
         }
@@ -66,16 +66,18 @@ impl Resettable {
     }
 }
 
-/// Serves HTTP/1.1 on a listener for ever.
-pub async fn serve<H, F>(listener: TcpListener, handler: H)
+/// Serves HTTP/1.1 on a listener for ever. `handlers` makes the handler of each connection.
+pub async fn serve<M, H, F>(listener: TcpListener, handlers: M)
 where
-    H: Fn(Request<Incoming>, Arc<Resettable>) -> F + Clone + Send + Sync + 'static,
+    M: Fn(&TcpStream) -> H,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Reply, Break>> + Send + 'static,
 {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, handler.clone()));
+                let handler = handlers(&stream);
+                tokio::spawn(connection(stream, handler));
             }
             // Out of file descriptors, most likely: some will be free soon.
             Err(error) => {
@@ -88,12 +90,11 @@ where
 
 async fn connection<H, F>(stream: TcpStream, handler: H)
 where
-    H: Fn(Request<Incoming>, Arc<Resettable>) -> F + Send + Sync + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Reply, Break>> + Send + 'static,
 {
     let _ = stream.set_nodelay(true);
-    let resettable = Arc::new(Resettable::of(&stream));
-    let service = service_fn(move |request| handler(request, resettable.clone()));
+    let service = service_fn(handler);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

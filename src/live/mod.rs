@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::experiment::{Experiment, MockServer};
+use crate::experiment::{Experiment, MockServer, Traffic};
 use crate::fault::kind::FaultKind;
 use crate::id::{PerVersion, VersionId};
 use crate::observe::event::{Sink, What};
@@ -38,6 +39,8 @@ use outbox::{Outbox, outbox};
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
 /// one it matches.
 pub const WIREMOCK_LIMIT: f64 = 20_000.0;
+/// Most concurrent callers for which wiremock is chosen, for the same reason.
+pub const WIREMOCK_CALLERS: u32 = 200;
 /// From everything being ready to the first request: time to wire it up and to come to rest.
 const LEAD: Duration = Duration::from_millis(250);
 /// Time for the last ledger lines to be closed once all answers are in.
@@ -50,15 +53,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// wiremock where it can play the upstream and the run is short enough, else the native server;
+    /// wiremock where it can play the upstream and the run is small enough, else the native server;
     /// what the scenario asks for wins.
     pub fn new(experiment: &Experiment) -> Self {
-        let is_short = experiment
-            .traffic
-            .expected_requests()
-            .is_some_and(|n| n <= WIREMOCK_LIMIT);
+        let is_small = is_small(&experiment.traffic);
         let servers = experiment.servers.iter().map(|(version, asked)| {
-            let can_wiremock = is_short && needs_native(experiment, version).is_none();
+            let can_wiremock = is_small && needs_native(experiment, version).is_none();
             asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,
@@ -73,6 +73,14 @@ impl Plan {
     pub fn servers(&self) -> &PerVersion<MockServer> {
         &self.servers
     }
+}
+
+/// Is it little enough traffic for wiremock?
+fn is_small(traffic: &Traffic) -> bool {
+    let is_short = traffic
+        .expected_requests()
+        .is_some_and(|n| n <= WIREMOCK_LIMIT);
+    is_short && traffic.callers().is_none_or(|n| n <= WIREMOCK_CALLERS)
 }
 
 /// The fault on a version that only the native server can play.
@@ -152,6 +160,28 @@ pub async fn bind(address: &str) -> Result<TcpListener, StartError> {
         })
 }
 
+/// The async runtime of a live run or a server, with as many sockets as the system allows.
+///
+/// # Errors
+/// When the runtime cannot be started.
+pub fn runtime() -> Result<Runtime, StartError> {
+    raise_socket_limit();
+    Runtime::new().map_err(StartError::Runtime)
+}
+
+/// Raises the limit of open files to the highest value that needs no privilege: a request in flight
+/// takes up to five of them, and many systems begin with 1,024 files or fewer.
+fn raise_socket_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs an experiment to its end, or until `cancel` is set. Returns once everything is settled.
 ///
 /// # Errors
@@ -164,7 +194,7 @@ pub fn run(
     sink: &mut dyn Sink,
     cancel: &Arc<AtomicBool>,
 ) -> Result<Ending, StartError> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let runtime = runtime()?;
     let (outbox, inbox) = outbox();
     let experiment = Arc::new(experiment.clone());
     let stage = runtime.block_on(Stage::set(experiment, &plan, core, forward, outbox))?;
@@ -389,5 +419,17 @@ fn chat_uri(listener: &TcpListener) -> Result<hyper::Uri, StartError> {
 async fn cancelled(flag: &AtomicBool) {
     while !flag.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_sockets_are_allowed_as_the_system_gives() {
+        raise_socket_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
     }
 }

@@ -271,6 +271,32 @@ fn a_caller_who_hangs_up_cancels_the_upstream_request() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_takes_one_file_of_the_gateway() {
+    use std::io::{Read, Write};
+    let stand = Stand::new([&[], &[]], "");
+    let before = stand.gateway.open_files();
+    let address = stand.gateway.base.trim_start_matches("http://");
+    let address = address.trim_end_matches("/v1");
+    let callers: Vec<_> = (0..40)
+        .map(|_| {
+            let mut caller = std::net::TcpStream::connect(address).unwrap();
+            caller
+                .write_all(b"GET /v1/models HTTP/1.1\r\nhost: here\r\n\r\n")
+                .unwrap();
+            assert!(caller.read(&mut [0; 64]).unwrap() > 0);
+            caller
+        })
+        .collect();
+    let more = stand.gateway.open_files() - before;
+    assert!(
+        (40..60).contains(&more),
+        "{more} files for {}",
+        callers.len()
+    );
+}
+
 /// The key of the harness decides draws: nobody may choose theirs at a gateway in service.
 #[test]
 fn the_harness_key_of_a_stranger_is_not_passed_on() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use graygate::experiment::Experiment;
+use graygate::experiment::{Experiment, MockServer};
 use graygate::id::Seed;
+use graygate::live::Plan;
 use graygate::observe::meta::Engine;
 use graygate::router::core::{Core, Footprint};
 use graygate::router::gray::GrayRouter;
@@ -61,4 +62,23 @@ expect: [attribution]
     let cancel = Arc::new(AtomicBool::new(false));
     let output = runner::run(&scenario, &options, &mut Stories::default(), &cancel).unwrap();
     assert!(output.report.verdict.interrupted);
+}
+
+#[test]
+fn many_callers_at_once_are_served_by_the_native_server() {
+    let servers = |callers: u32| {
+        let text = format!(
+            "
+name: closed
+duration: 1s
+router: ../fixtures/routers/gray-30-fast.yaml
+traffic: {{synthetic: {{arrivals: {{closed: {callers}}}, requests: 1000}}}}
+expect: [attribution]
+"
+        );
+        let plan = Plan::new(&written("closed", &text).experiment);
+        plan.servers().values().copied().collect::<Vec<_>>()
+    };
+    assert_eq!(servers(200), [MockServer::Wiremock; 2]);
+    assert_eq!(servers(201), [MockServer::Native; 2]);
 }

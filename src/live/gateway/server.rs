@@ -41,9 +41,12 @@ impl Gateway {
     /// Serves callers on a listener, for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let driver = self.driver.clone();
-        let callers = http::serve(listener, move |request, _| {
+        let callers = http::serve(listener, |_| {
             let gateway = self.clone();
-            async move { gateway.answer(request).await }
+            move |request| {
+                let gateway = gateway.clone();
+                async move { gateway.answer(request).await }
+            }
         });
         tokio::join!(callers, driver.keep_time());
     }

@@ -16,8 +16,10 @@ use crate::upstream::plan::Act;
 
 /// Serves an upstream on a listener for ever.
 pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
-    http::serve(listener, move |request, connection| {
-        answer(upstream.clone(), request, connection)
+    http::serve(listener, |stream| {
+        let upstream = upstream.clone();
+        let connection = Arc::new(Resettable::of(stream));
+        move |request| answer(upstream.clone(), request, connection.clone())
     })
     .await;
 }
