@@ -245,6 +245,9 @@ fn requests_that_make_no_sense_are_refused_in_openais_words() {
         assert_eq!(answer.body["error"]["code"], code);
         assert_eq!(answer.body["error"]["type"], "invalid_request_error");
     }
+    let streamed = stand.post(r#"{"model":"m","stream":true}"#.to_owned(), &[]);
+    let message = streamed.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"stream\": false"), "{message}");
     let missing = stand.get("/nowhere");
     assert_eq!(
         (missing.status, &missing.body["error"]["code"]),
@@ -269,6 +272,49 @@ fn a_caller_who_hangs_up_cancels_the_upstream_request() {
             .contains("client_gone")
             .then_some(())
     });
+}
+
+/// An upstream that answers every request with a body without end; returns its base URL.
+fn endless_upstream() -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = |mut stream: std::net::TcpStream| -> std::io::Result<()> {
+        if stream.read(&mut [0; 4_096])? == 0 {
+            return Ok(());
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"pad\": \"";
+        stream.write_all(head.as_bytes())?;
+        let pad = vec![b'x'; 1 << 20];
+        loop {
+            stream.write_all(&pad)?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Ends when the other side has had enough.
+            let _ = stream.and_then(answer);
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn an_answer_without_end_is_malformed() {
+    let folder = tempfile::tempdir().unwrap();
+    let endless = endless_upstream();
+    let more = "retry: {max_retries: 0}";
+    let router = router_file(folder.path(), &endless, &endless, more);
+    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+    let gateway = Server::start(&["serve", &router], &keys);
+    let url = format!("{}/chat/completions", gateway.base);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = runtime.block_on(async {
+        let request = Client::new().post(url).body(question().to_string());
+        Answer::of(request.send().await.unwrap()).await
+    });
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.body["error"]["code"], "upstream_malformed");
 }
 
 #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Command, Driver};
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
-use crate::live::http::{self, BadBody, Break, Reply};
+use crate::live::http::{self, Break, Reply};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
 use crate::router::io::{Failure, Input, RequestFacts, Served};
@@ -71,17 +71,17 @@ impl Gateway {
 
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
         let (parts, body) = request.into_parts();
-        let body = match http::body(body).await {
+        let body = match http::body(body, http::BODY_TIMEOUT).await {
             Ok(body) => body,
-            Err(BadBody::TooLarge) => return Ok(http::too_large()),
-            Err(BadBody::Broken) => return Err(Break),
+            Err(unread) => return unread.reply(),
         };
         let head = match ChatHead::parse(&body) {
             Ok(head) => head,
             Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
         };
         if head.stream {
-            let message = "streamed answers are not supported by this version of graygate";
+            let message = "streamed answers are not supported by this version of graygate: send \
+                           the request with \"stream\": false, or without `stream`";
             return Ok(http::refuse(400, "unsupported_stream", message));
         }
         let header = |name: &str| http::header(&parts.headers, name);

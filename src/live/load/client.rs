@@ -7,9 +7,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::experiment::Experiment;
 use crate::id::RequestKey;
@@ -32,7 +29,7 @@ const EXTRA_PATIENCE: Duration = Duration::from_secs(5);
 pub struct LoadClient {
     experiment: Arc<Experiment>,
     intents: Vec<Intent>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: http::Pool,
     uri: Uri,
     clock: Clock,
     outbox: Outbox,
@@ -77,17 +74,10 @@ impl LoadClient {
         outbox: Outbox,
         originals: Originals,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // A request that is sent twice would be counted twice.
-            .retry_canceled_requests(false)
-            .build(connector);
         Self {
             intents: experiment.intents(),
             experiment,
-            client,
+            client: http::pool(http::POOL_IDLE),
             uri,
             clock,
             outbox,
