@@ -19,7 +19,7 @@ use crate::fault::inject::Upstreams;
 use crate::id::{PerVersion, Seed, VersionId};
 use crate::live::clock::Clock;
 use crate::live::mock::MockUpstream;
-use crate::live::mock::ledger::{Ledger, Originals};
+use crate::live::mock::ledger::{Ledger, Underway};
 use crate::live::mock::native;
 use crate::live::outbox::outbox;
 use crate::live::{self, StartError};
@@ -121,7 +121,7 @@ fn serve(
     let (outbox, inbox) = outbox();
     let clock = Clock::starting_now();
     let version = VersionId(0);
-    let ledger = Ledger::new(version, clock, outbox, Originals::default());
+    let ledger = Ledger::new(version, clock, outbox, Underway::default());
     let upstream = MockUpstream::new(
         version,
         args.model.clone(),

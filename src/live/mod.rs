@@ -33,7 +33,7 @@ use gateway::server::Gateway;
 use gateway::{Endpoint, GatewayConfig, Secret};
 use load::client::LoadClient;
 use mock::MockUpstream;
-use mock::ledger::{Ledger, Originals};
+use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
@@ -241,11 +241,11 @@ impl Stage {
         let listener = bind("127.0.0.1:0").await?;
         let uri = chat_uri(&listener)?;
         let clock = Clock::starting_in(LEAD);
-        let originals = Originals::default();
+        let underway = Underway::default();
         let ledgers = plan
             .servers
             .iter()
-            .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), originals.clone()));
+            .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), underway.clone()));
         let ledgers: PerVersion<Ledger> = ledgers.collect();
         let mocks = ledgers.iter().map(|(version, ledger)| {
             Arc::new(mock_upstream(&experiment, version, clock, ledger.clone()))
@@ -260,7 +260,7 @@ impl Stage {
         };
         let wiremocks = servers.play(&mocks).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
-        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
+        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), underway);
         Ok(Self {
             experiment,
             clock,

@@ -13,7 +13,7 @@ use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
 use crate::live::mock::answered_key;
-use crate::live::mock::ledger::Originals;
+use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Origin, Sent, What};
 use crate::protocol::openai::{HttpAnswer, Usage};
@@ -33,7 +33,7 @@ pub struct LoadClient {
     uri: Uri,
     clock: Clock,
     outbox: Outbox,
-    originals: Originals,
+    underway: Underway,
 }
 
 /// A request that is ready to be sent.
@@ -72,7 +72,7 @@ impl LoadClient {
         uri: Uri,
         clock: Clock,
         outbox: Outbox,
-        originals: Originals,
+        underway: Underway,
     ) -> Self {
         Self {
             intents: experiment.intents(),
@@ -81,7 +81,7 @@ impl LoadClient {
             uri,
             clock,
             outbox,
-            originals,
+            underway,
         }
     }
 
@@ -104,7 +104,7 @@ impl LoadClient {
             request,
             sent,
         } = prepared;
-        self.originals.note(key, digest);
+        self.underway.note(key, digest);
         let patience = self.experiment.router.timeouts.request + EXTRA_PATIENCE;
         self.outbox.send(self.clock.now(), What::Sent(sent));
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
@@ -117,7 +117,7 @@ impl LoadClient {
             origin: end.origin,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
-        self.originals.forget(key);
+        self.underway.forget(key);
     }
 
     fn sent(&self, planned: &Planned) -> Sent {

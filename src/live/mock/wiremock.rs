@@ -15,7 +15,7 @@ use crate::fault::kind::FaultKind;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, RequestKey, Seed, VersionId};
 use crate::live::clock::Clock;
-use crate::live::mock::ledger::{Ledger, Originals};
+use crate::live::mock::ledger::{Ledger, Underway};
 use crate::live::mock::{MockUpstream, Seen, Taken};
 use crate::live::outbox::outbox;
 use crate::protocol::headers;
@@ -94,7 +94,7 @@ impl FaultyChat {
         let clock = Clock::starting_now();
         // Nobody reads this ledger; it only counts tries.
         let (outbox, _) = outbox();
-        let ledger = Ledger::new(VersionId(0), clock, outbox, Originals::default());
+        let ledger = Ledger::new(VersionId(0), clock, outbox, Underway::default());
         let upstream = MockUpstream::new(VersionId(0), model, Arc::new(upstreams), clock, ledger);
         Self {
             upstream: Arc::new(upstream),
