@@ -163,6 +163,34 @@ fn the_log_of_a_served_gateway_repeats_its_rollback() {
     );
 }
 
+/// A log that cannot be written must not disturb what it is a log of.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gateway_goes_on_without_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = Server::start(&["mock", "--profile", "latency: 2ms"], &[]);
+    let more = "retry: {max_retries: 0}";
+    let router = router_file(folder.path(), &mock.base, &mock.base, more);
+    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+    let gateway = Server::start(&["serve", &router, "--input-log", "/dev/full"], &keys);
+    wait_for(|| {
+        gateway
+            .log()
+            .contains("input log is incomplete")
+            .then_some(())
+    });
+    let body = json!({"model": "gpt-4.1", "messages": []}).to_string();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for _ in 0..5 {
+        let url = format!("{}/chat/completions", gateway.base);
+        let request = reqwest::Client::new().post(url).body(body.clone());
+        let status = runtime.block_on(async { request.send().await.unwrap().status() });
+        assert_eq!(status, 200);
+    }
+    assert_eq!(gateway.log().matches("input log").count(), 1);
+    assert_eq!(gateway.stop(), Some(0));
+}
+
 fn router_config(path: &std::path::Path) -> graygate::router::config::RouterConfig {
     let problems = graygate::config::diagnostic::Problems::default();
     let loader = graygate::scenario::load::Loader::default();

@@ -11,6 +11,7 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
@@ -48,7 +49,14 @@ impl Gateway {
                 async move { gateway.answer(request).await }
             }
         });
-        tokio::join!(callers, driver.keep_time());
+        // A task of its own, so that callers who connect never delay a timeout. It ends with this one.
+        let mut timer = JoinSet::new();
+        timer.spawn(async move { driver.keep_time().await });
+        tokio::select! {
+            () = callers => {}
+            // Without timeouts requests would hang: better no gateway than such a one.
+            _ = timer.join_next() => {}
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Break> {
