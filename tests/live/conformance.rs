@@ -4,6 +4,7 @@
 //! rollback and the shares agree within the tolerance that each test states.
 
 use graygate::id::RequestKey;
+use graygate::observe::event::Claim;
 use graygate::observe::meta::Engine;
 use graygate::observe::story::Story;
 use graygate::protocol::outcome::Outcome;
@@ -18,6 +19,7 @@ use crate::support::{Stories, keys, live_run, run_with, shipped, written};
 struct Fate {
     key: RequestKey,
     outcome: Option<Outcome>,
+    claim: Option<Claim>,
     path: Vec<(u8, Option<Outcome>, Option<u16>)>,
     tokens: Option<u32>,
 }
@@ -26,6 +28,7 @@ fn fates(stories: &[Story]) -> Vec<Fate> {
     let fate = |story: &Story| Fate {
         key: story.key,
         outcome: story.outcome(),
+        claim: story.answered.map(|(_, a)| a.claim),
         path: story
             .attempts
             .iter()

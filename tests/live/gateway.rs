@@ -195,6 +195,8 @@ fn both_failures_are_named_in_one_error() {
         error["message"],
         "every upstream failed: v2: unauthorized; v1: model_not_found"
     );
+    assert_eq!(answer.header("x-version"), "v1", "the last one tried");
+    assert_eq!(answer.header("x-fallback"), "true");
     assert_eq!(answer.header("x-attempts"), "2");
 }
 
@@ -205,6 +207,8 @@ fn a_rate_limit_that_stays_is_passed_on_with_its_wait() {
     let answer = stand.chat(&question(), &[]);
     assert_eq!(answer.status, 429);
     assert_eq!(answer.header("retry-after"), "7");
+    assert_eq!(answer.header("x-version"), "v1");
+    assert_eq!(answer.header("x-fallback"), "false");
 }
 
 #[test]
@@ -272,6 +276,44 @@ fn a_caller_who_hangs_up_cancels_the_upstream_request() {
             .contains("client_gone")
             .then_some(())
     });
+}
+
+/// Another gateway as an upstream: what it says of itself is not what this one says.
+#[test]
+fn an_upstreams_own_word_of_versions_is_not_passed_on() {
+    for (status, outcome) in [(200, "completion"), (400, "refusal")] {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let upstream = runtime.block_on(async {
+            let upstream = wiremock::MockServer::start().await;
+            let reply = wiremock::ResponseTemplate::new(status)
+                .set_body_json(json!({"choices": [{"message": {}}], "mark": outcome}))
+                .insert_header("x-version", "theirs")
+                .insert_header("x-fallback", "true")
+                .insert_header("x-attempts", "9")
+                .insert_header("x-request-id", "theirs")
+                .insert_header("x-more", "kept");
+            wiremock::Mock::given(wiremock::matchers::any())
+                .respond_with(reply)
+                .mount(&upstream)
+                .await;
+            upstream
+        });
+        let base = format!("{}/v1", upstream.uri());
+        let router = router_file(folder.path(), &base, &base, "");
+        let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+        let gateway = Server::start(&["serve", &router], &keys);
+        let url = format!("{}/chat/completions", gateway.base);
+        let request = Client::new().post(url).body(question().to_string());
+        let request = request.header("x-request-id", "mine");
+        let answer = runtime.block_on(async { Answer::of(request.send().await.unwrap()).await });
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body["mark"], outcome);
+        let said = ["x-version", "x-fallback", "x-attempts", "x-request-id"];
+        let said = said.map(|name| answer.header(name));
+        assert_eq!(said, ["v1", "false", "1", "mine"]);
+        assert_eq!(answer.header("x-more"), "kept");
+    }
 }
 
 /// An upstream that answers every request with a body without end; returns its base URL.

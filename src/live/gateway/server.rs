@@ -219,12 +219,12 @@ impl RequestTask<'_> {
             return http::refuse(500, "internal_error", "the answer got lost");
         };
         let mut reply = relay(held);
-        let map = reply.headers_mut();
-        let version = self.gateway.config.router.name(served.version);
-        http::set(map, headers::VERSION, version);
-        let fallback = if served.fallback { "true" } else { "false" };
-        http::set(map, headers::FALLBACK, fallback);
-        self.sign(map, served.attempts);
+        let signature = Signature {
+            version: Some(served.version),
+            fallback: served.fallback,
+            attempts: served.attempts,
+        };
+        self.sign(reply.headers_mut(), signature);
         reply
     }
 
@@ -233,7 +233,12 @@ impl RequestTask<'_> {
             Some(held) => relay(held),
             None => self.compose(failure),
         };
-        self.sign(reply.headers_mut(), failure.attempts);
+        let signature = Signature {
+            version: failure.version,
+            fallback: failure.fallback,
+            attempts: failure.attempts,
+        };
+        self.sign(reply.headers_mut(), signature);
         reply
     }
 
@@ -253,11 +258,29 @@ impl RequestTask<'_> {
         reply
     }
 
-    /// The headers of every answer.
-    fn sign(&self, map: &mut HeaderMap, attempts: u32) {
-        http::set(map, headers::ATTEMPTS, &attempts.to_string());
+    fn sign(&self, map: &mut HeaderMap, signature: Signature) {
+        if let Some(version) = signature.version {
+            http::set(
+                map,
+                headers::VERSION,
+                self.gateway.config.router.name(version),
+            );
+        }
+        let fallback = if signature.fallback { "true" } else { "false" };
+        http::set(map, headers::FALLBACK, fallback);
+        http::set(map, headers::ATTEMPTS, &signature.attempts.to_string());
         http::set(map, headers::REQUEST_ID, &self.id);
     }
+}
+
+/// What the headers of every answer say, of an error as well.
+struct Signature {
+    /// Who answered, or was tried last.
+    version: Option<VersionId>,
+    /// Did stable take over?
+    fallback: bool,
+    /// Attempts made.
+    attempts: u32,
 }
 
 /// The end of the attempt that is out; never, when none is.
@@ -271,7 +294,8 @@ async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, AttemptResu
     }
 }
 
-/// An upstream's answer as it is, but for headers that belong to its connection.
+/// An upstream's answer as it is, but for headers that belong to its connection, and those that are
+/// the gateway's own to say.
 fn relay(held: HeldReply) -> Reply {
     let mut response = Response::new(Full::new(held.body));
     *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -279,7 +303,15 @@ fn relay(held: HeldReply) -> Reply {
     for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         map.remove(own);
     }
-    map.remove("keep-alive");
+    for own in [
+        "keep-alive",
+        headers::VERSION,
+        headers::FALLBACK,
+        headers::ATTEMPTS,
+        headers::REQUEST_ID,
+    ] {
+        map.remove(own);
+    }
     *response.headers_mut() = map;
     response
 }
