@@ -13,7 +13,7 @@ use graygate::router::io::{Action, Event, Input};
 use graygate::runner::{self, RunOptions};
 use graygate::time::Timestamp;
 
-use crate::support::{Stories, written};
+use crate::support::{Stories, in_company, written};
 
 /// A core that nobody can measure.
 struct Unmeasurable(GrayRouter);
@@ -41,6 +41,7 @@ impl Core for Unmeasurable {
 
 #[test]
 fn a_run_whose_machinery_panics_ends_as_an_interrupted_one() {
+    let _company = in_company();
     let scenario = written(
         "panic",
         "
