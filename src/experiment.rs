@@ -9,9 +9,10 @@ use crate::protocol::headers;
 use crate::router::config::RouterConfig;
 use crate::router::io::RequestFacts;
 use crate::router::{routes, split};
+use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::{Caller, Intent};
-use crate::traffic::replay::{RecordedLog, Replay, Speed};
+use crate::traffic::replay::{MAX_SPEED_CONCURRENCY, RecordedLog, Replay, Speed};
 use crate::traffic::source::Source;
 use crate::traffic::synthetic::{Synthetic, SyntheticConfig};
 
@@ -80,6 +81,20 @@ impl Traffic {
                 by_time.into_iter().chain(by_number).reduce(f64::min)
             }
             Self::Replay { log, .. } => Some(log.len() as f64),
+        }
+    }
+
+    /// How many requests are under way at once, when answers set the pace.
+    pub fn callers(&self) -> Option<u32> {
+        match self {
+            Self::Synthetic(config) => match config.arrivals {
+                Arrivals::Closed(callers) => Some(callers),
+                Arrivals::Open(_) => None,
+            },
+            Self::Replay { speed, .. } => match speed {
+                Speed::Max => Some(MAX_SPEED_CONCURRENCY),
+                Speed::Times(_) => None,
+            },
         }
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
 use crate::cli::serve::start_log;
@@ -22,7 +21,7 @@ use crate::id::{PerVersion, Seed, VersionId};
 use crate::live;
 use crate::live::clock::Clock;
 use crate::live::mock::MockUpstream;
-use crate::live::mock::ledger::{Ledger, Originals};
+use crate::live::mock::ledger::{Ledger, Underway};
 use crate::live::mock::native;
 use crate::live::outbox::outbox;
 use crate::observe::event::{RunEvent, Sink, What};
@@ -100,7 +99,7 @@ fn serve(
     upstreams: Upstreams,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new().map_err(live::StartError::Runtime)?;
+    let runtime = live::runtime()?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
     // Only now, so that a port that is taken leaves no empty file behind.
@@ -113,7 +112,7 @@ fn serve(
     let (outbox, inbox) = outbox();
     let clock = Clock::starting_now();
     let version = VersionId(0);
-    let ledger = Ledger::new(version, clock, outbox, Originals::default());
+    let ledger = Ledger::new(version, clock, outbox, Underway::default());
     let upstream = MockUpstream::new(
         version,
         args.model.clone(),

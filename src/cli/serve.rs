@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
 use crate::cli::{env, exit, signals};
@@ -169,7 +168,7 @@ fn serve(
     endpoints: PerVersion<Endpoint>,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let runtime = live::runtime()?;
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
@@ -201,7 +200,7 @@ fn serve(
     let mut news = News { router };
     let is_over = || cancel.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
-        if let Some(file) = &mut input_log {
+        if let Some(file) = input_log {
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
         inbox.record(clock, &mut news, is_over);
@@ -236,7 +235,6 @@ async fn look_for_upstreams(
 struct InputFile {
     file: BufWriter<File>,
     path: PathBuf,
-    is_broken: bool,
 }
 
 impl InputFile {
@@ -245,7 +243,6 @@ impl InputFile {
         Ok(Self {
             file: BufWriter::new(file),
             path: path.to_owned(),
-            is_broken: false,
         })
     }
 
@@ -256,38 +253,34 @@ impl InputFile {
             router_sha256: canonical::sha256(router),
         };
         let line = serde_json::to_string(&header).unwrap_or_default();
-        let written = writeln!(self.file, "{line}");
-        self.check(written);
+        // The header fits the buffer; whether the file takes it shows with the first calls.
+        let _ = writeln!(self.file, "{line}");
     }
 
-    /// Writes the calls of the core as they come, until `is_over` says so.
-    fn keep_up(&mut self, driver: &Driver, is_over: impl Fn() -> bool) {
+    /// Writes the calls of the core as they come, until `is_over` says so or calls are lost. The
+    /// gateway goes on without its log.
+    fn keep_up(mut self, driver: &Driver, is_over: impl Fn() -> bool) {
         loop {
             // Asked before the calls are taken, so that the last ones are not missed.
             let is_last = is_over();
             let (calls, is_truncated) = driver.take_calls().unwrap_or_default();
-            let written = input_log::write(&mut self.file, &calls);
-            self.check(written);
-            if is_truncated && !self.is_broken {
-                self.check(Err(std::io::Error::other(
+            let written = input_log::write(&mut self.file, &calls, is_truncated);
+            let written = written.and_then(|()| match is_truncated {
+                true => Err(io::Error::other(
                     "too many calls at once: calls are missing",
-                )));
+                )),
+                false => Ok(()),
+            });
+            if let Err(trouble) = written {
+                driver.stop_log();
+                let trouble = OutputError::file(&self.path, trouble);
+                tracing::warn!("the input log is incomplete and ends here: {trouble}");
+                return;
             }
             if is_last {
                 return;
             }
             std::thread::park_timeout(Duration::from_millis(100));
-        }
-    }
-
-    /// The gateway goes on without its log.
-    fn check(&mut self, written: std::io::Result<()>) {
-        if let Err(trouble) = written
-            && !self.is_broken
-        {
-            self.is_broken = true;
-            let trouble = OutputError::file(&self.path, trouble);
-            tracing::error!("the input log is incomplete: {trouble}");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 /// Time since the start of a live run.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
+    /// Its time 0. It may be still to come.
     origin: Instant,
 }
 
@@ -25,9 +26,16 @@ impl Clock {
         }
     }
 
-    /// The time on this clock.
+    /// A clock whose time 0 comes after `lead`, so that what starts at 0 has been set up by then.
+    pub fn starting_in(lead: Duration) -> Self {
+        Self {
+            origin: Instant::now() + lead,
+        }
+    }
+
+    /// The time on this clock; 0 until it starts.
     pub fn now(&self) -> Timestamp {
-        Timestamp::from(self.origin.elapsed())
+        Timestamp::from(Instant::now().saturating_duration_since(self.origin))
     }
 
     /// Waits until this time; returns at once when it has passed.
@@ -56,4 +64,25 @@ pub fn fresh_seed() -> u64 {
     let now = jiff::Timestamp::now().as_nanosecond();
     // The low 64 bits of the nanoseconds since 1970 are as fresh as all of them.
     now as u64 ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_at_zero_until_it_starts() {
+        let clock = Clock::starting_in(Duration::from_secs(3_600));
+        assert_eq!(clock.now(), Timestamp::ZERO);
+    }
+
+    #[tokio::test]
+    async fn its_zero_is_waited_for() {
+        let before = Instant::now();
+        let lead = Duration::from_millis(20);
+        let clock = Clock::starting_in(lead);
+        clock.sleep_until(Timestamp::ZERO).await;
+        assert!(before.elapsed() >= lead);
+        assert!(clock.now() < Timestamp::from(before.elapsed()));
+    }
 }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::experiment::{Experiment, MockServer};
+use crate::experiment::{Experiment, MockServer, Traffic};
 use crate::fault::kind::FaultKind;
 use crate::id::{PerVersion, VersionId};
 use crate::observe::event::{Sink, What};
@@ -32,12 +33,16 @@ use gateway::server::Gateway;
 use gateway::{Endpoint, GatewayConfig, Secret};
 use load::client::LoadClient;
 use mock::MockUpstream;
-use mock::ledger::{Ledger, Originals};
+use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
 /// one it matches.
 pub const WIREMOCK_LIMIT: f64 = 20_000.0;
+/// Most concurrent callers for which wiremock is chosen, for the same reason.
+pub const WIREMOCK_CALLERS: u32 = 200;
+/// From everything being ready to the first request: time to wire it up and to come to rest.
+const LEAD: Duration = Duration::from_millis(250);
 /// Time for the last ledger lines to be closed once all answers are in.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -48,15 +53,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// wiremock where it can play the upstream and the run is short enough, else the native server;
+    /// wiremock where it can play the upstream and the run is small enough, else the native server;
     /// what the scenario asks for wins.
     pub fn new(experiment: &Experiment) -> Self {
-        let is_short = experiment
-            .traffic
-            .expected_requests()
-            .is_some_and(|n| n <= WIREMOCK_LIMIT);
+        let is_small = is_small(&experiment.traffic);
         let servers = experiment.servers.iter().map(|(version, asked)| {
-            let can_wiremock = is_short && needs_native(experiment, version).is_none();
+            let can_wiremock = is_small && needs_native(experiment, version).is_none();
             asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,
@@ -71,6 +73,14 @@ impl Plan {
     pub fn servers(&self) -> &PerVersion<MockServer> {
         &self.servers
     }
+}
+
+/// Is it little enough traffic for wiremock?
+fn is_small(traffic: &Traffic) -> bool {
+    let is_short = traffic
+        .expected_requests()
+        .is_some_and(|n| n <= WIREMOCK_LIMIT);
+    is_short && traffic.callers().is_none_or(|n| n <= WIREMOCK_CALLERS)
 }
 
 /// The fault on a version that only the native server can play.
@@ -150,6 +160,28 @@ pub async fn bind(address: &str) -> Result<TcpListener, StartError> {
         })
 }
 
+/// The async runtime of a live run or a server, with as many sockets as the system allows.
+///
+/// # Errors
+/// When the runtime cannot be started.
+pub fn runtime() -> Result<Runtime, StartError> {
+    raise_socket_limit();
+    Runtime::new().map_err(StartError::Runtime)
+}
+
+/// Raises the limit of open files to the highest value that needs no privilege: a request in flight
+/// takes up to five of them, and many systems begin with 1,024 files or fewer.
+fn raise_socket_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs an experiment to its end, or until `cancel` is set. Returns once everything is settled.
 ///
 /// # Errors
@@ -162,17 +194,26 @@ pub fn run(
     sink: &mut dyn Sink,
     cancel: &Arc<AtomicBool>,
 ) -> Result<Ending, StartError> {
-    let runtime = Runtime::new().map_err(StartError::Runtime)?;
+    let runtime = runtime()?;
     let (outbox, inbox) = outbox();
     let experiment = Arc::new(experiment.clone());
     let stage = runtime.block_on(Stage::set(experiment, &plan, core, forward, outbox))?;
     let clock = stage.clock;
     let is_over = Arc::new(AtomicBool::new(false));
-    let play = runtime.spawn(stage.play(cancel.clone(), is_over.clone()));
+    let play = runtime.spawn(stage.play(cancel.clone(), Over(is_over.clone())));
     inbox.record(clock, sink, || is_over.load(Ordering::Acquire));
     let ending = runtime.block_on(play).unwrap_or(Ending::Interrupted);
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ending)
+}
+
+/// Says that the play is over when it is dropped: at its end, or when it panics or is stopped.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Everything that takes part in a live run, started.
@@ -195,37 +236,43 @@ impl Stage {
         forward: Forward,
         outbox: Outbox,
     ) -> Result<Self, StartError> {
-        let clock = Clock::starting_now();
-        let originals = Originals::default();
-        let mut mocks = Mocks::default();
-        for (version, server) in plan.servers.iter() {
-            let ledger = Ledger::new(version, clock, outbox.clone(), originals.clone());
-            let upstream = mock_upstream(&experiment, version, clock, ledger);
-            mocks.start(*server, upstream).await?;
-        }
+        // What takes long comes before the clock is set: time 0 must find everything ready.
+        let servers = Servers::open(plan).await?;
+        let listener = bind("127.0.0.1:0").await?;
+        let uri = chat_uri(&listener)?;
+        let clock = Clock::starting_in(LEAD);
+        let underway = Underway::default();
+        let ledgers = plan
+            .servers
+            .iter()
+            .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), underway.clone()));
+        let ledgers: PerVersion<Ledger> = ledgers.collect();
+        let mocks = ledgers.iter().map(|(version, ledger)| {
+            Arc::new(mock_upstream(&experiment, version, clock, ledger.clone()))
+        });
+        let mocks: PerVersion<Arc<MockUpstream>> = mocks.collect();
         let driver = Driver::new(core, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
-            endpoints: mocks.endpoints.into_iter().collect(),
+            endpoints: servers.endpoints(&mocks),
             is_harness: true,
             forward,
         };
-        let listener = bind("127.0.0.1:0").await?;
-        let uri = chat_uri(&listener)?;
+        let wiremocks = servers.play(&mocks).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
-        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), originals);
+        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), underway);
         Ok(Self {
             experiment,
             clock,
             outbox,
             driver,
-            ledgers: mocks.ledgers,
+            ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
-            wiremocks: mocks.wiremocks,
+            wiremocks,
         })
     }
 
-    async fn play(self, cancel: Arc<AtomicBool>, is_over: Arc<AtomicBool>) -> Ending {
+    async fn play(self, cancel: Arc<AtomicBool>, over: Over) -> Ending {
         self.announce_faults();
         let load = load::send(self.experiment.source(), self.client.clone(), self.clock);
         let ending = tokio::select! {
@@ -237,7 +284,7 @@ impl Stage {
             self.settle().await;
         }
         drop(self.wiremocks);
-        is_over.store(true, Ordering::Release);
+        drop(over);
         ending
     }
 
@@ -278,38 +325,66 @@ impl Stage {
     }
 }
 
-/// The mocks of a run as they are started.
-#[derive(Default)]
-struct Mocks {
-    endpoints: Vec<Endpoint>,
-    ledgers: Vec<Ledger>,
-    wiremocks: Vec<::wiremock::MockServer>,
+/// The servers of a run's upstreams: ports that are open, before anybody plays on them.
+struct Servers(Vec<Server>);
+
+struct Server {
+    base: String,
+    kind: ServerKind,
 }
 
-impl Mocks {
-    async fn start(
-        &mut self,
-        server: MockServer,
-        upstream: MockUpstream,
-    ) -> Result<(), StartError> {
-        let listener = bind("127.0.0.1:0").await?;
-        self.endpoints.push(Endpoint {
-            base: base_url(&listener)?,
-            api_key: upstream.api_key.clone().map(Secret::new),
-        });
-        self.ledgers.push(upstream.ledger.clone());
-        let upstream = Arc::new(upstream);
-        match server {
-            MockServer::Native => {
-                tokio::spawn(mock::native::serve(listener, upstream));
-            }
-            MockServer::Wiremock => {
-                let listener = listener.into_std().map_err(StartError::Runtime)?;
-                let server = mock::wiremock::start(listener, upstream).await;
-                self.wiremocks.push(server);
+enum ServerKind {
+    Native(TcpListener),
+    Wiremock(::wiremock::MockServer),
+}
+
+impl Servers {
+    async fn open(plan: &Plan) -> Result<Self, StartError> {
+        let mut servers = Vec::new();
+        for (_, server) in plan.servers.iter() {
+            servers.push(Server::open(*server).await?);
+        }
+        Ok(Self(servers))
+    }
+
+    fn endpoints(&self, mocks: &PerVersion<Arc<MockUpstream>>) -> PerVersion<Endpoint> {
+        let endpoint = |(server, mock): (&Server, &Arc<MockUpstream>)| Endpoint {
+            base: server.base.clone(),
+            api_key: mock.api_key.clone().map(Secret::new),
+        };
+        self.0.iter().zip(mocks.values()).map(endpoint).collect()
+    }
+
+    /// Plays the upstreams on them. wiremock's servers stop when dropped.
+    async fn play(self, mocks: &PerVersion<Arc<MockUpstream>>) -> Vec<::wiremock::MockServer> {
+        let mut wiremocks = Vec::new();
+        for (server, upstream) in self.0.into_iter().zip(mocks.values().cloned()) {
+            match server.kind {
+                ServerKind::Native(listener) => {
+                    tokio::spawn(mock::native::serve(listener, upstream));
+                }
+                ServerKind::Wiremock(server) => {
+                    mock::wiremock::play(&server, upstream).await;
+                    wiremocks.push(server);
+                }
             }
         }
-        Ok(())
+        wiremocks
+    }
+}
+
+impl Server {
+    async fn open(server: MockServer) -> Result<Self, StartError> {
+        let listener = bind("127.0.0.1:0").await?;
+        let base = base_url(&listener)?;
+        let kind = match server {
+            MockServer::Native => ServerKind::Native(listener),
+            MockServer::Wiremock => {
+                let listener = listener.into_std().map_err(StartError::Runtime)?;
+                ServerKind::Wiremock(mock::wiremock::open(listener).await)
+            }
+        };
+        Ok(Self { base, kind })
     }
 }
 
@@ -344,5 +419,17 @@ fn chat_uri(listener: &TcpListener) -> Result<hyper::Uri, StartError> {
 async fn cancelled(flag: &AtomicBool) {
     while !flag.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_sockets_are_allowed_as_the_system_gives() {
+        raise_socket_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
     }
 }

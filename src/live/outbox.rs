@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 
 /// How long an event waits for earlier ones that are still on their way.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Longest time for reading what was sent before the end, should events never stop coming.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Takes events from anywhere.
 #[derive(Clone, Debug)]
@@ -75,20 +77,35 @@ impl Inbox {
     /// Hands events to `sink` in order of time, until every outbox is gone or `is_over` says so.
     /// What was to happen later than that (a fault's edge, say) is left out.
     pub fn record(mut self, clock: Clock, sink: &mut dyn Sink, is_over: impl Fn() -> bool) {
-        loop {
+        // Asked on every turn: events that never stop coming must not keep the recording alive.
+        while !is_over() {
             match self.receiver.recv_timeout(Duration::from_millis(20)) {
                 Ok(event) => self.keep(event),
-                Err(RecvTimeoutError::Timeout) if !is_over() => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.hand_over(clock.now() - PATIENCE, sink);
         }
-        self.hand_over(clock.now(), sink);
-        // Ledgers of servers that cannot see a hang-up tell the end of an answer in advance.
-        while let Some(Reverse(waiting)) = self.waiting.pop() {
+        self.take_the_rest(clock);
+        let end = clock.now();
+        self.hand_over(end, sink);
+        // Ledgers of servers that cannot see a hang-up tell the end of an answer in advance. The run
+        // ends now, and with it what they have not done yet.
+        while let Some(Reverse(mut waiting)) = self.waiting.pop() {
             if matches!(waiting.what, What::UpstreamEnded(_)) {
+                waiting.at = end;
                 hand(waiting, sink);
             }
+        }
+    }
+
+    /// Takes what was sent before the end. Whoever still sends is not waited for.
+    fn take_the_rest(&mut self, clock: Clock) {
+        let give_up = clock.now() + LAST_WORDS;
+        while clock.now() < give_up
+            && let Ok(event) = self.receiver.try_recv()
+        {
+            self.keep(event);
         }
     }
 
@@ -120,8 +137,15 @@ fn hand(waiting: Waiting, sink: &mut dyn Sink) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
+    use super::*;
+    use crate::id::VersionId;
+    use crate::observe::event::UpstreamEnded;
+    use crate::protocol::outcome::Outcome;
+
+    #[derive(Default)]
     struct Times(Vec<u64>);
 
     impl Sink for Times {
@@ -130,19 +154,79 @@ mod tests {
         }
     }
 
+    fn memory() -> What {
+        What::Memory {
+            in_flight: 0,
+            bytes: 0,
+        }
+    }
+
+    fn told_in_advance() -> What {
+        What::UpstreamEnded(UpstreamEnded {
+            row: 0,
+            key: None,
+            version: VersionId(0),
+            ordinal: 0,
+            outcome: Outcome::Success,
+        })
+    }
+
     #[test]
     fn events_come_out_in_order_and_the_future_stays_away() {
         let (outbox, inbox) = outbox();
-        let memory = What::Memory {
-            in_flight: 0,
-            bytes: 0,
-        };
         for at in [5, 1, 3, u64::MAX] {
-            outbox.send(Timestamp(at), memory.clone());
+            outbox.send(Timestamp(at), memory());
         }
         drop(outbox);
-        let mut times = Times(Vec::new());
+        let mut times = Times::default();
         inbox.record(Clock::starting_now(), &mut times, || false);
         assert_eq!(times.0, [1, 3, 5]);
+    }
+
+    #[test]
+    fn what_is_in_the_channel_at_the_end_is_recorded() {
+        let (outbox, inbox) = outbox();
+        (1..=1_000).for_each(|at| outbox.send(Timestamp(at), memory()));
+        let clock = Clock::starting_now();
+        let mut times = Times::default();
+        inbox.record(clock, &mut times, || true);
+        assert_eq!(times.0.len(), 1_000);
+        drop(outbox);
+    }
+
+    #[test]
+    fn ends_told_in_advance_are_no_later_than_the_end_of_the_run() {
+        let (outbox, inbox) = outbox();
+        let clock = Clock::starting_now();
+        let day = clock.now() + Duration::from_secs(86_400);
+        outbox.send(day, told_in_advance());
+        outbox.send(day, memory());
+        outbox.send(Timestamp(1), memory());
+        let mut times = Times::default();
+        inbox.record(clock, &mut times, || true);
+        assert_eq!(times.0.len(), 2);
+        assert!(times.0[1] <= clock.now().0, "{:?}", times.0);
+    }
+
+    #[test]
+    fn a_stream_of_events_that_never_ends_does_not_keep_the_recording_alive() {
+        let (outbox, inbox) = outbox();
+        let clock = Clock::starting_now();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stream = {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    outbox.send(clock.now(), memory());
+                    std::thread::yield_now();
+                }
+            })
+        };
+        let mut times = Times::default();
+        let asked = std::cell::Cell::new(0);
+        inbox.record(clock, &mut times, || asked.replace(asked.get() + 1) == 50);
+        stop.store(true, Ordering::Relaxed);
+        stream.join().unwrap();
+        assert!(times.0.is_sorted());
     }
 }

@@ -1,8 +1,9 @@
 //! Names of the HTTP headers that graygate reads and writes, in lower case.
 
-/// Response and upstream request: the version that serves (by its name in the router file).
+/// Response and upstream request: the version that serves, or was tried last when all failed (by its
+/// name in the router file).
 pub const VERSION: &str = "x-version";
-/// Response: `true` when stable answered after the canary failed.
+/// Response: `true` when stable answered, or was tried, after the canary failed.
 pub const FALLBACK: &str = "x-fallback";
 /// Response: how many attempts the request took.
 pub const ATTEMPTS: &str = "x-attempts";

@@ -328,6 +328,8 @@ impl GrayRouter {
                 outcome,
                 causes: machine.causes.clone(),
                 retry_after: machine.retry_after,
+                version: (machine.attempts > 0).then_some(machine.version),
+                fallback: machine.fallback,
                 attempts: machine.attempts,
                 relay,
             },

@@ -144,6 +144,10 @@ pub struct Failure {
     pub causes: Causes,
     /// The wait to tell the caller, after a rate limit.
     pub retry_after: Option<Duration>,
+    /// The last version that was tried; none when none was.
+    pub version: Option<VersionId>,
+    /// True when stable was tried after the canary failed.
+    pub fallback: bool,
     /// Attempts made.
     pub attempts: u32,
     /// Pass the last upstream answer on as it is: the refusal was of the caller's own request.

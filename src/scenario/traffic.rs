@@ -377,20 +377,15 @@ fn read_log(
     reader: impl BufRead,
     loader: &Loader,
 ) -> Result<RecordedLog, Diagnostic> {
-    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    let mut collector = LogCollector::default();
     let read = match request.format {
         // There is one format so far; detecting it is checking its header, which its reader does.
-        LogFormat::Auto | LogFormat::Azure => {
-            azure::read(reader, |row| rows.push(row), |row| bad.push(row))
-        }
+        LogFormat::Auto | LogFormat::Azure => azure::read(reader, |row| collector.take(row)),
     };
     read.map_err(|error| {
         Diagnostic::file(request.path.display().to_string(), error.to_string())
             .expected(format!("a first line {}", azure::HEADER.join(",")))
     })?;
-    let mut collector = LogCollector::default();
-    rows.into_iter().for_each(|row| collector.row(row));
-    bad.into_iter().for_each(|row| collector.bad(row));
     let log = collector.finish();
     loader.note(log.fingerprint());
     Ok(log)

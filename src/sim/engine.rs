@@ -359,8 +359,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             return;
         };
         let claim = Claim {
-            version: None,
-            fallback: None,
+            version: failure.version,
+            fallback: Some(failure.fallback),
             attempts: Some(failure.attempts),
         };
         let answered = match failure.relay {

@@ -60,7 +60,8 @@ impl LogAccount {
     }
 }
 
-/// Collects the rows of a log.
+/// Collects the rows of a log as they are read. Of those that are dropped it keeps the first few, so
+/// that a log of nothing else needs no memory.
 #[derive(Debug, Default)]
 pub struct LogCollector {
     rows: Vec<LogRow>,
@@ -68,6 +69,14 @@ pub struct LogCollector {
 }
 
 impl LogCollector {
+    /// The next row of the log, if it is one.
+    pub fn take(&mut self, row: Result<LogRow, BadRow>) {
+        match row {
+            Ok(row) => self.row(row),
+            Err(bad) => self.bad(bad),
+        }
+    }
+
     /// A row to be replayed.
     pub fn row(&mut self, row: LogRow) {
         if self.rows.last().is_some_and(|last| row.at < last.at) {
@@ -232,6 +241,24 @@ mod tests {
         assert_eq!(log.account.span, Duration::from_secs(7));
         let inputs: Vec<u32> = log.rows.iter().map(|r| r.1).collect();
         assert_eq!(inputs, [0, 2, 3, 1, 4]);
+    }
+
+    #[test]
+    fn of_useless_lines_only_the_first_are_kept_and_all_are_counted() {
+        let mut collector = LogCollector::default();
+        for line in 2..10_002 {
+            collector.take(Err(BadRow {
+                line,
+                column: 1,
+                text: "nonsense".to_owned(),
+                reason: DropReason::FieldCount,
+            }));
+        }
+        let log = collector.finish();
+        assert!(log.is_empty());
+        assert_eq!(log.account.dropped_total(), 10_000);
+        let kept: Vec<u64> = log.account.bad.iter().map(|b| b.line).collect();
+        assert_eq!(kept, Vec::from_iter(2..22));
     }
 
     #[test]

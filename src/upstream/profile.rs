@@ -77,12 +77,13 @@ pub struct Ask {
 }
 
 impl Profile {
-    /// What the upstream does with an attempt when no fault hits it. Latencies are rounded to µs.
+    /// What the upstream does with an attempt when no fault hits it. Latencies are rounded to µs, and
+    /// at least one: answers that take no time would stop the time of a virtual run.
     pub fn plan(&self, seed: Seed, ask: &Ask) -> ResponsePlan {
         let drawn = |purpose| draw(seed, purpose, ask.key, ask.version, ask.nth);
         let seconds = self.latency.sample(drawn(Purpose::Latency)) * self.latency_factor;
         // `as` saturates: a latency beyond 584,000 years is as good as never.
-        let after = Duration::from_micros((seconds * 1e6).round() as u64);
+        let after = Duration::from_micros(((seconds * 1e6).round() as u64).max(1));
         let completion_tokens = match self.output_tokens {
             None => ask.max_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
             Some(tokens) => {
@@ -133,6 +134,21 @@ mod tests {
         // Standard errors at n = 20,000: about 0.6 % for the median and 1.8 % for the p99.
         assert!((at(Quantile::P50) / 0.040 - 1.0).abs() < 0.03);
         assert!((at(Quantile::P99) / 0.180 - 1.0).abs() < 0.09);
+    }
+
+    #[test]
+    fn no_answer_takes_no_time() {
+        for latency in [
+            Distribution::Constant(0.0),
+            Distribution::lognormal(1e-9, 2e-9),
+        ] {
+            let instant = Profile {
+                latency,
+                ..profile()
+            };
+            let after = instant.plan(Seed(1), &ask(3, None)).after;
+            assert_eq!(after, Duration::from_micros(1));
+        }
     }
 
     #[test]

@@ -178,6 +178,8 @@ impl ReferenceRouter {
                 outcome,
                 causes: request.causes.clone(),
                 retry_after: request.retry_after,
+                version: request.attempts.last().copied(),
+                fallback: request.attempts.windows(2).any(|w| w[0] != w[1]),
                 attempts: request.attempts.len() as u32,
                 relay,
             },

@@ -1,11 +1,13 @@
 //! `graygate serve` in front of `graygate mock`, met by a real HTTP client.
 
 use std::path::Path;
+use std::sync::RwLockReadGuard;
 
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::process::{Server, router_file, wait_for};
+use crate::support::in_company;
 
 const STABLE_KEY: &str = "sk-stable-0123456789abcdef0123456789";
 const CANARY_KEY: &str = "sk-canary-0123456789abcdef0123456789";
@@ -17,11 +19,13 @@ struct Stand {
     mocks: [Server; 2],
     client: Client,
     runtime: tokio::runtime::Runtime,
+    _company: RwLockReadGuard<'static, ()>,
 }
 
 impl Stand {
     /// `faults` are for stable and canary; `more` goes into the router file.
     fn new(faults: [&[&str]; 2], more: &str) -> Self {
+        let company = in_company();
         let folder = tempfile::tempdir().unwrap();
         let mock = |model, faults: &[&str], ledger: &Path| {
             let ledger = ledger.display().to_string();
@@ -59,6 +63,7 @@ impl Stand {
             client: Client::new(),
             runtime: tokio::runtime::Runtime::new().unwrap(),
             _folder: folder,
+            _company: company,
         }
     }
 
@@ -195,6 +200,8 @@ fn both_failures_are_named_in_one_error() {
         error["message"],
         "every upstream failed: v2: unauthorized; v1: model_not_found"
     );
+    assert_eq!(answer.header("x-version"), "v1", "the last one tried");
+    assert_eq!(answer.header("x-fallback"), "true");
     assert_eq!(answer.header("x-attempts"), "2");
 }
 
@@ -205,6 +212,8 @@ fn a_rate_limit_that_stays_is_passed_on_with_its_wait() {
     let answer = stand.chat(&question(), &[]);
     assert_eq!(answer.status, 429);
     assert_eq!(answer.header("retry-after"), "7");
+    assert_eq!(answer.header("x-version"), "v1");
+    assert_eq!(answer.header("x-fallback"), "false");
 }
 
 #[test]
@@ -245,6 +254,9 @@ fn requests_that_make_no_sense_are_refused_in_openais_words() {
         assert_eq!(answer.body["error"]["code"], code);
         assert_eq!(answer.body["error"]["type"], "invalid_request_error");
     }
+    let streamed = stand.post(r#"{"model":"m","stream":true}"#.to_owned(), &[]);
+    let message = streamed.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"stream\": false"), "{message}");
     let missing = stand.get("/nowhere");
     assert_eq!(
         (missing.status, &missing.body["error"]["code"]),
@@ -258,17 +270,125 @@ fn requests_that_make_no_sense_are_refused_in_openais_words() {
 fn a_caller_who_hangs_up_cancels_the_upstream_request() {
     let stand = Stand::new([&["kind: slow, delay: 20s"], &[]], "");
     let url = format!("{}/chat/completions", stand.gateway.base);
-    stand.runtime.block_on(async {
-        let request = stand.client.post(url).body(question().to_string()).send();
-        let patience = std::time::Duration::from_millis(300);
-        assert!(tokio::time::timeout(patience, request).await.is_err());
-    });
+    let request = stand.client.post(url).body(question().to_string()).send();
+    let caller = stand.runtime.spawn(request);
+    wait_for(|| stand.ledger("v1.jsonl").contains("accepted").then_some(()));
+    caller.abort();
     wait_for(|| {
         stand
             .ledger("v1.jsonl")
             .contains("client_gone")
             .then_some(())
     });
+}
+
+/// Another gateway as an upstream: what it says of itself is not what this one says.
+#[test]
+fn an_upstreams_own_word_of_versions_is_not_passed_on() {
+    let _company = in_company();
+    for (status, outcome) in [(200, "completion"), (400, "refusal")] {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let upstream = runtime.block_on(async {
+            let upstream = wiremock::MockServer::start().await;
+            let reply = wiremock::ResponseTemplate::new(status)
+                .set_body_json(json!({"choices": [{"message": {}}], "mark": outcome}))
+                .insert_header("x-version", "theirs")
+                .insert_header("x-fallback", "true")
+                .insert_header("x-attempts", "9")
+                .insert_header("x-request-id", "theirs")
+                .insert_header("x-more", "kept");
+            wiremock::Mock::given(wiremock::matchers::any())
+                .respond_with(reply)
+                .mount(&upstream)
+                .await;
+            upstream
+        });
+        let base = format!("{}/v1", upstream.uri());
+        let router = router_file(folder.path(), &base, &base, "");
+        let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+        let gateway = Server::start(&["serve", &router], &keys);
+        let url = format!("{}/chat/completions", gateway.base);
+        let request = Client::new().post(url).body(question().to_string());
+        let request = request.header("x-request-id", "mine");
+        let answer = runtime.block_on(async { Answer::of(request.send().await.unwrap()).await });
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body["mark"], outcome);
+        let said = ["x-version", "x-fallback", "x-attempts", "x-request-id"];
+        let said = said.map(|name| answer.header(name));
+        assert_eq!(said, ["v1", "false", "1", "mine"]);
+        assert_eq!(answer.header("x-more"), "kept");
+    }
+}
+
+/// An upstream that answers every request with a body without end; returns its base URL.
+fn endless_upstream() -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = |mut stream: std::net::TcpStream| -> std::io::Result<()> {
+        if stream.read(&mut [0; 4_096])? == 0 {
+            return Ok(());
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"pad\": \"";
+        stream.write_all(head.as_bytes())?;
+        let pad = vec![b'x'; 1 << 20];
+        loop {
+            stream.write_all(&pad)?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Ends when the other side has had enough.
+            let _ = stream.and_then(answer);
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn an_answer_without_end_is_malformed() {
+    let _company = in_company();
+    let folder = tempfile::tempdir().unwrap();
+    let endless = endless_upstream();
+    let more = "retry: {max_retries: 0}";
+    let router = router_file(folder.path(), &endless, &endless, more);
+    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+    let gateway = Server::start(&["serve", &router], &keys);
+    let url = format!("{}/chat/completions", gateway.base);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = runtime.block_on(async {
+        let request = Client::new().post(url).body(question().to_string());
+        Answer::of(request.send().await.unwrap()).await
+    });
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.body["error"]["code"], "upstream_malformed");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_takes_one_file_of_the_gateway() {
+    use std::io::{Read, Write};
+    let stand = Stand::new([&[], &[]], "");
+    let before = stand.gateway.open_files();
+    let address = stand.gateway.base.trim_start_matches("http://");
+    let address = address.trim_end_matches("/v1");
+    let callers: Vec<_> = (0..40)
+        .map(|_| {
+            let mut caller = std::net::TcpStream::connect(address).unwrap();
+            caller
+                .write_all(b"GET /v1/models HTTP/1.1\r\nhost: here\r\n\r\n")
+                .unwrap();
+            assert!(caller.read(&mut [0; 64]).unwrap() > 0);
+            caller
+        })
+        .collect();
+    let more = stand.gateway.open_files() - before;
+    assert!(
+        (40..60).contains(&more),
+        "{more} files for {}",
+        callers.len()
+    );
 }
 
 /// The key of the harness decides draws: nobody may choose theirs at a gateway in service.

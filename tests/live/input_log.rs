@@ -3,20 +3,25 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use graygate::experiment::Experiment;
+use graygate::fault::kind::FaultKind;
+use graygate::fault::schedule::Fault;
 use graygate::id::Seed;
 use graygate::live::gateway::input_log::{LogHeader, LoggedCall, Said, listen, replay};
 use graygate::observe::meta::Engine;
+use graygate::protocol::outcome::Outcome;
 use graygate::router::core::{Core, Footprint};
 use graygate::router::gray::GrayRouter;
 use graygate::router::io::{Action, Event, Input};
 use graygate::runner::{self, RunOptions};
+use graygate::scenario::Scenario;
 use graygate::time::Timestamp;
 use serde_json::json;
 
 use crate::process::{Server, router_file, wait_for};
-use crate::support::{LIVE, Stories, shipped};
+use crate::support::{Stories, alone, in_company, shipped};
 
 /// Keeps the calls of a core, and what it said to each.
 struct Recording {
@@ -70,10 +75,26 @@ fn fresh(experiment: &Experiment) -> GrayRouter {
     GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
 }
 
+/// The same scenario where a few requests find an upstream that never answers.
+fn with_timeouts(mut scenario: Scenario) -> Scenario {
+    let experiment = &mut scenario.experiment;
+    let router = Arc::make_mut(&mut experiment.router);
+    router.timeouts.attempt = Duration::from_millis(400);
+    let silence = Fault {
+        kind: FaultKind::Timeout,
+        on: vec![router.stable, router.canary],
+        from: Timestamp::ZERO,
+        until: None,
+        share: 0.02,
+    };
+    experiment.upstreams.faults.push(silence);
+    scenario
+}
+
 #[test]
 fn a_fresh_router_repeats_a_live_run_byte_for_byte() {
-    let _alone = LIVE.lock().unwrap_or_else(|e| e.into_inner());
-    let scenario = shipped("server-errors-above-threshold");
+    let _alone = alone();
+    let scenario = with_timeouts(shipped("server-errors-above-threshold"));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
     let options = RunOptions {
@@ -92,10 +113,19 @@ fn a_fresh_router_repeats_a_live_run_byte_for_byte() {
     let kept = kept.lock().unwrap();
     let (calls, live): (Vec<LoggedCall>, Vec<Said>) = kept.iter().cloned().unzip();
     assert!(calls.len() > 3_000, "{} calls", calls.len());
-    assert!(
-        calls.iter().any(|c| c.input.is_none()),
-        "timeouts are calls, too"
-    );
+    let ran_out = |e: &Event| {
+        matches!(
+            e,
+            Event::AttemptEnded {
+                outcome: Outcome::Timeout,
+                ..
+            }
+        )
+    };
+    let timeouts = kept
+        .iter()
+        .filter(|(call, said)| call.input.is_none() && said.events.iter().any(ran_out));
+    assert!(timeouts.count() >= 5, "timeouts are calls, too");
     // Over the wire and back, as from a file.
     let text: Vec<String> = calls
         .iter()
@@ -117,6 +147,7 @@ fn a_fresh_router_repeats_a_live_run_byte_for_byte() {
 
 #[test]
 fn the_log_of_a_served_gateway_repeats_its_rollback() {
+    let _company = in_company();
     let folder = tempfile::tempdir().unwrap();
     let mock = |model: &str, fault: &[&str]| {
         let mut args = vec!["mock", "--model", model, "--profile", "latency: 2ms"];
@@ -161,6 +192,35 @@ fn the_log_of_a_served_gateway_repeats_its_rollback() {
         events.filter(|e| matches!(e, Event::RolledBack(_))).count(),
         1
     );
+}
+
+/// A log that cannot be written must not disturb what it is a log of.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gateway_goes_on_without_its_log() {
+    let _company = in_company();
+    let folder = tempfile::tempdir().unwrap();
+    let mock = Server::start(&["mock", "--profile", "latency: 2ms"], &[]);
+    let more = "retry: {max_retries: 0}";
+    let router = router_file(folder.path(), &mock.base, &mock.base, more);
+    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+    let gateway = Server::start(&["serve", &router, "--input-log", "/dev/full"], &keys);
+    wait_for(|| {
+        gateway
+            .log()
+            .contains("input log is incomplete")
+            .then_some(())
+    });
+    let body = json!({"model": "gpt-4.1", "messages": []}).to_string();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for _ in 0..5 {
+        let url = format!("{}/chat/completions", gateway.base);
+        let request = reqwest::Client::new().post(url).body(body.clone());
+        let status = runtime.block_on(async { request.send().await.unwrap().status() });
+        assert_eq!(status, 200);
+    }
+    assert_eq!(gateway.log().matches("input log").count(), 1);
+    assert_eq!(gateway.stop(), Some(0));
 }
 
 fn router_config(path: &std::path::Path) -> graygate::router::config::RouterConfig {

@@ -3,6 +3,7 @@
 mod conformance;
 mod gateway;
 mod input_log;
+mod machinery;
 mod process;
 mod responder;
 mod shipped;

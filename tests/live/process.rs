@@ -60,6 +60,13 @@ impl Server {
         self.lines.lock().unwrap().join("\n")
     }
 
+    /// How many files and sockets it has open.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).expect("its files").count()
+    }
+
     /// Asks it to stop, as Ctrl-C does, and waits until it has; returns its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use graygate::id::{RequestKey, Seed};
 use graygate::observe::event::{RunEvent, Sink};
@@ -116,13 +116,24 @@ pub(crate) fn virtual_run(scenario: &Scenario) -> RunOutput {
     run(scenario, &RunOptions::new(Engine::Virtual))
 }
 
-/// Live runs measure time: one at a time.
-pub(crate) static LIVE: Mutex<()> = Mutex::new(());
+/// Tests that measure time keep all others away.
+static LIVE: RwLock<()> = RwLock::new(());
+
+/// Nobody else runs meanwhile: for whoever measures time.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    LIVE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nobody measures time meanwhile: for whoever only keeps the machine busy. Once a test, since two of
+/// these in one thread may wait for each other.
+pub(crate) fn in_company() -> RwLockReadGuard<'static, ()> {
+    LIVE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A live run. One that the machine disturbed is invalid and repeated, up to three times; a failed
 /// one never.
 pub(crate) fn live_run(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
-    let _alone = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     for attempt in 1..=3 {
         let mut stories = Stories::default();
         let output = run_with(scenario, &RunOptions::new(Engine::Live), &mut stories);

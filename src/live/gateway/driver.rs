@@ -122,6 +122,11 @@ impl Driver {
         self.lock().log.as_mut().map(InputLog::take)
     }
 
+    /// Keeps no calls from now on: nobody takes them any more.
+    pub fn stop_log(&self) {
+        self.lock().log = None;
+    }
+
     /// Wakes the core whenever its time comes, for ever.
     pub async fn keep_time(&self) {
         loop {

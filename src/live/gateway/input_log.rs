@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 
 /// The name and version of the file format.
 pub const FORMAT: &str = "graygate.inputs/1";
+/// The last line of a file that lost calls: those before it can be repeated, the rest is unknown.
+pub const TRUNCATED: &str = r#"{"truncated":true}"#;
 /// How many calls wait in memory before the log is marked truncated.
 pub const LIMIT: usize = 1_000_000;
 
@@ -60,14 +62,17 @@ impl InputLog {
     }
 }
 
-/// Writes calls, a JSON object a line.
+/// Writes calls, a JSON object a line, and [`TRUNCATED`] when calls are missing after them.
 ///
 /// # Errors
 /// When writing fails.
-pub fn write(writer: &mut impl Write, calls: &[LoggedCall]) -> io::Result<()> {
+pub fn write(writer: &mut impl Write, calls: &[LoggedCall], is_truncated: bool) -> io::Result<()> {
     for call in calls {
         serde_json::to_writer(&mut *writer, call)?;
         writer.write_all(b"\n")?;
+    }
+    if is_truncated {
+        writeln!(writer, "{TRUNCATED}")?;
     }
     writer.flush()
 }
@@ -99,4 +104,39 @@ pub fn replay(core: &mut dyn Core, calls: &[LoggedCall]) -> Vec<Said> {
         listen(core)
     };
     calls.iter().map(again).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lost_calls_ends_with_a_word_of_it() {
+        let mut log = InputLog::default();
+        log.note(Timestamp(1), None);
+        log.is_truncated = true;
+        log.note(Timestamp(2), None);
+        let (calls, is_truncated) = log.take();
+        let mut file = Vec::new();
+        write(&mut file, &calls, is_truncated).unwrap();
+        let text = String::from_utf8(file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            serde_json::from_str::<LoggedCall>(lines[0]).unwrap(),
+            calls[0]
+        );
+        assert_eq!(lines[1], TRUNCATED);
+        assert!(serde_json::from_str::<LoggedCall>(TRUNCATED).is_err());
+    }
+
+    #[test]
+    fn a_whole_log_has_no_such_line() {
+        let mut log = InputLog::default();
+        log.note(Timestamp(1), None);
+        let (calls, is_truncated) = log.take();
+        let mut file = Vec::new();
+        write(&mut file, &calls, is_truncated).unwrap();
+        assert_eq!(String::from_utf8(file).unwrap().lines().count(), 1);
+    }
 }

@@ -11,12 +11,13 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Command, Driver};
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
-use crate::live::http::{self, BadBody, Break, Reply};
+use crate::live::http::{self, Break, Reply};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
 use crate::router::io::{Failure, Input, RequestFacts, Served};
@@ -41,11 +42,21 @@ impl Gateway {
     /// Serves callers on a listener, for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let driver = self.driver.clone();
-        let callers = http::serve(listener, move |request, _| {
+        let callers = http::serve(listener, |_| {
             let gateway = self.clone();
-            async move { gateway.answer(request).await }
+            move |request| {
+                let gateway = gateway.clone();
+                async move { gateway.answer(request).await }
+            }
         });
-        tokio::join!(callers, driver.keep_time());
+        // A task of its own, so that callers who connect never delay a timeout. It ends with this one.
+        let mut timer = JoinSet::new();
+        timer.spawn(async move { driver.keep_time().await });
+        tokio::select! {
+            () = callers => {}
+            // Without timeouts requests would hang: better no gateway than such a one.
+            _ = timer.join_next() => {}
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Break> {
@@ -68,17 +79,17 @@ impl Gateway {
 
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
         let (parts, body) = request.into_parts();
-        let body = match http::body(body).await {
+        let body = match http::body(body, http::BODY_TIMEOUT).await {
             Ok(body) => body,
-            Err(BadBody::TooLarge) => return Ok(http::too_large()),
-            Err(BadBody::Broken) => return Err(Break),
+            Err(unread) => return unread.reply(),
         };
         let head = match ChatHead::parse(&body) {
             Ok(head) => head,
             Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
         };
         if head.stream {
-            let message = "streamed answers are not supported by this version of graygate";
+            let message = "streamed answers are not supported by this version of graygate: send \
+                           the request with \"stream\": false, or without `stream`";
             return Ok(http::refuse(400, "unsupported_stream", message));
         }
         let header = |name: &str| http::header(&parts.headers, name);
@@ -208,12 +219,12 @@ impl RequestTask<'_> {
             return http::refuse(500, "internal_error", "the answer got lost");
         };
         let mut reply = relay(held);
-        let map = reply.headers_mut();
-        let version = self.gateway.config.router.name(served.version);
-        http::set(map, headers::VERSION, version);
-        let fallback = if served.fallback { "true" } else { "false" };
-        http::set(map, headers::FALLBACK, fallback);
-        self.sign(map, served.attempts);
+        let signature = Signature {
+            version: Some(served.version),
+            fallback: served.fallback,
+            attempts: served.attempts,
+        };
+        self.sign(reply.headers_mut(), signature);
         reply
     }
 
@@ -222,7 +233,12 @@ impl RequestTask<'_> {
             Some(held) => relay(held),
             None => self.compose(failure),
         };
-        self.sign(reply.headers_mut(), failure.attempts);
+        let signature = Signature {
+            version: failure.version,
+            fallback: failure.fallback,
+            attempts: failure.attempts,
+        };
+        self.sign(reply.headers_mut(), signature);
         reply
     }
 
@@ -242,11 +258,29 @@ impl RequestTask<'_> {
         reply
     }
 
-    /// The headers of every answer.
-    fn sign(&self, map: &mut HeaderMap, attempts: u32) {
-        http::set(map, headers::ATTEMPTS, &attempts.to_string());
+    fn sign(&self, map: &mut HeaderMap, signature: Signature) {
+        if let Some(version) = signature.version {
+            http::set(
+                map,
+                headers::VERSION,
+                self.gateway.config.router.name(version),
+            );
+        }
+        let fallback = if signature.fallback { "true" } else { "false" };
+        http::set(map, headers::FALLBACK, fallback);
+        http::set(map, headers::ATTEMPTS, &signature.attempts.to_string());
         http::set(map, headers::REQUEST_ID, &self.id);
     }
+}
+
+/// What the headers of every answer say, of an error as well.
+struct Signature {
+    /// Who answered, or was tried last.
+    version: Option<VersionId>,
+    /// Did stable take over?
+    fallback: bool,
+    /// Attempts made.
+    attempts: u32,
 }
 
 /// The end of the attempt that is out; never, when none is.
@@ -260,7 +294,8 @@ async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, AttemptResu
     }
 }
 
-/// An upstream's answer as it is, but for headers that belong to its connection.
+/// An upstream's answer as it is, but for headers that belong to its connection, and those that are
+/// the gateway's own to say.
 fn relay(held: HeldReply) -> Reply {
     let mut response = Response::new(Full::new(held.body));
     *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -268,7 +303,15 @@ fn relay(held: HeldReply) -> Reply {
     for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         map.remove(own);
     }
-    map.remove("keep-alive");
+    for own in [
+        "keep-alive",
+        headers::VERSION,
+        headers::FALLBACK,
+        headers::ATTEMPTS,
+        headers::REQUEST_ID,
+    ] {
+        map.remove(own);
+    }
     *response.headers_mut() = map;
     response
 }

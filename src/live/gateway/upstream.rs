@@ -1,16 +1,13 @@
 //! Attempts at the versions' upstreams: what is sent, and what an answer means.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
@@ -22,7 +19,7 @@ use crate::protocol::{headers, openai, retry_after};
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
 pub struct UpstreamClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: http::Pool,
     targets: PerVersion<Target>,
 }
 
@@ -52,6 +49,8 @@ pub async fn probe(endpoint: &Endpoint) -> io::Result<()> {
     }
 }
 
+/// Largest answer of an upstream that is read: far more than any chat completion.
+const MAX_ANSWER: usize = 64 << 20;
 /// Time to find out whether an upstream is there.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
@@ -93,19 +92,12 @@ pub struct Message {
 impl UpstreamClient {
     /// A client for the endpoints of a gateway.
     pub fn new(config: &GatewayConfig) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // Whether to try again is the router's decision alone.
-            .retry_canceled_requests(false)
-            .build(connector);
         let targets = config.endpoints.iter().map(|(version, endpoint)| {
             let name = config.router.name(version).to_owned();
             Target::new(name, endpoint)
         });
         Self {
-            client,
+            client: http::pool(http::POOL_IDLE),
             targets: targets.collect(),
         }
     }
@@ -120,9 +112,9 @@ impl UpstreamClient {
             Err(error) => return AttemptResult::without_reply(transport_outcome(&error)),
         };
         let (head, body) = response.into_parts();
-        let body = match body.collect().await {
+        let body = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) => return AttemptResult::without_reply(body_outcome(&error)),
+            Err(error) => return AttemptResult::without_reply(body_outcome(error.as_ref())),
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
@@ -205,8 +197,11 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     }
 }
 
-/// A body that ended too early. A reset counts as such wherever it happens.
-fn body_outcome(error: &hyper::Error) -> Outcome {
+/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens.
+fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
+    if error.is::<LengthLimitError>() {
+        return Outcome::Malformed;
+    }
     let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
     let io = error
         .source()

@@ -6,16 +6,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::experiment::Experiment;
 use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
 use crate::live::mock::answered_key;
-use crate::live::mock::ledger::Originals;
+use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Origin, Sent, What};
 use crate::protocol::openai::{HttpAnswer, Usage};
@@ -28,11 +25,20 @@ use crate::traffic::source::Planned;
 pub struct LoadClient {
     experiment: Arc<Experiment>,
     intents: Vec<Intent>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: http::Pool,
     uri: Uri,
     clock: Clock,
     outbox: Outbox,
-    originals: Originals,
+    underway: Underway,
+}
+
+/// A request that is ready to be sent.
+#[derive(Debug)]
+pub struct Prepared {
+    key: RequestKey,
+    digest: Option<u64>,
+    request: Request<Full<Bytes>>,
+    sent: Sent,
 }
 
 /// How a request ended for the client.
@@ -62,55 +68,63 @@ impl LoadClient {
         uri: Uri,
         clock: Clock,
         outbox: Outbox,
-        originals: Originals,
+        underway: Underway,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // A request that is sent twice would be counted twice.
-            .retry_canceled_requests(false)
-            .build(connector);
         Self {
             intents: experiment.intents(),
             experiment,
-            client,
+            client: http::pool(http::POOL_IDLE),
             uri,
             clock,
             outbox,
-            originals,
+            underway,
         }
     }
 
-    /// Sends one request and tells how it went.
-    pub async fn send(&self, planned: Planned) {
+    /// Makes a request ready to be sent: body, fingerprint and headers take their time.
+    pub fn prepare(&self, planned: Planned) -> Prepared {
         let body = self.experiment.bodies.body(planned.prompt);
-        self.originals.note(planned.key, chat::digest(&body));
-        let request = self.request(&planned, body);
+        Prepared {
+            key: planned.key,
+            digest: chat::digest(&body),
+            request: self.request(&planned, body),
+            sent: self.sent(&planned),
+        }
+    }
+
+    /// Sends a request and tells how it went.
+    pub async fn send(&self, prepared: Prepared) {
+        let Prepared {
+            key,
+            digest,
+            request,
+            sent,
+        } = prepared;
+        self.underway.note(key, digest);
         let patience = self.experiment.patience();
-        self.outbox.send(self.clock.now(), self.sent(&planned));
+        self.outbox.send(self.clock.now(), What::Sent(sent));
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
         let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));
         let answered = Answered {
-            key: planned.key,
+            key,
             outcome: end.outcome,
             claim: end.claim,
             usage: end.usage,
             origin: end.origin,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
-        self.originals.forget(planned.key);
+        self.underway.forget(key);
     }
 
-    fn sent(&self, planned: &Planned) -> What {
+    fn sent(&self, planned: &Planned) -> Sent {
         let intent = self.intents.get(planned.caller as usize);
-        What::Sent(Sent {
+        Sent {
             key: planned.key,
             scheduled_at: planned.at,
             intent: intent.copied().unwrap_or(Intent::Random),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
-        })
+        }
     }
 
     fn request(&self, planned: &Planned, body: Vec<u8>) -> Request<Full<Bytes>> {

@@ -21,10 +21,12 @@ pub async fn send(mut source: Box<dyn Source>, client: Arc<LoadClient>, clock: C
     loop {
         match next {
             Next::Request(planned) => {
+                // Made before its time comes: making it must not delay it.
+                let prepared = client.prepare(planned);
                 wait(clock, planned.at, &mut answers, source.as_mut()).await;
                 let (client, answered) = (client.clone(), answered.clone());
                 tasks.spawn(async move {
-                    client.send(planned).await;
+                    client.send(prepared).await;
                     tell(&answered, clock.now());
                 });
                 // Tasks that are done are of no more use.

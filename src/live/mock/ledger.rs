@@ -1,8 +1,14 @@
 //! What an upstream wrote down: who came, which try it was, and how it ended. The ledgers are the
 //! truth that everybody else's numbers are compared with.
+//!
+//! Which try it was needs memory, and memory is bounded: in a run a request is forgotten once its
+//! client is done with it; otherwise an upstream remembers its newest 100,000 keys.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
 
 use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
@@ -11,31 +17,92 @@ use crate::observe::event::{Accepted, UpstreamEnded, What};
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
-/// Fingerprints of the bodies that the client sent, by request key, while they are under way.
-#[derive(Clone, Debug, Default)]
-pub struct Originals(Arc<Mutex<IdMap<RequestKey, u64>>>);
+/// How many keys an upstream remembers when nobody says that their requests are over. A key that
+/// comes back after so many others counts as a first try.
+pub const KEYS_REMEMBERED: usize = 100_000;
 
-impl Originals {
-    /// Notes the fingerprint of a body that is sent.
+/// What ledgers remember of the requests that a load client has under way. One for all upstreams of a
+/// run; without a client, nothing is ever under way.
+#[derive(Clone, Debug, Default)]
+pub struct Underway(Arc<Mutex<IdMap<RequestKey, Request>>>);
+
+#[derive(Debug)]
+struct Request {
+    /// The fingerprint of the body that the client sent.
+    digest: Option<u64>,
+    /// How often it came to each version's upstream, by the version's position.
+    tries: SmallVec<[u32; 2]>,
+}
+
+impl Underway {
+    /// Notes a request that is sent, with the fingerprint of its body.
     pub fn note(&self, key: RequestKey, digest: Option<u64>) {
-        if let Some(digest) = digest {
-            let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            map.insert(key, digest);
-        }
+        let tries = SmallVec::new();
+        self.lock().insert(key, Request { digest, tries });
     }
 
     /// Forgets a request that is over.
     pub fn forget(&self, key: RequestKey) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.remove(key);
+        self.lock().remove(key);
+    }
+
+    /// How many requests are under way.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// True when no request is under way.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Counts a try: how many were there before at this upstream? None for a request of which no
+    /// client said that it is under way.
+    fn next_try(&self, key: RequestKey, version: VersionId) -> Option<u32> {
+        let mut requests = self.lock();
+        let tries = &mut requests.get_mut(key)?.tries;
+        if tries.len() <= version.index() {
+            tries.resize(version.index() + 1, 0);
+        }
+        let next = &mut tries[version.index()];
+        *next += 1;
+        Some(*next - 1)
     }
 
     /// Does this fingerprint differ from what the client sent? None when the client's is not known.
     fn differs(&self, key: RequestKey, digest: impl FnOnce() -> Option<u64>) -> Option<bool> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let original = *map.get(key)?;
-        drop(map);
+        let original = self.lock().get(key)?.digest?;
         Some(digest() != Some(original))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IdMap<RequestKey, Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries of the newest keys, for requests that nobody says the end of: those of strangers at a
+/// stand-alone mock or at a mounted responder, and stragglers of a run.
+#[derive(Debug, Default)]
+struct Newest {
+    tries: IdMap<RequestKey, u32>,
+    /// The keys by age, oldest first.
+    keys: VecDeque<RequestKey>,
+}
+
+impl Newest {
+    fn next_try(&mut self, key: RequestKey) -> u32 {
+        if let Some(tries) = self.tries.get_mut(key) {
+            *tries = tries.saturating_add(1);
+            return *tries - 1;
+        }
+        if self.keys.len() >= KEYS_REMEMBERED
+            && let Some(oldest) = self.keys.pop_front()
+        {
+            self.tries.remove(oldest);
+        }
+        self.keys.push_back(key);
+        self.tries.insert(key, 1);
+        0
     }
 }
 
@@ -50,22 +117,22 @@ struct Shared {
     version: VersionId,
     clock: Clock,
     outbox: Outbox,
-    originals: Originals,
-    tries: Mutex<IdMap<RequestKey, u32>>,
+    underway: Underway,
+    newest: Mutex<Newest>,
     rows: AtomicU64,
     open: AtomicUsize,
 }
 
 impl Ledger {
     /// An empty ledger whose lines go to `outbox`.
-    pub fn new(version: VersionId, clock: Clock, outbox: Outbox, originals: Originals) -> Self {
+    pub fn new(version: VersionId, clock: Clock, outbox: Outbox, underway: Underway) -> Self {
         Self {
             shared: Arc::new(Shared {
                 version,
                 clock,
                 outbox,
-                originals,
-                tries: Mutex::default(),
+                underway,
+                newest: Mutex::default(),
                 rows: AtomicU64::new(0),
                 open: AtomicUsize::new(0),
             }),
@@ -84,7 +151,7 @@ impl Ledger {
         digest: impl FnOnce() -> Option<u64>,
     ) -> Row {
         let ordinal = key.map_or(0, |key| self.next_try(key));
-        let altered = key.and_then(|key| self.shared.originals.differs(key, digest));
+        let altered = key.and_then(|key| self.shared.underway.differs(key, digest));
         self.shared.open.fetch_add(1, Ordering::AcqRel);
         Row {
             number: self.shared.rows.fetch_add(1, Ordering::Relaxed),
@@ -111,14 +178,12 @@ impl Ledger {
     }
 
     fn next_try(&self, key: RequestKey) -> u32 {
-        let mut tries = self
-            .shared
-            .tries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let next = tries.get_or_insert_with(key, || 0);
-        *next += 1;
-        *next - 1
+        let shared = &self.shared;
+        let underway = shared.underway.next_try(key, shared.version);
+        underway.unwrap_or_else(|| {
+            let mut newest = shared.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            newest.next_try(key)
+        })
     }
 }
 
@@ -171,5 +236,58 @@ impl Drop for Row {
     fn drop(&mut self) {
         let now = self.shared.clock.now();
         self.close(now, Outcome::ClientGone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::outbox::outbox;
+
+    fn ledger(version: u8, underway: &Underway) -> Ledger {
+        let clock = Clock::starting_now();
+        Ledger::new(VersionId(version), clock, outbox().0, underway.clone())
+    }
+
+    fn try_of(ledger: &Ledger, key: u64) -> u32 {
+        ledger.accept(Some(RequestKey(key)), || None).ordinal()
+    }
+
+    #[test]
+    fn tries_are_counted_for_each_upstream_and_forgotten_with_their_request() {
+        let underway = Underway::default();
+        let (stable, canary) = (ledger(0, &underway), ledger(1, &underway));
+        underway.note(RequestKey(7), Some(1));
+        assert_eq!([try_of(&canary, 7), try_of(&canary, 7)], [0, 1]);
+        assert_eq!([try_of(&stable, 7), try_of(&canary, 7)], [0, 2]);
+        underway.forget(RequestKey(7));
+        assert!(underway.is_empty());
+        underway.note(RequestKey(7), None);
+        assert_eq!(try_of(&canary, 7), 0);
+    }
+
+    #[test]
+    fn a_body_is_compared_with_what_its_client_sent() {
+        let underway = Underway::default();
+        let ledger = ledger(0, &underway);
+        let altered = |key| ledger.accept(Some(RequestKey(key)), || Some(5)).altered;
+        underway.note(RequestKey(1), Some(5));
+        underway.note(RequestKey(2), Some(6));
+        underway.note(RequestKey(3), None);
+        let found = [altered(1), altered(2), altered(3), altered(4)];
+        assert_eq!(found, [Some(false), Some(true), None, None]);
+    }
+
+    #[test]
+    fn strangers_are_remembered_up_to_a_limit() {
+        let ledger = ledger(0, &Underway::default());
+        assert_eq!([try_of(&ledger, 0), try_of(&ledger, 0)], [0, 1]);
+        (1..KEYS_REMEMBERED as u64).for_each(|key| assert_eq!(try_of(&ledger, key), 0));
+        assert_eq!(try_of(&ledger, 0), 2, "still among the newest");
+        try_of(&ledger, KEYS_REMEMBERED as u64);
+        assert_eq!(try_of(&ledger, 0), 0, "forgotten");
+        let newest = ledger.shared.newest.lock().unwrap();
+        assert_eq!(newest.tries.len(), KEYS_REMEMBERED);
+        assert_eq!(newest.keys.len(), KEYS_REMEMBERED);
     }
 }

@@ -7,7 +7,7 @@ use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
 use crate::id::RequestKey;
-use crate::live::http::{self, BadBody, Break, Reply, Resettable};
+use crate::live::http::{self, Break, Reply, Resettable};
 use crate::live::mock::{MockUpstream, Seen, Taken};
 use crate::protocol::headers;
 use crate::protocol::openai::model_list;
@@ -16,8 +16,10 @@ use crate::upstream::plan::Act;
 
 /// Serves an upstream on a listener for ever.
 pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
-    http::serve(listener, move |request, connection| {
-        answer(upstream.clone(), request, connection)
+    http::serve(listener, |stream| {
+        let upstream = upstream.clone();
+        let connection = Arc::new(Resettable::of(stream));
+        move |request| answer(upstream.clone(), request, connection.clone())
     })
     .await;
 }
@@ -43,10 +45,9 @@ async fn chat(
     connection: &Resettable,
 ) -> Result<Reply, Break> {
     let (head, body) = request.into_parts();
-    let body = match http::body(body).await {
+    let body = match http::body(body, http::BODY_TIMEOUT).await {
         Ok(body) => body,
-        Err(BadBody::TooLarge) => return Ok(http::too_large()),
-        Err(BadBody::Broken) => return Err(Break),
+        Err(unread) => return unread.reply(),
     };
     let seen = Seen::new(|name| http::header(&head.headers, name), &body);
     let taken = upstream.take(seen);

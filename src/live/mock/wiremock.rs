@@ -15,7 +15,7 @@ use crate::fault::kind::FaultKind;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, RequestKey, Seed, VersionId};
 use crate::live::clock::Clock;
-use crate::live::mock::ledger::{Ledger, Originals};
+use crate::live::mock::ledger::{Ledger, Underway};
 use crate::live::mock::{MockUpstream, Seen, Taken};
 use crate::live::outbox::outbox;
 use crate::protocol::headers;
@@ -28,26 +28,29 @@ use crate::upstream::profile::{Distribution, Profile};
 /// Longer than anybody waits: how wiremock is silent.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 
-/// Starts a wiremock server that plays an upstream on a listener.
-pub async fn start(listener: std::net::TcpListener, upstream: Arc<MockUpstream>) -> MockServer {
-    let server = MockServer::builder()
+/// Starts a wiremock server on a listener, with nothing on it.
+pub async fn open(listener: std::net::TcpListener) -> MockServer {
+    MockServer::builder()
         .listener(listener)
         .disable_request_recording()
         .start()
-        .await;
+        .await
+}
+
+/// Plays an upstream on a server.
+pub async fn play(server: &MockServer, upstream: Arc<MockUpstream>) {
     let models = model_list([upstream.model.as_str()]);
     let models = ResponseTemplate::new(200).set_body_raw(models, "application/json");
     Mock::given(method("GET"))
         .and(path("/v1/models"))
         .respond_with(models)
-        .mount(&server)
+        .mount(server)
         .await;
     Mock::given(method("POST"))
         .and(path("/v1/chat/completions"))
         .respond_with(FaultyChat { upstream })
-        .mount(&server)
+        .mount(server)
         .await;
-    server
 }
 
 /// A chat upstream that fails on purpose, as a [`wiremock::Respond`].
@@ -91,7 +94,7 @@ impl FaultyChat {
         let clock = Clock::starting_now();
         // Nobody reads this ledger; it only counts tries.
         let (outbox, _) = outbox();
-        let ledger = Ledger::new(VersionId(0), clock, outbox, Originals::default());
+        let ledger = Ledger::new(VersionId(0), clock, outbox, Underway::default());
         let upstream = MockUpstream::new(VersionId(0), model, Arc::new(upstreams), clock, ledger);
         Self {
             upstream: Arc::new(upstream),

@@ -6,19 +6,18 @@
 use std::io::BufRead;
 
 use crate::traffic::format::lines::{Line, Lines};
-use crate::traffic::format::{BadRow, DropReason, LogError, LogRow};
+use crate::traffic::format::{BadRow, DropReason, LogError, LogRow, MAX_TOKENS};
 
 /// The first line of such a file.
 pub const HEADER: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
 
-/// Reads a whole log. Good rows go to `row`, useless lines to `bad`; blank lines are ignored.
+/// Reads a whole log. Rows and useless lines go to `each` as they come; blank lines are ignored.
 ///
 /// # Errors
 /// When reading fails, the file is empty, or its first line is not the header.
 pub fn read(
     reader: impl BufRead,
-    mut row: impl FnMut(LogRow),
-    mut bad: impl FnMut(BadRow),
+    mut each: impl FnMut(Result<LogRow, BadRow>),
 ) -> Result<(), LogError> {
     let mut lines = Lines::new(reader);
     match lines.next_line().map_err(LogError::Io)? {
@@ -40,15 +39,12 @@ pub fn read(
             Line::TooLong(text) => (text, Err((1, DropReason::LineTooLong))),
             Line::NotUtf8 => ("", Err((1, DropReason::NotUtf8))),
         };
-        match parsed {
-            Ok(good) => row(good),
-            Err((column, reason)) => bad(BadRow {
-                line: number,
-                column,
-                text: text.chars().take(120).collect(),
-                reason,
-            }),
-        }
+        each(parsed.map_err(|(column, reason)| BadRow {
+            line: number,
+            column,
+            text: text.chars().take(120).collect(),
+            reason,
+        }));
     }
     Ok(())
 }
@@ -68,9 +64,10 @@ fn parse(line: &str) -> Result<LogRow, (usize, DropReason)> {
         return Err((1, DropReason::FieldCount));
     };
     let column = |before: &[&str]| before.iter().map(|f| f.chars().count() + 1).sum::<usize>() + 1;
-    let tokens = |text: &str, before: &[&str]| {
-        let parsed = unquote(text).parse::<u32>();
-        parsed.map_err(|_| (column(before), DropReason::BadTokens))
+    let tokens = |text: &str, before: &[&str]| match unquote(text).parse::<u64>() {
+        Ok(n) if n > u64::from(MAX_TOKENS) => Err((column(before), DropReason::TooManyTokens)),
+        Ok(n) => Ok(n as u32),
+        Err(_) => Err((column(before), DropReason::BadTokens)),
     };
     Ok(LogRow {
         at: timestamp(unquote(time)).ok_or((1, DropReason::BadTimestamp))?,
@@ -99,8 +96,11 @@ mod tests {
 
     fn read_all(text: &str) -> (Vec<LogRow>, Vec<(u64, usize, DropReason)>) {
         let (mut rows, mut bad) = (Vec::new(), Vec::new());
-        let drop = |b: BadRow| bad.push((b.line, b.column, b.reason));
-        read(text.as_bytes(), |r| rows.push(r), drop).unwrap();
+        let sort = |row: Result<LogRow, BadRow>| match row {
+            Ok(row) => rows.push(row),
+            Err(b) => bad.push((b.line, b.column, b.reason)),
+        };
+        read(text.as_bytes(), sort).unwrap();
         (rows, bad)
     }
 
@@ -128,7 +128,9 @@ mod tests {
              yesterday,1,2\n\
              2023-11-16 18:17:03,-1,2\n\
              2023-11-16 18:17:03,1,4294967296\n\
-             2023-11-16 18:17:03,1,2,3\n",
+             2023-11-16 18:17:03,1,2,3\n\
+             2023-11-16 18:17:03,2000001,2\n\
+             2023-11-16 18:17:03,1,99999999999999999999\n",
         );
         assert!(rows.is_empty());
         assert_eq!(
@@ -137,20 +139,31 @@ mod tests {
                 (2, 1, DropReason::FieldCount),
                 (3, 1, DropReason::BadTimestamp),
                 (4, 21, DropReason::BadTokens),
-                (5, 23, DropReason::BadTokens),
+                (5, 23, DropReason::TooManyTokens),
                 (6, 1, DropReason::FieldCount),
+                (7, 21, DropReason::TooManyTokens),
+                (8, 23, DropReason::BadTokens),
             ]
         );
     }
 
     #[test]
+    fn the_longest_request_that_is_replayed_has_two_million_tokens() {
+        let (rows, bad) = read_all(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,2000000,2000000\n",
+        );
+        assert!(bad.is_empty(), "{bad:?}");
+        assert_eq!(
+            (rows[0].input_tokens, rows[0].output_tokens),
+            (2_000_000, 2_000_000)
+        );
+    }
+
+    #[test]
     fn another_file_is_not_read_as_this_one() {
-        let error = read(&b"{\"timestamp\": 0}\n"[..], |_| {}, |_| {}).unwrap_err();
+        let error = read(&b"{\"timestamp\": 0}\n"[..], |_| {}).unwrap_err();
         assert!(error.to_string().contains("{\"timestamp\": 0}"), "{error}");
-        assert!(matches!(
-            read(&b""[..], |_| {}, |_| {}),
-            Err(LogError::Empty)
-        ));
+        assert!(matches!(read(&b""[..], |_| {}), Err(LogError::Empty)));
     }
 
     proptest! {
@@ -160,7 +173,7 @@ mod tests {
             file.extend(body);
             let mut seen = 0;
             let lines = file.split(|b| *b == b'\n').count();
-            read(&file[..], |_| seen += 1, |_| {}).unwrap();
+            read(&file[..], |_| seen += 1).unwrap();
             prop_assert!(seen < lines);
         }
     }

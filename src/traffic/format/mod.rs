@@ -5,6 +5,10 @@ pub mod lines;
 
 use std::fmt;
 
+/// Most tokens of a prompt or an answer that are replayed: more than any model takes, and a body of
+/// less than the 16 MiB that a gateway reads.
+pub const MAX_TOKENS: u32 = 2_000_000;
+
 /// One request of a recorded log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRow {
@@ -40,8 +44,10 @@ pub enum DropReason {
     FieldCount,
     /// The time cannot be read.
     BadTimestamp,
-    /// A token count is no whole number from 0 to 4,294,967,295.
+    /// A token count is no whole number.
     BadTokens,
+    /// A token count is above [`MAX_TOKENS`].
+    TooManyTokens,
 }
 
 impl DropReason {
@@ -53,6 +59,7 @@ impl DropReason {
             Self::FieldCount => "field_count",
             Self::BadTimestamp => "bad_timestamp",
             Self::BadTokens => "bad_tokens",
+            Self::TooManyTokens => "too_many_tokens",
         }
     }
 
@@ -63,7 +70,7 @@ impl DropReason {
             Self::NotUtf8 => "UTF-8 text",
             Self::FieldCount => "three fields: TIMESTAMP,ContextTokens,GeneratedTokens",
             Self::BadTimestamp => "a time like 2023-11-16 18:17:03.9799600",
-            Self::BadTokens => "a whole number from 0 to 4294967295",
+            Self::BadTokens | Self::TooManyTokens => "a whole number from 0 to 2000000",
         }
     }
 }
