@@ -163,7 +163,7 @@ impl Sink for LedgerFile {
             | What::Dispatched { .. }
             | What::Cancelled { .. }
             | What::Booked(_)
-            | What::Settled { .. }
+            | What::Settled(_)
             | What::Answered(_)
             | What::Judged(_)
             | What::RolledBack(_)

@@ -326,7 +326,7 @@ impl Sink for News {
             | What::Accepted(_)
             | What::UpstreamEnded(_)
             | What::Booked(_)
-            | What::Settled { .. }
+            | What::Settled(_)
             | What::Answered(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -1,6 +1,6 @@
 //! From the router's own events to plain facts: the only place below the drivers that knows both.
 
-use crate::observe::event::{AttemptKind, Booked, Finding, RollbackFacts, What};
+use crate::observe::event::{AttemptKind, Booked, Finding, RollbackFacts, Settled, What};
 use crate::router::config::ThresholdAction;
 use crate::router::io::{self, Event, Evidence};
 use crate::time::Timestamp;
@@ -27,13 +27,17 @@ pub fn fact(event: Event, at: Timestamp) -> What {
         Event::RequestEnded {
             key,
             outcome,
+            served_by,
+            fallback,
             attempts,
             ..
-        } => What::Settled {
+        } => What::Settled(Settled {
             key,
             outcome,
+            served_by,
+            fallback,
             attempts,
-        },
+        }),
         Event::Judged(evidence) => What::Judged(finding(&evidence)),
         Event::RolledBack(record) => What::RolledBack(RollbackFacts {
             from: record.from,

@@ -59,14 +59,7 @@ pub enum What {
     /// The router booked the end of an attempt.
     Booked(Booked),
     /// The router was done with a request.
-    Settled {
-        /// The request.
-        key: RequestKey,
-        /// How the router says it ended.
-        outcome: Outcome,
-        /// Attempts the router says it made.
-        attempts: u32,
-    },
+    Settled(Settled),
     /// The client got its answer, or gave up.
     Answered(Answered),
     /// The router's judge looked.
@@ -119,6 +112,8 @@ pub struct Accepted {
     pub n: Option<u32>,
     /// The fault that will hit it.
     pub fault: Option<u16>,
+    /// The wait that its answer will ask for.
+    pub retry_after: Option<Duration>,
     /// Whether the body differs from what the client sent in more than its model; none when
     /// nobody can tell.
     pub altered: Option<bool>,
@@ -154,6 +149,21 @@ pub struct Booked {
     pub outcome: Outcome,
     /// From sending to the end.
     pub latency: Duration,
+}
+
+/// A request's end, as the router tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The request.
+    pub key: RequestKey,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The version that answered; none when the request failed.
+    pub served_by: Option<VersionId>,
+    /// Did stable stand in for the canary?
+    pub fallback: bool,
+    /// How many attempts were made.
+    pub attempts: u32,
 }
 
 /// Why an attempt was made.

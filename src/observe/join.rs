@@ -50,7 +50,13 @@ impl Join {
         let at = event.at;
         match &event.what {
             What::Sent(sent) => self.story(sent.key).sent = Some((at, *sent)),
-            What::Assigned { key, version } => self.story(*key).assigned = Some(*version),
+            What::Assigned { key, version } => {
+                let story = self.story(*key);
+                match story.assigned {
+                    None => story.assigned = Some(*version),
+                    Some(_) => story.misbooked += 1,
+                }
+            }
             What::Dispatched { key, n, version } => {
                 dispatched(self.story(*key), at, *n, *version);
             }
@@ -70,13 +76,13 @@ impl Join {
                 }
                 return self.close_if_over(booked.key);
             }
-            What::Settled {
-                key,
-                outcome,
-                attempts,
-            } => {
-                self.story(*key).settled = Some((*outcome, *attempts));
-                return self.close_if_over(*key);
+            What::Settled(settled) => {
+                let story = self.story(settled.key);
+                match story.settled {
+                    None => story.settled = Some(*settled),
+                    Some(_) => story.misbooked += 1,
+                }
+                return self.close_if_over(settled.key);
             }
             What::Answered(answered) => {
                 self.story(answered.key).answered = Some((at, *answered));
@@ -107,13 +113,15 @@ impl Join {
         };
         let story = self.story(key);
         let is_only = story.first_version().is_none();
-        let attempt = accepted_attempt(story, row);
+        let position = accepted_attempt(story, row);
+        // What never arrived comes before: a refused connection, then a fallback.
+        let is_first = is_only && position == 0;
+        let attempt = &mut story.attempts[position];
         attempt.row = Some(row.row);
         attempt.accepted_at = Some(at);
         attempt.fault = row.fault;
+        attempt.retry_after = row.retry_after;
         attempt.altered = row.altered;
-        // What never arrived comes before: a refused connection, then a fallback.
-        let is_first = is_only && attempt.n.is_none_or(|n| n == 0);
         let sent = story.sent.map(|(_, sent)| sent);
         Joined {
             first: is_first.then_some(FirstAttempt {
@@ -166,16 +174,16 @@ fn attempt_numbered(story: &mut Story, n: u32) -> Option<&mut Attempt> {
     story.attempts.iter_mut().find(|a| a.n == Some(n))
 }
 
-/// The attempt that a ledger row speaks of: the one with its number, where one survived the way,
+/// The position of the attempt that a ledger row speaks of: the one with its number, where one survived the way,
 /// else the first at its version that no row speaks of; a new one when nobody dispatched it here.
-fn accepted_attempt<'s>(story: &'s mut Story, row: &Accepted) -> &'s mut Attempt {
+fn accepted_attempt(story: &mut Story, row: &Accepted) -> usize {
     let is_free = |a: &Attempt| a.version == row.version && a.accepted_at.is_none();
     let numbered = row.n.is_some();
     let is_it = |a: &Attempt| is_free(a) && (!numbered || a.n == row.n);
-    match story.attempts.iter().position(is_it) {
-        Some(position) => &mut story.attempts[position],
-        None => new_attempt(story, row.version),
-    }
+    story.attempts.iter().position(is_it).unwrap_or_else(|| {
+        new_attempt(story, row.version);
+        story.attempts.len() - 1
+    })
 }
 
 /// A story is over when client, router and upstreams all had their last word.
@@ -194,7 +202,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Origin, Sent};
+    use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Origin, Sent, Settled};
     use crate::protocol::outcome::Outcome;
     use crate::traffic::caller::Intent;
 
@@ -220,6 +228,7 @@ mod tests {
             ordinal,
             n: None,
             fault: None,
+            retry_after: None,
             altered: Some(false),
         })
     }
@@ -242,6 +251,16 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::ZERO,
+        })
+    }
+
+    fn settled(outcome: Outcome, attempts: u32) -> What {
+        What::Settled(Settled {
+            key: KEY,
+            outcome,
+            served_by: None,
+            fallback: false,
+            attempts,
         })
     }
 
@@ -294,11 +313,7 @@ mod tests {
                 accepted(STABLE, 0),
                 ended(STABLE, 0, Outcome::Success),
                 booked(1, STABLE, Outcome::Success),
-                What::Settled {
-                    key: KEY,
-                    outcome: Outcome::Success,
-                    attempts: 2,
-                },
+                settled(Outcome::Success, 2),
                 answered(Outcome::Success),
             ],
         );
@@ -342,6 +357,7 @@ mod tests {
             ordinal: 0,
             n: None,
             fault: None,
+            retry_after: None,
             altered: None,
         });
         feed(&mut join, vec![keyless, sent(), accepted(STABLE, 0)]);
@@ -367,6 +383,7 @@ mod tests {
             ordinal: 0,
             n,
             fault: None,
+            retry_after: None,
             altered: None,
         })
     }
@@ -432,11 +449,7 @@ mod tests {
     /// An attempt that was stopped before its upstream took it is over once it is booked.
     #[test]
     fn a_story_waits_for_every_attempt_that_was_taken_and_booked() {
-        let settled = What::Settled {
-            key: KEY,
-            outcome: Outcome::Timeout,
-            attempts: 1,
-        };
+        let settled = settled(Outcome::Timeout, 1);
         let end = [settled, answered(Outcome::Timeout)];
         let begin = |is_taken: bool| {
             let assigned = What::Assigned {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
-use crate::observe::event::{Answered, Booked, Sent};
+use crate::observe::event::{Answered, Booked, Sent, Settled};
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -20,11 +20,11 @@ pub struct Story {
     pub answered: Option<(Timestamp, Answered)>,
     /// The version the router says it gave the request to.
     pub assigned: Option<VersionId>,
-    /// How the router says it ended, after how many attempts.
-    pub settled: Option<(Outcome, u32)>,
+    /// How the router says it ended.
+    pub settled: Option<Settled>,
     /// The attempts in the order they were made.
     pub attempts: SmallVec<[Attempt; 2]>,
-    /// Ends that the router booked on attempts that nobody made, or booked twice.
+    /// Ends that the router booked on attempts that nobody made, and whatever else it said twice.
     pub misbooked: u32,
 }
 
@@ -51,6 +51,8 @@ pub struct Attempt {
     pub outcome: Option<Outcome>,
     /// The fault that hit it.
     pub fault: Option<u16>,
+    /// The wait that its answer asks for.
+    pub retry_after: Option<Duration>,
     /// Whether the body arrived altered.
     pub altered: Option<bool>,
     /// What the router booked, and when.

@@ -77,7 +77,7 @@ pub struct Summary {
     pub fault_hits: Vec<u64>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
-    /// The time of the last event.
+    /// The time of the last event that is not of an upstream alone.
     pub end: Timestamp,
 }
 
@@ -130,7 +130,10 @@ impl Summary {
 
     /// Takes an event in.
     pub fn event(&mut self, event: &RunEvent, joined: &Joined) {
-        self.end = self.end.max(event.at);
+        // A ledger may close its rows in advance, or long after everybody has left.
+        if !matches!(event.what, What::UpstreamEnded(_)) {
+            self.end = self.end.max(event.at);
+        }
         match &event.what {
             What::Sent(sent) => {
                 self.sent += 1;
@@ -157,7 +160,7 @@ impl Summary {
             | What::Cancelled { .. }
             | What::UpstreamEnded(_)
             | What::Booked(_)
-            | What::Settled { .. }
+            | What::Settled(_)
             | What::Judged(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -238,7 +238,7 @@ impl Timeline {
             | What::Dispatched { .. }
             | What::Cancelled { .. }
             | What::Booked(_)
-            | What::Settled { .. }
+            | What::Settled(_)
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Fault { .. }
@@ -339,6 +339,7 @@ mod tests {
                 ordinal: 0,
                 n: None,
                 fault: None,
+                retry_after: None,
                 altered: None,
             });
             let joined = Joined {

@@ -125,7 +125,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Accepted(_)
             | What::UpstreamEnded(_)
             | What::Booked(_)
-            | What::Settled { .. }
+            | What::Settled(_)
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Fault { .. }

@@ -62,7 +62,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Accepted(_)
         | What::UpstreamEnded(_)
         | What::Booked(_)
-        | What::Settled { .. }
+        | What::Settled(_)
         | What::Answered(_)
         | What::Memory { .. } => None,
     }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::config::canonical;
 use crate::experiment::Experiment;
@@ -19,11 +20,13 @@ use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
+use crate::router::config::RouterConfig;
 use crate::router::core::Core;
 use crate::router::gray::GrayRouter;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
+use crate::verdict::spec::{GateSpec, PolicySpec};
 
 use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
@@ -41,6 +44,9 @@ pub enum Records {
 
 /// From this many requests on, only failures are recorded unless all are asked for.
 pub const ALL_RECORDS_BELOW: u64 = 1_000_000;
+
+/// How late a timer of a live run may be for a router that keeps its limits.
+const LATENESS: Duration = Duration::from_secs(1);
 
 /// Makes the core that a run is about. Tests put broken ones here.
 pub type CoreFactory = Arc<dyn Fn(&Experiment) -> Box<dyn Core> + Send + Sync>;
@@ -135,8 +141,10 @@ pub fn run(
         Some(records) => Keep::Asked(records),
         None => Keep::Chosen(default_records(experiment)),
     };
+    let mut gates = scenario.gates.clone();
+    gates.push(GateSpec::Policy(policy(&experiment.router, options.engine)));
     let mut recorder =
-        Recorder::new(meta, &scenario.gates, dir, keep, observer).map_err(RunError::Output)?;
+        Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
     let ending = match plan {
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {
@@ -184,6 +192,24 @@ fn core(experiment: &Experiment, options: &RunOptions) -> Box<dyn Core> {
 
 fn built_in(experiment: &Experiment) -> GrayRouter {
     GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
+}
+
+/// What the router promises by its configuration.
+fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
+    let (retry, timeouts) = (&router.retry, &router.timeouts);
+    PolicySpec {
+        max_retries: retry.max_retries,
+        base: retry.base,
+        factor: retry.factor,
+        jitter: retry.jitter,
+        max_wait: retry.max_wait,
+        attempt: timeouts.attempt,
+        request: timeouts.request,
+        tolerance: match engine {
+            Engine::Virtual => Duration::ZERO,
+            Engine::Live => LATENESS,
+        },
+    }
 }
 
 fn default_records(experiment: &Experiment) -> Records {

@@ -88,7 +88,7 @@ fn randomised_share(experiment: &Experiment) -> f64 {
 /// A judge that will hardly act: a `rollback` gate will fail, and a `no_rollback` gate shows nothing.
 /// Gates on a judge that is off are mistakes already.
 fn idle_judge(experiment: &Experiment, gates: &[GateSpec]) -> Option<String> {
-    let depends = |g: &GateSpec| matches!(g, GateSpec::Rollback(_) | GateSpec::NoRollback { .. });
+    let depends = |g: &GateSpec| matches!(g, GateSpec::Rollback(_) | GateSpec::NoRollback(_));
     if !gates.iter().any(depends) {
         return None;
     }

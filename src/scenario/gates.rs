@@ -14,8 +14,8 @@ use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
 use crate::verdict::gates::after_rollback::telling_requests;
 use crate::verdict::spec::{
-    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, RequestsSpec, RollbackSpec, Scope,
-    SplitSpec,
+    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RequestsSpec,
+    RollbackSpec, Scope, SplitSpec,
 };
 
 /// What gates depend on.
@@ -203,7 +203,10 @@ fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str)
 fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
     needs_rollback(cx, entry, setting, "fail");
     let min_n = min_n(cx, &entry.value, "no_rollback")?;
-    Some(GateSpec::NoRollback { min_n })
+    Some(GateSpec::NoRollback(NoRollbackSpec {
+        min_n,
+        share: setting.router.canary_share(),
+    }))
 }
 
 fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {

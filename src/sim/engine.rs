@@ -281,7 +281,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         flight.tries[version.index()] += 1;
         let bodies = &self.experiment.bodies;
         let ask = Ask {
-            key: flight.key,
+            key,
             version,
             nth: ordinal,
             input_tokens: bodies.input_tokens(flight.prompt),
@@ -299,30 +299,27 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.next_row += 1;
         let accepted = Accepted {
             row,
-            key: Some(flight.key),
+            key: Some(key),
             version,
             ordinal,
-            n: Some(attempt.n),
+            n: Some(n),
             fault: response.fault,
+            retry_after: response.plan.retry_after(),
             altered: altered.copied(),
         };
-        flight.out = Some(Out {
+        let before = flight.out.replace(Out {
             row,
-            n: attempt.n,
+            n,
             version,
             ordinal,
             plan: response.plan,
             ended: None,
         });
-        let key = flight.key;
-        self.emit(
-            at,
-            What::Dispatched {
-                key,
-                n: attempt.n,
-                version,
-            },
-        );
+        // A core that asks again without stopping what is out hangs up on it all the same.
+        if let Some(before) = before.filter(|out| out.ended.is_none()) {
+            self.emit(at, before.end(key, Outcome::ClientGone));
+        }
+        self.emit(at, What::Dispatched { key, n, version });
         self.emit(at, What::Accepted(accepted));
     }
 

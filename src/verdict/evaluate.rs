@@ -12,8 +12,10 @@ use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
 use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
 use crate::verdict::gates::memory::MemoryGate;
+use crate::verdict::gates::no_rollback::NoRollbackGate;
+use crate::verdict::gates::policy::PolicyGate;
 use crate::verdict::gates::requests::RequestsGate;
-use crate::verdict::gates::rollback::{NoRollbackGate, RollbackGate};
+use crate::verdict::gates::rollback::RollbackGate;
 use crate::verdict::gates::sample::SampleGate;
 use crate::verdict::gates::split::SplitGate;
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -111,11 +113,12 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Split(spec) => Box::new(SplitGate::new(spec)),
         GateSpec::Fallback(spec) => Box::new(FallbackGate::new(spec, canary)),
         GateSpec::Rollback(spec) => Box::new(RollbackGate::new(spec, canary)),
-        GateSpec::NoRollback { min_n } => Box::new(NoRollbackGate::new(min_n, canary)),
+        GateSpec::NoRollback(spec) => Box::new(NoRollbackGate::new(spec, canary)),
         GateSpec::AfterRollback(spec) => Box::new(AfterRollbackGate::new(spec, canary)),
         GateSpec::Requests(spec) => Box::new(RequestsGate::new(spec)),
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
+        GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
     }
 }

@@ -18,10 +18,7 @@ pub enum GateSpec {
     /// The canary is rolled back, in time.
     Rollback(RollbackSpec),
     /// The canary is not rolled back.
-    NoRollback {
-        /// Fewest requests at the canary.
-        min_n: u64,
-    },
+    NoRollback(NoRollbackSpec),
     /// Nothing reaches the canary after its rollback.
     AfterRollback(AfterRollbackSpec),
     /// Shares and percentiles over requests, or over a version's attempts.
@@ -33,6 +30,8 @@ pub enum GateSpec {
     },
     /// The load generator kept its schedule.
     Generator(GeneratorSpec),
+    /// The router keeps to its own configuration: tries, waits, limits.
+    Policy(PolicySpec),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -47,11 +46,12 @@ impl GateSpec {
             Self::Split(_) => "split",
             Self::Fallback(_) => "fallback",
             Self::Rollback(_) => "rollback",
-            Self::NoRollback { .. } => "no_rollback",
+            Self::NoRollback(_) => "no_rollback",
             Self::AfterRollback(_) => "after_rollback",
             Self::Requests(_) => "requests",
             Self::Attribution { .. } => "attribution",
             Self::Generator(_) => "generator",
+            Self::Policy(_) => "policy",
             Self::Memory { .. } => "memory",
         }
     }
@@ -121,6 +121,15 @@ pub struct RollbackSpec {
     pub user_errors: Option<Comparison<u64>>,
 }
 
+/// See [`GateSpec::NoRollback`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoRollbackSpec {
+    /// Fewest requests at the canary.
+    pub min_n: u64,
+    /// The canary's share of the requests that chance assigns, 0 to 1.
+    pub share: f64,
+}
+
 /// See [`GateSpec::AfterRollback`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AfterRollbackSpec {
@@ -159,6 +168,27 @@ pub struct RequestsSpec {
     pub other_credentials: bool,
     /// Fewest of them.
     pub min_n: u64,
+}
+
+/// See [`GateSpec::Policy`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicySpec {
+    /// Retries after the first try, per version.
+    pub max_retries: u32,
+    /// The shortest wait before the first retry.
+    pub base: Duration,
+    /// Each further wait is this many times the one before.
+    pub factor: f64,
+    /// The share of each wait that chance may take off, 0 to 1.
+    pub jitter: f64,
+    /// No own wait is longer.
+    pub max_wait: Duration,
+    /// The longest time of an attempt.
+    pub attempt: Duration,
+    /// The longest time of a request.
+    pub request: Duration,
+    /// How much later than its limit something may end: 0 in virtual time.
+    pub tolerance: Duration,
 }
 
 /// See [`GateSpec::Generator`].

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use graygate::id::RequestKey;
-use graygate::observe::event::{Origin, What};
+use graygate::observe::event::{Origin, RollbackFacts, What};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op};
 use graygate::stats::quantile::Quantile;
@@ -11,7 +11,7 @@ use graygate::time::Timestamp;
 use graygate::traffic::caller::Intent;
 use graygate::verdict::result::Status;
 use graygate::verdict::spec::{
-    AfterRollbackSpec, FallbackSpec, GateSpec, RequestsSpec, RollbackSpec, Scope,
+    AfterRollbackSpec, FallbackSpec, GateSpec, NoRollbackSpec, RequestsSpec, RollbackSpec, Scope,
 };
 
 use crate::play::{CANARY, Play, STABLE, To, count, percent, to};
@@ -152,7 +152,47 @@ fn rollback_in_time_for_the_right_reason_passes() {
     play.requests(10, (12.1, 30.0), &[to(STABLE, OK)]);
     let gate = play.gate();
     assert_eq!(gate.status, Status::Pass, "{gate:#?}");
-    assert_eq!(gate.checks.len(), 5);
+    assert_eq!(gate.checks.len(), 6);
+}
+
+/// What people will read afterwards must be true.
+#[test]
+fn rollback_needs_a_record_that_fits_the_run() {
+    let flaw = |change: fn(&mut RollbackFacts)| {
+        let mut play = broken_at_ten(rollback(), 10);
+        play.roll_back_as(12.0, change);
+        let gate = play.gate();
+        let failed: Vec<_> = gate.open_checks().collect();
+        assert_eq!(failed.len(), 1, "{gate:#?}");
+        assert_eq!(failed[0].condition, "its record fits the run");
+        failed[0].seen.clone()
+    };
+    assert_eq!(flaw(|r| r.id.clear()), "it has no id");
+    assert_eq!(flaw(|r| r.to = CANARY), "it leads nowhere");
+    assert!(flaw(|r| r.reason.version = STABLE).contains("another version"));
+    assert!(flaw(|r| r.reason.value = None).contains("crosses no bound"));
+    assert!(flaw(|r| r.reason.value = Some(0.05)).contains("crosses no bound"));
+    assert!(flaw(|r| r.reason.violated = false).contains("crosses no bound"));
+    assert!(flaw(|r| r.reason.action = "alert").contains("asks for no rollback"));
+    assert!(flaw(|r| r.reason.samples = 49).contains("too little"));
+    assert!(flaw(|r| r.affected_requests += 1).contains("other requests"));
+}
+
+/// A canary of 10 % that 132 randomised requests in a row have missed is closed, whatever is said.
+#[test]
+fn no_rollback_hears_a_canary_that_is_closed_in_silence() {
+    let status = |missed: u64| {
+        let gates = [GateSpec::NoRollback(NoRollbackSpec {
+            min_n: 10,
+            share: 0.1,
+        })];
+        let mut play = Play::new(&gates);
+        play.requests(100, (0.0, 10.0), &[to(CANARY, OK)]);
+        play.requests(missed, (10.0, 20.0), &[to(STABLE, OK)]);
+        play.status()
+    };
+    assert_eq!(status(131), Status::Pass);
+    assert_eq!(status(132), Status::Fail);
 }
 
 /// Whoever reached no upstream at all may have been meant for the canary.
@@ -242,7 +282,10 @@ fn rollback_that_never_came_fails_only_if_it_was_due() {
 
 #[test]
 fn no_rollback_needs_requests_at_the_canary() {
-    let gates = [GateSpec::NoRollback { min_n: 10 }];
+    let gates = [GateSpec::NoRollback(NoRollbackSpec {
+        min_n: 10,
+        share: 0.1,
+    })];
     let mut quiet = Play::new(&gates);
     quiet.requests(10, (0.0, 1.0), &[to(CANARY, OK)]);
     assert_eq!(quiet.status(), Status::Pass);
@@ -479,6 +522,59 @@ fn requests_that_nobody_sent_are_not_counted_to_be_none() {
         play.requests(5, (1.0, 2.0), &[to(STABLE, OK)]);
         assert_eq!(play.status(), status, "from {from} s");
     }
+}
+
+/// A refused connection to the version it was pinned to is not that version's missing.
+#[test]
+fn requests_that_never_arrived_where_they_were_pinned_are_not_misrouted() {
+    let spec = RequestsSpec {
+        misrouted: Some(count(Op::Equal, 0)),
+        ..RequestsSpec::default()
+    };
+    let mut play = requests(spec);
+    play.intent = Intent::Pinned(CANARY);
+    play.request(
+        0.0,
+        &[
+            To {
+                arrives: false,
+                ..to(CANARY, Outcome::Connect)
+            },
+            to(STABLE, OK),
+        ],
+    );
+    assert_eq!(play.status(), Status::Pass);
+}
+
+/// What was taken counts, were it never answered.
+#[test]
+fn requests_at_a_version_are_counted_when_they_are_taken() {
+    let spec = RequestsSpec {
+        version: Some(CANARY),
+        count: Some(count(Op::Equal, 0)),
+        ..RequestsSpec::default()
+    };
+    let mut play = requests(spec);
+    play.take_only(1.0, CANARY);
+    assert_eq!(play.interrupted().gates[0].status, Status::Fail);
+}
+
+#[test]
+fn requests_of_an_interrupted_run_may_still_have_come() {
+    let status = |limit| {
+        let mut play = requests(RequestsSpec {
+            count: Some(limit),
+            ..RequestsSpec::default()
+        });
+        play.requests(5, (0.0, 1.0), &[to(STABLE, OK)]);
+        play.interrupted().gates.remove(0).status
+    };
+    assert_eq!(status(count(Op::AtLeast, 6)), Status::Inconclusive);
+    assert_eq!(status(count(Op::Equal, 6)), Status::Inconclusive);
+    assert_eq!(status(count(Op::Greater, 5)), Status::Inconclusive);
+    assert_eq!(status(count(Op::Equal, 4)), Status::Fail);
+    assert_eq!(status(count(Op::AtMost, 4)), Status::Fail);
+    assert_eq!(status(count(Op::AtMost, 5)), Status::Pass);
 }
 
 #[test]

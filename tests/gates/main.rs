@@ -3,4 +3,5 @@
 mod census;
 mod measurement;
 mod play;
+mod policy;
 mod split;

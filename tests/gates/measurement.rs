@@ -9,7 +9,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::Op;
 use graygate::time::Timestamp;
 use graygate::verdict::result::{Status, Verdict};
-use graygate::verdict::spec::{GateSpec, RequestsSpec};
+use graygate::verdict::spec::{GateSpec, NoRollbackSpec, RequestsSpec};
 
 use crate::play::{CANARY, Play, STABLE, percent, to};
 
@@ -106,6 +106,7 @@ fn ledger_row(key: Option<u64>) -> What {
         ordinal: 7,
         n: None,
         fault: None,
+        retry_after: None,
         altered: None,
     })
 }
@@ -117,7 +118,10 @@ fn rows_that_cannot_be_told_apart_weaken_what_counts_them() {
     few.event(at, ledger_row(None));
     assert_eq!(few.verdict().status, Status::Pass, "1 of 1,001");
     let mut many = Play::new(&[
-        GateSpec::NoRollback { min_n: 1 },
+        GateSpec::NoRollback(NoRollbackSpec {
+            min_n: 1,
+            share: 0.1,
+        }),
         GateSpec::Attribution { min_n: 1 },
     ]);
     many.requests(500, (0.0, 5.0), &[to(CANARY, Outcome::Success)]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{
     Accepted, Answered, AttemptKind, Booked, Claim, Finding, Origin, RollbackFacts, RunEvent, Sent,
-    UpstreamEnded, What,
+    Settled, UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
@@ -29,6 +29,8 @@ pub(crate) struct To {
     /// What the router books, where it lies.
     pub(crate) booked: Option<(VersionId, Outcome)>,
     pub(crate) altered: bool,
+    /// Does its upstream take it?
+    pub(crate) arrives: bool,
     /// Does the driver stop it?
     pub(crate) cancelled: bool,
 }
@@ -39,6 +41,7 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         outcome,
         booked: None,
         altered: false,
+        arrives: true,
         cancelled: false,
     }
 }
@@ -49,6 +52,7 @@ pub(crate) struct Play {
     summary: Summary,
     evaluator: Evaluator,
     next: u64,
+    given_to_canary: u64,
     pub(crate) intent: Intent,
     pub(crate) latency: Duration,
     /// What `x-version` says, where it lies.
@@ -57,6 +61,8 @@ pub(crate) struct Play {
     pub(crate) origin: Option<Origin>,
     /// The fault that hits every attempt.
     pub(crate) fault: Option<u16>,
+    /// The wait that every answer asks for.
+    pub(crate) retry_after: Option<Duration>,
     /// Who sends.
     pub(crate) caller: u32,
     pub(crate) delay: Duration,
@@ -73,11 +79,13 @@ impl Play {
             summary: Summary::new(2, faults.len()),
             evaluator: Evaluator::new(gates, CANARY, faults),
             next: 0,
+            given_to_canary: 0,
             intent: Intent::Random,
             latency: Duration::from_millis(50),
             claim: None,
             origin: None,
             fault: None,
+            retry_after: None,
             caller: 0,
             delay: Duration::ZERO,
         }
@@ -105,6 +113,7 @@ impl Play {
         let at = start + self.delay;
         self.event(at, What::Sent(sent));
         let first = attempts.first().map_or(STABLE, |a| a.version);
+        self.given_to_canary += u64::from(first == CANARY);
         self.event(
             at,
             What::Assigned {
@@ -118,16 +127,18 @@ impl Play {
         }
         let outcome = attempts.last().map_or(Outcome::Connect, |a| a.outcome);
         let attempts_made = attempts.len() as u32;
+        let served = attempts.last().map(|a| a.version);
         let end = at + self.latency;
         self.event(
             end,
-            What::Settled {
+            What::Settled(Settled {
                 key,
                 outcome,
+                served_by: outcome.is_success().then_some(served).flatten(),
+                fallback: served.is_some_and(|v| v != first),
                 attempts: attempts_made,
-            },
+            }),
         );
-        let served = attempts.last().map(|a| a.version);
         let claim = Claim {
             version: outcome
                 .is_success()
@@ -154,32 +165,23 @@ impl Play {
         let ordinal = before.iter().filter(|b| b.version == to.version).count() as u32;
         let version = to.version;
         self.event(at, What::Dispatched { key, n, version });
-        self.event(
-            at,
-            What::Accepted(Accepted {
-                row: ordinal.into(),
-                key: Some(key),
-                version,
-                ordinal,
-                n: None,
-                fault: self.fault,
-                altered: Some(to.altered),
-            }),
-        );
+        if to.arrives {
+            self.take(key, at, n, to, ordinal);
+        }
         let end = at + self.latency;
         if to.cancelled {
             self.event(end, What::Cancelled { key, n });
         }
-        self.event(
-            end,
-            What::UpstreamEnded(UpstreamEnded {
+        if to.arrives {
+            let ended = UpstreamEnded {
                 row: ordinal.into(),
                 key: Some(key),
                 version,
                 ordinal,
                 outcome: to.outcome,
-            }),
-        );
+            };
+            self.event(end, What::UpstreamEnded(ended));
+        }
         let (booked_on, booked_as) = to.booked.unwrap_or((version, to.outcome));
         self.event(
             end,
@@ -196,6 +198,27 @@ impl Play {
                 latency: self.latency,
             }),
         );
+    }
+
+    fn take(&mut self, key: RequestKey, at: Timestamp, n: u32, to: &To, ordinal: u32) {
+        let accepted = Accepted {
+            row: ordinal.into(),
+            key: Some(key),
+            version: to.version,
+            ordinal,
+            n: Some(n),
+            fault: self.fault,
+            retry_after: self.retry_after,
+            altered: Some(to.altered),
+        };
+        self.event(at, What::Accepted(accepted));
+    }
+
+    /// A request that an upstream took, and that nobody heard of again.
+    pub(crate) fn take_only(&mut self, second: f64, version: VersionId) {
+        let key = self.send_only(second);
+        let at = Timestamp::from_secs_f64(second);
+        self.take(key, at, 0, &to(version, Outcome::Success), 0);
     }
 
     /// A request with one attempt, which is not answered yet.
@@ -258,6 +281,11 @@ impl Play {
     }
 
     pub(crate) fn roll_back(&mut self, second: f64) {
+        self.roll_back_as(second, |_| {});
+    }
+
+    /// A rollback with another record than the true one.
+    pub(crate) fn roll_back_as(&mut self, second: f64, change: impl FnOnce(&mut RollbackFacts)) {
         let at = Timestamp::from_secs_f64(second);
         let reason = Finding {
             version: CANARY,
@@ -269,23 +297,32 @@ impl Play {
             action: "rollback",
             violated: true,
         };
-        let facts = RollbackFacts {
+        let mut facts = RollbackFacts {
             id: "rb".to_owned(),
             from: CANARY,
             to: STABLE,
             decided_at: at,
             reason,
-            affected_requests: 1,
+            affected_requests: self.given_to_canary,
         };
+        change(&mut facts);
         self.event(at, What::RolledBack(facts));
     }
 
-    pub(crate) fn verdict(mut self) -> Verdict {
+    pub(crate) fn verdict(self) -> Verdict {
+        self.ended(false)
+    }
+
+    pub(crate) fn interrupted(self) -> Verdict {
+        self.ended(true)
+    }
+
+    fn ended(mut self, interrupted: bool) -> Verdict {
         for story in self.join.finish() {
             self.summary.unfinished(&story);
             self.evaluator.story(&story);
         }
-        self.evaluator.finish(&self.summary, false)
+        self.evaluator.finish(&self.summary, interrupted)
     }
 
     /// The verdict of the one gate that was asked for.

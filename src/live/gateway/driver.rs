@@ -27,7 +27,7 @@ pub enum Command {
         version: VersionId,
     },
     /// Stop the attempt that is out.
-    Cancel,
+    Cancel(AttemptId),
     /// Give the caller the answer that is held.
     Forward(Served),
     /// Give the caller an error.
@@ -205,7 +205,7 @@ impl Driver {
             Action::Send { attempt, version } => {
                 (attempt.request, Command::Send { attempt, version })
             }
-            Action::Cancel { attempt } => (attempt.request, Command::Cancel),
+            Action::Cancel { attempt } => (attempt.request, Command::Cancel(attempt)),
             Action::Forward { attempt, served } => (attempt.request, Command::Forward(served)),
             Action::Fail { request, failure } => (request, Command::Fail(failure)),
         };
@@ -219,10 +219,13 @@ impl Driver {
                 let n = attempt.n;
                 self.outbox.send(now, What::Dispatched { key, n, version });
             }
-            Command::Cancel => {
-                if let Some(AttemptId { n, .. }) = task.out.take() {
-                    self.outbox.send(now, What::Cancelled { key, n });
+            Command::Cancel(attempt) => {
+                // What is not out any more has told its end already.
+                if task.out.take_if(|out| *out == attempt).is_none() {
+                    return;
                 }
+                let n = attempt.n;
+                self.outbox.send(now, What::Cancelled { key, n });
             }
             Command::Forward(_) | Command::Fail(_) => {}
         }

@@ -168,7 +168,7 @@ impl RequestTask<'_> {
                     held = None;
                     out = Some((attempt, self.attempt(attempt, version)));
                 }
-                Some(Command::Cancel) => out = None,
+                Some(Command::Cancel(_)) => out = None,
                 Some(Command::Forward(served)) => {
                     self.call.is_over = true;
                     return self.forward(held, served);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use crate::fault::inject::Response;
 use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::outbox::Outbox;
@@ -163,15 +164,16 @@ impl Ledger {
         }
     }
 
-    /// Tells of a line that was opened, once it is known which fault hits it.
-    pub(super) fn announce(&self, at: Timestamp, row: &Row, n: Option<u32>, fault: Option<u16>) {
+    /// Tells of a line that was opened, once it is known what happens to it.
+    pub(super) fn announce(&self, at: Timestamp, row: &Row, n: Option<u32>, response: &Response) {
         let accepted = Accepted {
             row: row.number,
             key: row.key,
             version: self.shared.version,
             ordinal: row.ordinal,
             n,
-            fault,
+            fault: response.fault,
+            retry_after: response.plan.retry_after(),
             altered: row.altered,
         };
         self.shared.outbox.send(at, What::Accepted(accepted));

@@ -109,7 +109,7 @@ impl MockUpstream {
                 fault: None,
             },
         };
-        self.ledger.announce(at, &row, seen.n, response.fault);
+        self.ledger.announce(at, &row, seen.n, &response);
         Taken { at, response, row }
     }
 

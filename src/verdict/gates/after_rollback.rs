@@ -67,11 +67,13 @@ impl Gate for AfterRollbackGate {
         };
         let closed_at = rollback.decided_at + self.spec.grace;
         self.note_opportunity(story, closed_at);
+        // A ledger row without its request may be of an attempt that was sent long before.
+        let is_known = story.sent.is_some();
         let is_late = story
             .attempts
             .iter()
             .any(|a| a.version == self.canary && a.started_at().is_some_and(|at| at > closed_at));
-        if is_late {
+        if is_known && is_late {
             self.met_canary += 1;
             self.offenders.note(story.key);
         }

@@ -5,8 +5,9 @@
 //! for the router as it ended for its caller; the answer is the one that its upstream gave to this
 //! very request, and its headers name the version that really served. A census.
 
-use crate::observe::event::{Answered, AttemptKind};
+use crate::observe::event::{Answered, AttemptKind, Settled};
 use crate::observe::story::{Attempt, Story};
+use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
@@ -70,8 +71,8 @@ impl AttributionGate {
 
     fn attempt(&mut self, story: &Story, attempt: &Attempt) {
         let Some((_, booked)) = attempt.booked else {
-            // Of a request that the router is done with, nothing is left to be booked.
-            if story.settled.is_some() {
+            // Of a request that is done with, nothing is left to be booked.
+            if owes(story) || story.settled.is_some() {
                 self.version.compare(story, false);
             }
             return;
@@ -81,7 +82,7 @@ impl AttributionGate {
         // An attempt that is booked as left by a caller who stayed is booked wrong.
         let is_excuse = booked.outcome == Outcome::ClientGone && !story.client_left();
         let is_true = attempt.truth() == Some(booked.outcome) && !is_excuse;
-        if attempt.truth().is_some() || story.settled.is_some() {
+        if attempt.truth().is_some() || owes(story) {
             self.outcome.compare(story, is_true);
         }
     }
@@ -114,23 +115,58 @@ impl AttributionGate {
                     .compare(story, key == story.key && version_agrees);
             }
         } else if !story.client_left() {
-            self.headers.compare(story, counts_agree);
+            // An error names the version that was tried last.
+            let last = story.attempts.last().map(|a| a.version);
+            let version_agrees = answered.claim.version.is_none_or(|v| Some(v) == last);
+            self.headers.compare(story, counts_agree && version_agrees);
         }
     }
 
     /// What the router says of the request as a whole.
     fn settlement(&mut self, story: &Story) {
-        let Some((outcome, attempts)) = story.settled.filter(|_| !story.client_left()) else {
+        let Some(settled) = story.settled else {
+            if owes(story) {
+                self.attempts.compare(story, false);
+            }
             return;
         };
+        if story.sent.is_none() {
+            // Settled a second time, or never sent.
+            self.attempts.compare(story, false);
+        }
+        if story.client_left() {
+            return;
+        }
         let made = story.attempts.len() as u32;
         let kinds_agree = kinds(story).all(|(real, booked)| real == booked);
-        self.attempts
-            .compare(story, attempts == made && kinds_agree);
-        let for_caller = story.outcome().is_some_and(Outcome::is_success);
+        let counts_agree = settled.attempts == made;
+        self.attempts.compare(story, counts_agree && kinds_agree);
         self.outcome
-            .compare(story, outcome.is_success() == for_caller);
+            .compare(story, is_settled_right(story, &settled));
+        if settled.outcome.is_success() {
+            let is_fallback = story.rescued_from().is_some();
+            let servers_agree = settled.served_by == story.served_by();
+            self.version
+                .compare(story, servers_agree && settled.fallback == is_fallback);
+        }
     }
+}
+
+/// Was the request the router's to the end, so that it must have had its say?
+fn owes(story: &Story) -> bool {
+    story.assigned.is_some() && story.answered.is_some() && !story.client_left()
+}
+
+/// A success is one for the caller; a failure is that of the last attempt (or the deadline), and the
+/// caller is told what this failure is told as.
+fn is_settled_right(story: &Story, settled: &Settled) -> bool {
+    let told = story.outcome();
+    if settled.outcome.is_success() {
+        return told.is_some_and(Outcome::is_success);
+    }
+    let last = story.attempts.last().and_then(Attempt::truth);
+    let is_real = settled.outcome == Outcome::Deadline || last == Some(settled.outcome);
+    is_real && told == Some(gateway::failure_outcome(settled.outcome))
 }
 
 /// Why each booked attempt was made, as the order of attempts shows it, and as it was booked.

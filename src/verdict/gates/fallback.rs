@@ -20,7 +20,7 @@ pub struct FallbackGate {
     failed_by_canary: u64,
     answered: u64,
     offenders: Offenders,
-    fallen_back: u64,
+    tried_again: u64,
     went_back: Offenders,
     times_back: u64,
 }
@@ -34,7 +34,7 @@ impl FallbackGate {
             failed_by_canary: 0,
             answered: 0,
             offenders: Offenders::default(),
-            fallen_back: 0,
+            tried_again: 0,
             went_back: Offenders::default(),
             times_back: 0,
         }
@@ -53,16 +53,15 @@ impl FallbackGate {
         is_given_up || attempt.truth().is_some_and(|o| self.must_fall_back(o))
     }
 
-    /// Once stable was tried, the canary must not be tried again.
+    /// Once stable was tried, the canary must not be: neither again, nor in stable's place.
     fn note_direction(&mut self, story: &Story) {
-        let is_canary = |a: &Attempt| a.version == self.canary;
-        let mut versions = story.attempts.iter().skip_while(|a| is_canary(a));
-        let began_at_canary = story.attempts.first().is_some_and(is_canary);
-        if !began_at_canary || versions.next().is_none() {
+        if story.attempts.len() < 2 {
             return;
         }
+        let is_canary = |a: &Attempt| a.version == self.canary;
+        let mut versions = story.attempts.iter().skip_while(|a| is_canary(a));
         let is_back = versions.any(is_canary);
-        self.fallen_back += 1;
+        self.tried_again += 1;
         if is_back {
             self.times_back += 1;
             self.went_back.note(story.key);
@@ -91,12 +90,12 @@ impl FallbackGate {
             .needs(n, self.spec.min_n)
     }
 
-    /// Only where anything fell back; the other check says when nothing did.
+    /// Only where anything was tried again; the other check says when nothing fell back.
     fn direction_check(&self) -> Option<Check> {
-        let (x, n) = (self.times_back, self.fallen_back);
+        let (x, n) = (self.times_back, self.tried_again);
         let status = if x == 0 { Status::Pass } else { Status::Fail };
         let seen = format!("{} of {} requests", grouped(x), grouped(n));
-        let check = Check::census("never back to the canary", status, seen)
+        let check = Check::census("never from stable to the canary", status, seen)
             .figure(Some(x as f64), "requests", n)
             .offenders(self.went_back.keys());
         (n > 0).then_some(check)
@@ -105,6 +104,8 @@ impl FallbackGate {
 
 impl Gate for FallbackGate {
     fn story(&mut self, story: &Story, _so_far: &SoFar) {
+        // At any time: a scope is about what the canary fails.
+        self.note_direction(story);
         let in_scope = story
             .scheduled_at()
             .is_some_and(|at| self.spec.scope.contains(at));
@@ -112,7 +113,6 @@ impl Gate for FallbackGate {
         if !in_scope || !is_asked {
             return;
         }
-        self.note_direction(story);
         let at_canary = |a: &&Attempt| a.version == self.canary;
         let mut at_canary = story.attempts.iter().filter(at_canary);
         let server = story.served_by();

@@ -7,6 +7,8 @@ pub mod fallback;
 pub mod generator;
 pub mod join;
 pub mod memory;
+pub mod no_rollback;
+pub mod policy;
 pub mod requests;
 pub mod rollback;
 pub mod sample;

@@ -26,6 +26,8 @@ pub struct RequestsGate {
     spec: RequestsSpec,
     /// Requests that were to be sent in the scope.
     in_scope: u64,
+    /// Requests that were answered, or attempts that the upstream took.
+    units: u64,
     outcomes: OutcomeCounts,
     failed: Offenders,
     latencies: Latencies,
@@ -82,6 +84,7 @@ impl RequestsGate {
             quantiles: vec![Below::default(); spec.quantiles.len()],
             spec,
             in_scope: 0,
+            units: 0,
             outcomes: OutcomeCounts::default(),
             failed: Offenders::default(),
             latencies: Latencies::default(),
@@ -112,6 +115,7 @@ impl RequestsGate {
 
     fn attempts(&mut self, story: &Story, version: VersionId) {
         for attempt in story.attempts.iter().filter(|a| a.version == version) {
+            self.units += u64::from(attempt.was_accepted());
             if let Some(outcome) = attempt.truth() {
                 self.count(story.key, outcome, attempt_latency(attempt));
             }
@@ -133,7 +137,8 @@ impl RequestsGate {
     /// A request that a rule pins must meet its version first; the canary's, only until it is closed.
     fn note_route(&mut self, story: &Story, so_far: &SoFar) {
         let intent = story.sent.map(|(_, sent)| sent.intent);
-        let first = story.attempts.iter().find(|a| a.was_accepted());
+        // What never arrived counts as well: a refused connection, then a fallback.
+        let first = story.attempts.first();
         let (Some(Intent::Pinned(pinned)), Some(first)) = (intent, first) else {
             return;
         };
@@ -191,6 +196,27 @@ impl RequestsGate {
             .figure((n > 0).then(|| x as f64 / n as f64), "share", n)
             .offenders(self.failed.keys())
             .needs(n, self.spec.min_n.max(1))
+    }
+
+    fn count_check(&self, limit: Comparison<u64>, interrupted: bool) -> Check {
+        let n = self.units;
+        // What was not to be too few may just not have come yet.
+        let is_missing = match limit.op {
+            Op::AtLeast | Op::Equal => n < limit.bound,
+            Op::Greater => n <= limit.bound,
+            Op::Less | Op::AtMost => false,
+        };
+        let may_come = interrupted && is_missing;
+        let status = match (limit.holds(n), may_come) {
+            (true, _) => Status::Pass,
+            (false, true) => Status::Inconclusive,
+            (false, false) => Status::Fail,
+        };
+        let seen = format!("{} {}", grouped(n), self.unit());
+        // A count of none means something only while requests come.
+        Check::census(format!("count {limit}"), status, seen)
+            .figure(Some(n as f64), self.unit(), n)
+            .needs(self.in_scope, 1)
     }
 
     fn quantile_check(
@@ -251,7 +277,10 @@ impl Gate for RequestsGate {
         self.in_scope += 1;
         match (self.spec.version, story.outcome()) {
             (Some(version), _) => self.attempts(story, version),
-            (None, Some(outcome)) => self.count(story.key, outcome, story.latency()),
+            (None, Some(outcome)) => {
+                self.units += 1;
+                self.count(story.key, outcome, story.latency());
+            }
             (None, None) => {}
         }
         self.note_altered(story);
@@ -272,19 +301,10 @@ impl Gate for RequestsGate {
         for ((quantile, limit), below) in spec.quantiles.iter().zip(&self.quantiles) {
             checks.push(self.quantile_check(*quantile, *limit, below));
         }
-        if let Some(limit) = spec.count {
-            let n = self.outcomes.total();
-            let status = if limit.holds(n) {
-                Status::Pass
-            } else {
-                Status::Fail
-            };
-            let seen = format!("{} {}", grouped(n), self.unit());
-            let check = Check::census(format!("count {limit}"), status, seen);
-            // A count of none means something only while requests come.
-            let check = check.figure(Some(n as f64), self.unit(), n);
-            checks.push(check.needs(self.in_scope, 1));
-        }
+        checks.extend(
+            spec.count
+                .map(|limit| self.count_check(limit, end.interrupted)),
+        );
         let tallies = [
             (
                 "altered",

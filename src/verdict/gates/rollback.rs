@@ -22,6 +22,10 @@ pub struct RollbackGate {
     users: u64,
     user_errors: u64,
     failed: Offenders,
+    /// Requests that the router says it gave to the canary.
+    given: u64,
+    /// The same when the first rollback was told.
+    given_until: Option<u64>,
 }
 
 impl RollbackGate {
@@ -34,6 +38,8 @@ impl RollbackGate {
             users: 0,
             user_errors: 0,
             failed: Offenders::default(),
+            given: 0,
+            given_until: None,
         }
     }
 
@@ -100,6 +106,49 @@ impl RollbackGate {
         Some(check.figure(reason.value, "", samples))
     }
 
+    /// The record is what people will read afterwards: it must fit itself and the run.
+    fn record(&self, end: &End<'_>) -> Option<Check> {
+        let record = end.summary.rollbacks.first()?;
+        let reason = &record.reason;
+        let crossed = match (reason.measure, reason.value) {
+            (_, None) => false,
+            ("success_rate", Some(value)) => value < reason.bound,
+            (_, Some(value)) => value > reason.bound,
+        };
+        let flaws = [
+            (record.id.is_empty(), "it has no id"),
+            (record.to == record.from, "it leads nowhere"),
+            (
+                reason.version != record.from,
+                "its reason is another version's",
+            ),
+            (!reason.violated || !crossed, "its reason crosses no bound"),
+            (
+                reason.action != "rollback",
+                "its reason asks for no rollback",
+            ),
+            (
+                reason.samples < reason.min_samples,
+                "its reason rests on too little",
+            ),
+            (
+                self.given_until != Some(record.affected_requests),
+                "it counts other requests than were given to the canary",
+            ),
+        ];
+        let found: Vec<&str> = flaws
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, f)| *f)
+            .collect();
+        let (status, seen) = match found.as_slice() {
+            [] => (Status::Pass, format!("`{}`", record.id)),
+            found => (Status::Fail, found.join("; ")),
+        };
+        let check = Check::census("its record fits the run", status, seen);
+        Some(check.figure(None, "", 1))
+    }
+
     fn in_time(&self, within: Duration, end: &End<'_>) -> Option<Check> {
         let decided_at = end.summary.rollbacks.first()?.decided_at;
         let took = decided_at.since(self.spec.since);
@@ -112,6 +161,16 @@ impl RollbackGate {
 }
 
 impl Gate for RollbackGate {
+    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        match &event.what {
+            What::Assigned { version, .. } if *version == self.canary => self.given += 1,
+            What::RolledBack(_) if self.given_until.is_none() => {
+                self.given_until = Some(self.given);
+            }
+            _ => {}
+        }
+    }
+
     fn story(&mut self, story: &Story, so_far: &SoFar) {
         // A request that reached no upstream at all may have been the canary's: nobody can tell.
         let is_lost = !story.attempts.iter().any(Attempt::was_accepted);
@@ -139,6 +198,7 @@ impl Gate for RollbackGate {
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![self.fired(end)];
+        checks.extend(self.record(end));
         let reason = self.spec.reason.as_deref();
         checks.extend(reason.and_then(|wanted| self.reason(wanted, end)));
         checks.extend(
@@ -178,59 +238,4 @@ fn counted(name: &str, limit: Comparison<u64>, x: u64, n: u64) -> Check {
 
 fn pass_if(holds: bool) -> Status {
     if holds { Status::Pass } else { Status::Fail }
-}
-
-/// The `no_rollback` gate at work.
-pub struct NoRollbackGate {
-    min_n: u64,
-    canary: VersionId,
-    met_canary: u64,
-}
-
-impl NoRollbackGate {
-    /// A gate that has seen nothing.
-    pub fn new(min_n: u64, canary: VersionId) -> Self {
-        Self {
-            min_n,
-            canary,
-            met_canary: 0,
-        }
-    }
-}
-
-impl Gate for NoRollbackGate {
-    fn event(&mut self, event: &RunEvent, joined: &Joined) {
-        let is_row = matches!(&event.what, What::Accepted(row) if row.version == self.canary);
-        let is_first = joined.first.is_some();
-        self.met_canary += u64::from(is_row && is_first);
-    }
-
-    fn finish(&self, end: &End<'_>) -> GateResult {
-        let (status, seen) = match end.summary.rollbacks.first() {
-            Some(rollback) => {
-                let at = Human(rollback.decided_at.elapsed());
-                let why = rollback.reason.measure;
-                (Status::Fail, format!("rolled back at {at} for {why}"))
-            }
-            None => {
-                let met = grouped(self.met_canary);
-                (
-                    Status::Pass,
-                    format!("no rollback; {met} requests met the canary"),
-                )
-            }
-        };
-        let check = Check::census("the canary is not rolled back", status, seen)
-            .figure(
-                Some(end.summary.rollbacks.len() as f64),
-                "rollbacks",
-                self.met_canary,
-            )
-            .needs(self.met_canary, self.min_n);
-        let mut checks = vec![check];
-        if end.join_is_leaky {
-            weaken(&mut checks);
-        }
-        GateResult::of("no_rollback", checks)
-    }
 }

@@ -1,0 +1,120 @@
+//! `no_rollback`: the canary is not rolled back, neither loudly nor in silence.
+//!
+//! A router that closes its canary without a word keeps no promise either: as long as chance sends
+//! requests to the canary, the last of them cannot be long ago. Of a canary of share w, n randomised
+//! requests in a row miss it with probability (1 − w)ⁿ; [`SILENCE`] says from when on that is no
+//! chance.
+
+use crate::id::VersionId;
+use crate::observe::event::{RunEvent, What};
+use crate::observe::join::Joined;
+use crate::time::Human;
+use crate::traffic::caller::Intent;
+use crate::verdict::gates::{End, Gate};
+use crate::verdict::result::{Check, GateResult, Status, grouped, weaken};
+use crate::verdict::spec::NoRollbackSpec;
+
+/// The probability that chance alone keeps a fair router from the canary for so long.
+const SILENCE: f64 = 1e-6;
+
+/// The `no_rollback` gate at work.
+pub struct NoRollbackGate {
+    spec: NoRollbackSpec,
+    canary: VersionId,
+    met_canary: u64,
+    /// Requests that chance assigned, and those of them since the last one that met the canary.
+    randomised: u64,
+    missed: u64,
+}
+
+impl NoRollbackGate {
+    /// A gate that has seen nothing.
+    pub fn new(spec: NoRollbackSpec, canary: VersionId) -> Self {
+        Self {
+            spec,
+            canary,
+            met_canary: 0,
+            randomised: 0,
+            missed: 0,
+        }
+    }
+
+    fn announced(&self, end: &End<'_>) -> Check {
+        let rollbacks = &end.summary.rollbacks;
+        let (status, seen) = match rollbacks.first() {
+            Some(rollback) => {
+                let at = Human(rollback.decided_at.elapsed());
+                let why = rollback.reason.measure;
+                (Status::Fail, format!("rolled back at {at} for {why}"))
+            }
+            None => {
+                let met = grouped(self.met_canary);
+                let seen = format!("no rollback; {met} requests met the canary");
+                (Status::Pass, seen)
+            }
+        };
+        Check::census("the canary is not rolled back", status, seen)
+            .figure(Some(rollbacks.len() as f64), "rollbacks", self.met_canary)
+            .needs(self.met_canary, self.spec.min_n)
+    }
+
+    /// Only where chance has sent enough requests for a silence to be heard.
+    fn in_use(&self) -> Option<Check> {
+        let telling = silent_for(self.spec.share)?;
+        if self.randomised < telling {
+            return None;
+        }
+        let status = match self.missed < telling {
+            true => Status::Pass,
+            false => Status::Fail,
+        };
+        let missed = grouped(self.missed);
+        let seen = format!("the last {missed} randomised requests missed it");
+        let condition = format!("the canary is in use to the end (missed by < {telling} in a row)");
+        let check = Check::census(condition, status, seen);
+        Some(check.figure(Some(self.missed as f64), "requests", self.randomised))
+    }
+}
+
+/// How many randomised requests in a row do not miss a canary of share `w` by chance; none when
+/// chance never sends any there, or all.
+fn silent_for(w: f64) -> Option<u64> {
+    let is_split = w > 0.0 && w < 1.0;
+    is_split.then(|| (libm::log(SILENCE) / libm::log1p(-w)).ceil() as u64)
+}
+
+impl Gate for NoRollbackGate {
+    fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        let Some(first) = joined.first else {
+            return;
+        };
+        let is_row = matches!(&event.what, What::Accepted(row) if row.version == self.canary);
+        self.met_canary += u64::from(is_row);
+        if first.sent.is_some_and(|sent| sent.intent == Intent::Random) {
+            self.randomised += 1;
+            self.missed = if is_row { 0 } else { self.missed + 1 };
+        }
+    }
+
+    fn finish(&self, end: &End<'_>) -> GateResult {
+        let mut checks = vec![self.announced(end)];
+        checks.extend(self.in_use());
+        if end.join_is_leaky {
+            weaken(&mut checks);
+        }
+        GateResult::of("no_rollback", checks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_canaries_are_silent_for_longer() {
+        assert_eq!(silent_for(0.1), Some(132));
+        assert_eq!(silent_for(0.5), Some(20));
+        assert_eq!(silent_for(0.0), None);
+        assert_eq!(silent_for(1.0), None);
+    }
+}
