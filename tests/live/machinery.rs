@@ -4,16 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use graygate::experiment::{Experiment, MockServer};
-use graygate::id::Seed;
-use graygate::live::Plan;
+use graygate::id::{PerVersion, Seed};
+use graygate::live::clock::Clock;
+use graygate::live::gateway::driver::Driver;
+use graygate::live::gateway::server::Gateway;
+use graygate::live::gateway::{Endpoint, GatewayConfig};
+use graygate::live::outbox::outbox;
+use graygate::live::{self, Plan};
 use graygate::observe::meta::Engine;
+use graygate::protocol::chat;
 use graygate::router::core::{Core, Footprint};
 use graygate::router::gray::GrayRouter;
 use graygate::router::io::{Action, Event, Input};
 use graygate::runner::{self, RunOptions};
 use graygate::time::Timestamp;
 
-use crate::support::{Stories, in_company, written};
+use crate::support::{Stories, in_company, shipped, written};
 
 /// A core that nobody can measure.
 struct Unmeasurable(GrayRouter);
@@ -63,6 +69,53 @@ expect: [attribution]
     let cancel = Arc::new(AtomicBool::new(false));
     let output = runner::run(&scenario, &options, &mut Stories::default(), &cancel).unwrap();
     assert!(output.report.verdict.interrupted);
+}
+
+/// A core that breaks at its first timeout, which is due at once.
+struct BreaksInTime(GrayRouter);
+
+impl Core for BreaksInTime {
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        self.0.handle(now, input);
+    }
+    fn handle_timeout(&mut self, _: Timestamp) {
+        panic!("on purpose: this core breaks in time");
+    }
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.poll_action()
+    }
+    fn poll_event(&mut self) -> Option<Event> {
+        self.0.poll_event()
+    }
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        Some(Timestamp::ZERO)
+    }
+    fn footprint(&self) -> Footprint {
+        self.0.footprint()
+    }
+}
+
+/// Its requests would wait for ever.
+#[tokio::test]
+async fn a_gateway_whose_timer_broke_serves_nobody() {
+    let router = shipped("healthy-canary").experiment.router;
+    let core = GrayRouter::new(router.clone(), Seed(1), Timestamp::ZERO);
+    let (outbox, _inbox) = outbox();
+    let clock = Clock::starting_now();
+    let driver = Driver::new(Box::new(BreaksInTime(core)), clock, outbox, false);
+    let endpoint = Endpoint {
+        base: "http://127.0.0.1:9/v1".to_owned(),
+        api_key: None,
+    };
+    let config = GatewayConfig {
+        endpoints: PerVersion::from_fn(router.versions.len(), |_| endpoint.clone()),
+        router,
+        is_harness: false,
+        forward: chat::forward,
+    };
+    let listener = live::bind("127.0.0.1:0").await.unwrap();
+    // Returns, which no gateway in good health ever does.
+    Gateway::new(config, driver).serve(listener).await;
 }
 
 #[test]

@@ -143,7 +143,8 @@ impl FaultyChat {
     }
 
     /// Draws with another seed. Requests are told apart by the header `x-graygate-key`; those without
-    /// one are numbered as they come.
+    /// one are numbered as they come. A key that comes again is another try of its request, with draws
+    /// of its own, as long as it is among the newest 100,000.
     pub fn seed(self, seed: u64) -> Self {
         self.with(|upstreams| upstreams.seed = Seed(seed))
     }
