@@ -25,9 +25,9 @@ pub const MAX_BODY: usize = 16 << 20;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a client to send its body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an idle connection is kept for the next request: half the time of our own servers, and less
-/// than most others keep it, so that none is used again at the moment it is closed.
-pub const POOL_IDLE: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept for the next request: less than servers keep it (uvicorn and Node
+/// close after 5 s), so that none is used again at the moment it is closed.
+pub const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// A complete response.
 pub type Reply = Response<Full<Bytes>>;

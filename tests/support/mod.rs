@@ -20,10 +20,13 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 16] = [
+pub(crate) const SHIPPED: [&str; 20] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
+    "errors-just-above-threshold",
+    "errors-just-below-threshold",
+    "failing-stable-keeps-its-canary",
     "fallback-masks-dead-canary",
     "healed-canary-is-kept",
     "healthy-canary",
@@ -34,6 +37,7 @@ pub(crate) const SHIPPED: [&str; 16] = [
     "rollback-is-final",
     "server-errors-above-threshold",
     "server-errors-below-threshold",
+    "slow-canary-rolled-back-by-p99",
     "split-proven-at-scale",
     "sticky-users-stay",
     "stress-test-20-requests",

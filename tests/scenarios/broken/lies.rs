@@ -1,13 +1,17 @@
 //! Routers that are broken in ways of their own, and routers that lie about what they did.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use graygate::id::{IdMap, RequestId, VersionId};
 use graygate::protocol::outcome::Outcome;
-use graygate::router::config::{FallbackPolicy, JudgeConfig};
+use graygate::router::config::{
+    FallbackPolicy, JudgeConfig, Limit, RouterConfig, Threshold, ThresholdAction,
+};
 use graygate::router::io::{Action, AttemptKind, Event, Input, RequestFacts};
+use graygate::verdict::result::Status;
 
-use super::{Defect, assert_red, with_config, with_defect};
+use super::{Defect, assert_red, broken, router, with_config, with_core, with_defect};
 
 /// The cheapest lie: a split that is a little off.
 #[test]
@@ -110,6 +114,130 @@ fn requests_that_are_forgotten_by_the_rollback_are_caught() {
     assert_red(&output, "requests#1", "success == 100%");
 }
 
+/// Closed without a word: nobody is told, and the release is dead.
+#[test]
+fn a_canary_that_is_closed_in_silence_is_caught() {
+    struct Silent;
+    impl Defect for Silent {
+        fn event(&mut self, event: Event) -> Vec<Event> {
+            match event {
+                Event::RolledBack(_) => Vec::new(),
+                other => vec![other],
+            }
+        }
+    }
+    let name = "failing-stable-keeps-its-canary";
+    let output = with_core(name, |e| {
+        let mut config = (*e.router).clone();
+        if let JudgeConfig::Literal(judge) = &mut config.judge {
+            // Closes at the first look.
+            judge.min_requests = 1;
+            judge.thresholds = vec![Threshold {
+                limit: Limit::P99(Duration::from_millis(1)),
+                action: ThresholdAction::Rollback,
+            }];
+        }
+        Box::new(broken(router(config, e.seed), Silent))
+    });
+    assert_red(&output, "no_rollback", "in use to the end");
+}
+
+/// The other direction of fallback: what stable fails is tried at the canary.
+#[test]
+fn failures_of_stable_that_go_to_the_canary_are_caught() {
+    let output = with_config("failing-stable-keeps-its-canary", |config| {
+        (config.stable, config.canary) = (config.canary, config.stable);
+    });
+    assert_eq!(output.report.verdict.status, Status::Fail);
+    let output = with_config("rate-limit-storm", |config| {
+        (config.stable, config.canary) = (config.canary, config.stable);
+    });
+    assert_red(&output, "fallback", "never from stable to the canary");
+}
+
+#[test]
+fn another_threshold_than_was_given_is_caught() {
+    let limit = |bound: f64| {
+        move |config: &mut RouterConfig| {
+            if let JudgeConfig::Literal(judge) = &mut config.judge {
+                judge.thresholds[0].limit = Limit::ErrorRate(bound);
+            }
+        }
+    };
+    let output = with_config("errors-just-above-threshold", limit(0.08));
+    assert_red(&output, "rollback", "rolled back once");
+    let output = with_config("errors-just-below-threshold", limit(0.03));
+    assert_red(&output, "no_rollback", "not rolled back");
+}
+
+/// A slow canary fails nobody: only regular looks find it.
+#[test]
+fn a_judge_that_looks_at_failures_alone_is_caught() {
+    let output = with_config("slow-canary-rolled-back-by-p99", |config| {
+        if let JudgeConfig::Literal(judge) = &mut config.judge {
+            judge.every = Duration::from_secs(3_600);
+        }
+    });
+    assert_red(&output, "rollback", "rolled back once");
+}
+
+#[test]
+fn retries_that_storm_are_caught() {
+    let name = "failing-stable-keeps-its-canary";
+    let output = with_config(name, |config| config.retry.base = Duration::ZERO);
+    assert_red(&output, "policy", "retries wait");
+    // With failures enough to use them all.
+    let output = with_config(name, |config| config.retry.max_retries = 50);
+    assert_red(&output, "policy", "tries a version");
+}
+
+#[test]
+fn a_retry_after_that_is_ignored_is_caught() {
+    struct Hasty;
+    impl Defect for Hasty {
+        fn input(&mut self, mut input: Input) -> Vec<Input> {
+            if let Input::AttemptEnded { retry_after, .. } = &mut input {
+                *retry_after = None;
+            }
+            vec![input]
+        }
+    }
+    let output = with_defect("rate-limit-storm", |_| Hasty);
+    assert_red(&output, "policy", "retries wait");
+}
+
+#[test]
+fn limits_of_time_that_are_not_kept_are_caught() {
+    let name = "canary-timeouts";
+    let output = with_config(name, |config| config.timeouts.attempt /= 5);
+    assert_red(&output, "policy", "given up early");
+    let output = with_config(name, |config| {
+        config.timeouts.attempt += Duration::from_millis(1);
+    });
+    assert_red(&output, "policy", "no attempt takes more");
+    let output = with_config(name, |config| {
+        config.timeouts.attempt = Duration::from_secs(30);
+        config.timeouts.request = Duration::from_secs(3_600);
+    });
+    assert_red(&output, "policy", "no request takes more");
+}
+
+/// A refusal of the gateway's key is passed on to the caller, who takes it for its own.
+#[test]
+fn a_refused_key_that_is_shown_to_the_caller_is_caught() {
+    struct Relays;
+    impl Defect for Relays {
+        fn action(&mut self, mut action: Action) -> Option<Action> {
+            if let Action::Fail { failure, .. } = &mut action {
+                failure.relay = true;
+            }
+            Some(action)
+        }
+    }
+    let output = with_defect("canary-401-with-a-shared-key", |_| Relays);
+    assert_red(&output, "attribution", "real outcome");
+}
+
 /// Failures of the canary are taken for answers, and handed to the caller as they are; the books say
 /// what really happened, and that the request was a success.
 #[test]
@@ -197,6 +325,69 @@ fn failures_that_are_never_booked_are_caught() {
         );
         if is_failure { Vec::new() } else { vec![event] }
     });
+}
+
+/// Nothing at all is said of requests that had a failure.
+#[test]
+fn requests_that_are_hushed_up_are_caught() {
+    #[derive(Default)]
+    struct Hushes(IdMap<RequestId, ()>);
+    impl Defect for Hushes {
+        fn event(&mut self, event: Event) -> Vec<Event> {
+            let request = match &event {
+                Event::AttemptEnded {
+                    attempt, outcome, ..
+                } => {
+                    if !outcome.is_success() {
+                        self.0.insert(attempt.request, ());
+                    }
+                    attempt.request
+                }
+                Event::RequestEnded { request, .. } => *request,
+                _ => return vec![event],
+            };
+            let is_hushed = self.0.get(request).is_some();
+            if is_hushed { Vec::new() } else { vec![event] }
+        }
+    }
+    let output = with_defect(dead(), |_| Hushes::default());
+    assert_red(&output, "attribution", "booked on the version tried");
+    assert_red(&output, "attribution", "counts its attempts right");
+}
+
+#[test]
+fn requests_that_are_ended_twice_are_caught() {
+    assert_books_are_red(dead(), "counts its attempts right", |event| {
+        let is_end = matches!(event, Event::RequestEnded { .. });
+        let copy = is_end.then(|| event.clone());
+        copy.into_iter().chain([event]).collect()
+    });
+}
+
+#[test]
+fn another_server_than_the_real_one_is_caught() {
+    assert_books_are_red(dead(), "booked on the version tried", |mut event| {
+        if let Event::RequestEnded {
+            served_by: Some(version),
+            ..
+        } = &mut event
+        {
+            *version = VersionId(1);
+        }
+        vec![event]
+    });
+}
+
+#[test]
+fn a_rollback_with_a_made_up_record_is_caught() {
+    let lie = |mut event: Event| {
+        if let Event::RolledBack(record) = &mut event {
+            record.affected_requests = 0;
+        }
+        vec![event]
+    };
+    let output = with_defect(dead(), move |_| Books(lie));
+    assert_red(&output, "rollback", "its record fits the run");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use graygate::runner::{RunOptions, RunOutput};
 use graygate::time::Timestamp;
 use graygate::verdict::result::Status;
 
-use crate::support::{assert_passes, gate, run, shipped};
+use crate::support::{SHIPPED, assert_passes, gate, run, shipped};
 
 pub(crate) fn router(config: RouterConfig, seed: Seed) -> GrayRouter {
     GrayRouter::new(Arc::new(config), seed, Timestamp::ZERO)
@@ -89,6 +89,14 @@ impl<D: Defect> Core for Broken<D> {
     }
 }
 
+pub(crate) fn broken<D: Defect>(inner: GrayRouter, defect: D) -> Broken<D> {
+    Broken {
+        inner,
+        defect,
+        events: VecDeque::new(),
+    }
+}
+
 /// Runs a shipped scenario with a variant of the core.
 pub(crate) fn with_core(
     name: &str,
@@ -107,11 +115,7 @@ pub(crate) fn with_defect<D: Defect + 'static>(
     make: impl Fn(&Experiment) -> D + Send + Sync + 'static,
 ) -> RunOutput {
     with_core(name, move |e| {
-        Box::new(Broken {
-            inner: router((*e.router).clone(), e.seed),
-            defect: make(e),
-            events: VecDeque::new(),
-        })
+        Box::new(broken(router((*e.router).clone(), e.seed), make(e)))
     })
 }
 
@@ -140,25 +144,12 @@ pub(crate) fn assert_red(output: &RunOutput, name: &str, about: &str) {
     assert_eq!(output.report.verdict.status, Status::Fail);
 }
 
-/// All of the same scenarios, with a core that is decorated but not broken.
+/// All of them, with a core that is decorated but not broken.
 #[test]
 fn the_healthy_core_is_green_through_the_same_door() {
     struct Nothing;
     impl Defect for Nothing {}
-    for name in [
-        "canary-401-falls-back-and-rolls-back",
-        "canary-401-with-a-shared-key",
-        "canary-timeouts",
-        "fallback-masks-dead-canary",
-        "healed-canary-is-kept",
-        "healthy-canary",
-        "missing-model-mid-run",
-        "premium-users-first",
-        "rollback-is-final",
-        "server-errors-above-threshold",
-        "split-proven-at-scale",
-        "sticky-users-stay",
-    ] {
+    for name in SHIPPED {
         assert_passes(&with_defect(name, |_| Nothing));
     }
 }
