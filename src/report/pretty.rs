@@ -91,7 +91,10 @@ fn log_line(log: &LogMeta) -> String {
 fn gate_lines(gate: &GateResult, style: Style) -> String {
     let mut text = String::new();
     // The gates that every run has are only worth a line when something is wrong.
-    let is_tacit = matches!(gate.name.as_str(), "generator" | "join" | "sample");
+    let is_tacit = matches!(
+        gate.name.as_str(),
+        "generator" | "join" | "policy" | "sample"
+    );
     let is_short = is_tacit && gate.status == Status::Pass;
     let mark = mark(gate.status);
     let painted = style.paint(gate.status, mark);
@@ -104,7 +107,7 @@ fn gate_lines(gate: &GateResult, style: Style) -> String {
         let _ = writeln!(
             text,
             "  {lead} {name:<14} {}",
-            check_line(check, gate.status, style)
+            check_line(check, gate, style)
         );
     }
     for warning in &gate.warnings {
@@ -113,10 +116,12 @@ fn gate_lines(gate: &GateResult, style: Style) -> String {
     text
 }
 
-fn check_line(check: &Check, gate: Status, style: Style) -> String {
+fn check_line(check: &Check, gate: &GateResult, style: Style) -> String {
     let mut line = format!("{} — {}", check.condition, check.seen);
-    if check.status != Status::Pass && check.status != gate {
-        line = format!("[{}] {line}", check.status.name());
+    // Of several conditions, which ones do not hold? (Those of an invalid run say nothing.)
+    let is_open = matches!(gate.status, Status::Fail | Status::Inconclusive);
+    if is_open && gate.checks.len() > 1 {
+        line = format!("{} {line}", style.paint(check.status, mark(check.status)));
     }
     if let Some(more) = check.more_requests {
         let more = grouped(more);

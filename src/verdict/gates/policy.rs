@@ -56,7 +56,10 @@ impl Rule {
     fn check(&self, condition: String, what: &str) -> Option<Check> {
         let (x, n) = (self.broken, self.looked_at);
         let status = if x == 0 { Status::Pass } else { Status::Fail };
-        let seen = format!("{} of {} {what} are otherwise", grouped(x), grouped(n));
+        let seen = match x {
+            0 => format!("true of all {} {what}", grouped(n)),
+            _ => format!("not true of {} of {} {what}", grouped(x), grouped(n)),
+        };
         let check = Check::census(condition, status, seen)
             .figure(Some(x as f64), "differences", n)
             .offenders(self.offenders.keys());

@@ -142,7 +142,7 @@ impl RollbackGate {
             .map(|(_, f)| *f)
             .collect();
         let (status, seen) = match found.as_slice() {
-            [] => (Status::Pass, format!("`{}`", record.id)),
+            [] => (Status::Pass, record.id.clone()),
             found => (Status::Fail, found.join("; ")),
         };
         let check = Check::census("its record fits the run", status, seen);
