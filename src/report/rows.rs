@@ -1,5 +1,6 @@
 //! CSV rows: a request, an attempt, a second. Units stand in the headers; what is unknown is empty.
 
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -15,26 +16,38 @@ use crate::traffic::caller::Intent;
 /// A CSV file that is written row by row, one field after the other.
 struct Table<W: Write> {
     writer: csv::Writer<W>,
+    /// The text of one field, kept for the next.
+    field: String,
 }
 
 impl<W: Write> Table<W> {
     fn new(writer: W, header: &[&str]) -> io::Result<Self> {
         let mut writer = csv::Writer::from_writer(writer);
-        writer.write_record(header)?;
-        Ok(Self { writer })
+        writer.write_record(header).map_err(plain)?;
+        let field = String::new();
+        Ok(Self { writer, field })
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
-        Ok(self.writer.write_field(text)?)
+        self.writer.write_field(text).map_err(plain)
     }
 
-    fn maybe(&mut self, value: Option<impl ToString>) -> io::Result<()> {
-        let text = value.map(|v| v.to_string()).unwrap_or_default();
-        self.text(&text)
+    fn show(&mut self, value: impl Display) -> io::Result<()> {
+        self.field.clear();
+        // Writing to a String cannot fail.
+        let _ = fmt::Write::write_fmt(&mut self.field, format_args!("{value}"));
+        self.writer.write_field(&self.field).map_err(plain)
+    }
+
+    fn maybe(&mut self, value: Option<impl Display>) -> io::Result<()> {
+        match value {
+            Some(value) => self.show(value),
+            None => self.text(""),
+        }
     }
 
     fn number(&mut self, value: u64) -> io::Result<()> {
-        self.text(&value.to_string())
+        self.show(value)
     }
 
     fn moment(&mut self, at: Option<Timestamp>) -> io::Result<()> {
@@ -43,15 +56,26 @@ impl<W: Write> Table<W> {
 
     fn millis(&mut self, duration: Option<Duration>) -> io::Result<()> {
         let micros = duration.map(|d| d.as_micros());
-        self.maybe(micros.map(|us| format!("{}.{:03}", us / 1_000, us % 1_000)))
+        match micros {
+            Some(us) => self.show(format_args!("{}.{:03}", us / 1_000, us % 1_000)),
+            None => self.text(""),
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {
-        Ok(self.writer.write_record(None::<&[u8]>)?)
+        self.writer.write_record(None::<&[u8]>).map_err(plain)
     }
 
     fn finish(mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+/// The system's own error, by which the remedy is chosen.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -272,4 +296,36 @@ impl<W: Write> TimelineRows<W> {
 /// The latency at a quantile; none when there are no latencies.
 pub fn at(latencies: &LogHistogram, quantile: Quantile) -> Option<Duration> {
     latencies.at_rank(quantile.rank(latencies.total()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that is full after so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self
+                .0
+                .checked_sub(bytes.len())
+                .ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_one() {
+        let mut table = Table::new(Full(20_000), &["a"]).unwrap();
+        let row = |table: &mut Table<Full>| {
+            table.text("some text")?;
+            table.end()
+        };
+        let error = (0..10_000).find_map(|_| row(&mut table).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
 }

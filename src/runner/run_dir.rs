@@ -58,7 +58,7 @@ impl fmt::Display for OutputError {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 "a file stands where a folder is needed: choose another one with --out DIR"
             }
-            _ => return Ok(()),
+            _ => "choose another folder with --out DIR",
         };
         write!(f, "\n   = hint: {remedy}")
     }
