@@ -26,7 +26,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_graygate"))
             .args(args)
             .args(["--listen", "127.0.0.1:0"])
-            .env("NO_COLOR", "1")
+            .env_remove("NO_COLOR")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -44,6 +44,8 @@ impl Server {
         let base = wait_for(|| {
             let lines = lines.lock().unwrap();
             let line = lines.iter().find(|l| l.contains("serving http://"))?;
+            // A pipe is no terminal: no colours, though nobody asked for none.
+            assert!(!line.contains('\u{1b}'), "{line:?}");
             let at = line.find("http://")?;
             Some(line[at..].split_whitespace().next()?.to_owned())
         });
