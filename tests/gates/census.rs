@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use graygate::id::RequestKey;
-use graygate::observe::event::{Origin, RollbackFacts, What};
+use graygate::observe::event::{AttemptKind, Booked, Claim, Origin, RollbackFacts, Settled, What};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op};
 use graygate::stats::quantile::Quantile;
@@ -589,98 +588,6 @@ fn requests_pinned_to_a_closed_canary_belong_to_stable() {
     play.roll_back(1.0);
     play.requests(5, (2.0, 3.0), &[to(STABLE, OK)]);
     assert_eq!(play.status(), Status::Pass);
-}
-
-// attribution
-
-#[test]
-fn attribution_compares_versions_outcomes_headers_and_counts() {
-    let gates = [GateSpec::Attribution { min_n: 1 }];
-    let failed = |play: Play| -> Vec<usize> {
-        let gate = play.gate();
-        (0..)
-            .zip(&gate.checks)
-            .filter(|(_, c)| c.status == Status::Fail)
-            .map(|(i, _)| i)
-            .collect()
-    };
-    let mut honest = Play::new(&gates);
-    honest.requests(5, (0.0, 1.0), &rescued());
-    assert_eq!(honest.status(), Status::Pass);
-
-    let mut wrong_version = Play::new(&gates);
-    wrong_version.request(
-        0.0,
-        &[
-            To {
-                booked: Some((STABLE, ERROR)),
-                ..to(CANARY, ERROR)
-            },
-            to(STABLE, OK),
-        ],
-    );
-    assert_eq!(failed(wrong_version), [0]);
-
-    let mut wrong_outcome = Play::new(&gates);
-    wrong_outcome.request(
-        0.0,
-        &[To {
-            booked: Some((STABLE, OK)),
-            ..to(STABLE, ERROR)
-        }],
-    );
-    assert_eq!(failed(wrong_outcome), [1]);
-
-    let mut wrong_header = Play::new(&gates);
-    wrong_header.claim = Some(CANARY);
-    wrong_header.request(0.0, &[to(STABLE, OK)]);
-    assert_eq!(failed(wrong_header), [2]);
-
-    assert_eq!(Play::new(&gates).status(), Status::Inconclusive);
-}
-
-/// A hang-up that the driver saw is what the router says it was, and an answer that crosses it on the
-/// wire is no lie. Without a hang-up, the upstream's word stands.
-#[test]
-fn attribution_takes_the_routers_word_only_for_hang_ups_that_were_seen() {
-    let gates = [GateSpec::Attribution { min_n: 1 }];
-    let outcomes = |told, booked, cancelled| {
-        let mut play = Play::new(&gates);
-        let attempt = To {
-            booked: Some((CANARY, booked)),
-            cancelled,
-            ..to(CANARY, told)
-        };
-        play.request(0.0, &[attempt, to(STABLE, OK)]);
-        play.gate().checks[1].status
-    };
-    let gone = Outcome::ClientGone;
-    assert_eq!(outcomes(gone, Outcome::Timeout, true), Status::Pass);
-    assert_eq!(outcomes(OK, Outcome::Timeout, true), Status::Pass);
-    assert_eq!(outcomes(gone, Outcome::Timeout, false), Status::Pass);
-    // Nobody hangs up because of a 500, and a 500 is no timeout.
-    assert_eq!(outcomes(gone, ERROR, true), Status::Fail);
-    assert_eq!(outcomes(ERROR, Outcome::Timeout, false), Status::Fail);
-    assert_eq!(outcomes(OK, Outcome::Timeout, false), Status::Fail);
-    // The caller stayed, and got its answer.
-    assert_eq!(outcomes(gone, gone, true), Status::Fail);
-}
-
-#[test]
-fn attribution_sees_answers_that_belong_to_somebody_else() {
-    let gates = [GateSpec::Attribution { min_n: 1 }];
-    let origin = |key, version| {
-        let mut play = Play::new(&gates);
-        play.origin = Some(Origin {
-            key: Some(RequestKey(key)),
-            version: Some(version),
-        });
-        play.request(0.0, &[to(STABLE, OK)]);
-        play.gate().checks[3].status
-    };
-    assert_eq!(origin(0, STABLE), Status::Pass);
-    assert_eq!(origin(1, STABLE), Status::Fail);
-    assert_eq!(origin(0, CANARY), Status::Fail);
 }
 
 // memory

@@ -1,5 +1,6 @@
 //! Every gate: when it passes, fails, cannot tell, and is not to be trusted.
 
+mod attribution;
 mod census;
 mod measurement;
 mod play;

@@ -63,6 +63,8 @@ pub(crate) struct Play {
     pub(crate) fault: Option<u16>,
     /// The wait that every answer asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// What becomes of everything that is told.
+    pub(crate) lie: fn(What) -> Vec<What>,
     /// Who sends.
     pub(crate) caller: u32,
     pub(crate) delay: Duration,
@@ -86,12 +88,19 @@ impl Play {
             origin: None,
             fault: None,
             retry_after: None,
+            lie: |what| vec![what],
             caller: 0,
             delay: Duration::ZERO,
         }
     }
 
     pub(crate) fn event(&mut self, at: Timestamp, what: What) {
+        for what in (self.lie)(what) {
+            self.tell(at, what);
+        }
+    }
+
+    fn tell(&mut self, at: Timestamp, what: What) {
         let event = RunEvent { at, what };
         let joined = self.join.event(&event);
         self.summary.event(&event, &joined);
@@ -100,6 +109,17 @@ impl Play {
 
     /// A request at `second`, with these attempts; it ends like the last of them.
     pub(crate) fn request(&mut self, second: f64, attempts: &[To]) -> RequestKey {
+        let told = attempts.last().map_or(Outcome::Connect, |a| a.outcome);
+        self.request_told(second, attempts, told)
+    }
+
+    /// The same, and the caller is told that it ended like this.
+    pub(crate) fn request_told(
+        &mut self,
+        second: f64,
+        attempts: &[To],
+        told: Outcome,
+    ) -> RequestKey {
         let key = RequestKey(self.next);
         self.next += 1;
         let start = Timestamp::from_secs_f64(second);
@@ -149,7 +169,7 @@ impl Play {
         };
         let answered = Answered {
             key,
-            outcome,
+            outcome: told,
             claim,
             usage: None,
             origin: self.origin.unwrap_or(Origin {
