@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graygate::observe::event::{AttemptKind, Booked, Claim, Origin, RollbackFacts, Settled, What};
+use graygate::observe::event::{RollbackFacts, What};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op};
 use graygate::stats::quantile::Quantile;
