@@ -262,11 +262,11 @@ fn rollback_user_errors_count_after_the_rollback_too() {
 
 #[test]
 fn rollback_that_never_came_fails_only_if_it_was_due() {
-    assert_eq!(
-        broken_at_ten(rollback(), 10).status(),
-        Status::Inconclusive,
-        "the run ended early"
-    );
+    let early = broken_at_ten(rollback(), 10).gate();
+    assert_eq!(early.status, Status::Inconclusive, "the run ended early");
+    // Three of the five seconds are missing, at 110 requests in twelve seconds.
+    let more = early.checks[0].more_requests;
+    assert!(more.is_some_and(|n| (25..=35).contains(&n)), "{more:?}");
     let mut due = broken_at_ten(rollback(), 10);
     due.requests(10, (12.0, 16.0), &[to(STABLE, OK)]);
     assert_eq!(due.status(), Status::Fail);
@@ -543,6 +543,26 @@ fn requests_that_never_arrived_where_they_were_pinned_are_not_misrouted() {
         ],
     );
     assert_eq!(play.status(), Status::Pass);
+}
+
+/// Those who are named are guilty of the very outcome that there is too much of.
+#[test]
+fn requests_name_the_offenders_of_each_outcome() {
+    let limits = |timeout, refused| RequestsSpec {
+        outcomes: vec![
+            (Outcome::Timeout, percent(Op::AtMost, timeout)),
+            (Outcome::RateLimited, percent(Op::AtLeast, refused)),
+        ],
+        ..RequestsSpec::default()
+    };
+    let mut play = requests(limits("1%", "99%"));
+    play.request(0.0, &[to(STABLE, ERROR)]);
+    let late = play.request(0.1, &[to(STABLE, Outcome::Timeout)]);
+    play.request(0.2, &[to(STABLE, Outcome::RateLimited)]);
+    let gate = play.gate();
+    assert_eq!(gate.checks[0].offenders, [late]);
+    assert_eq!(gate.checks[1].status, Status::Fail);
+    assert_eq!(gate.checks[1].offenders, [], "too few are nobody's fault");
 }
 
 /// What was taken counts, were it never answered.

@@ -30,6 +30,8 @@ pub struct RequestsGate {
     units: u64,
     outcomes: OutcomeCounts,
     failed: Offenders,
+    /// The first with each of the outcomes that the spec has a limit for.
+    of_outcome: Vec<Offenders>,
     latencies: Latencies,
     quantiles: Vec<Below>,
     altered: Tally,
@@ -82,6 +84,7 @@ impl RequestsGate {
     pub fn new(spec: RequestsSpec) -> Self {
         Self {
             quantiles: vec![Below::default(); spec.quantiles.len()],
+            of_outcome: vec![Offenders::default(); spec.outcomes.len()],
             spec,
             in_scope: 0,
             units: 0,
@@ -96,6 +99,11 @@ impl RequestsGate {
 
     fn count(&mut self, key: RequestKey, outcome: Outcome, latency: Option<Duration>) {
         self.outcomes.count(outcome);
+        for ((wanted, _), first) in self.spec.outcomes.iter().zip(&mut self.of_outcome) {
+            if *wanted == outcome {
+                first.note(key);
+            }
+        }
         if !outcome.is_success() {
             self.failed.note(key);
             return;
@@ -183,7 +191,13 @@ impl RequestsGate {
         }
     }
 
-    fn share_check(&self, name: &str, x: u64, limit: Comparison<Share>) -> Check {
+    fn share_check(
+        &self,
+        name: &str,
+        x: u64,
+        limit: Comparison<Share>,
+        offenders: &[RequestKey],
+    ) -> Check {
         let n = self.outcomes.total();
         let holds = n > 0 && limit.holds_for(x, n);
         let status = match (holds, n) {
@@ -194,7 +208,7 @@ impl RequestsGate {
         let seen = format!("{} of {}", share_of(x, n), self.unit());
         Check::census(format!("{name} {limit}"), status, seen)
             .figure((n > 0).then(|| x as f64 / n as f64), "share", n)
-            .offenders(self.failed.keys())
+            .offenders(offenders)
             .needs(n, self.spec.min_n.max(1))
     }
 
@@ -293,10 +307,14 @@ impl Gate for RequestsGate {
         let mut checks = Vec::new();
         if let Some(limit) = spec.success {
             let successes = self.outcomes.of(Outcome::Success);
-            checks.push(self.share_check("success", successes, limit));
+            checks.push(self.share_check("success", successes, limit, self.failed.keys()));
         }
-        for (outcome, limit) in &spec.outcomes {
-            checks.push(self.share_check(outcome.name(), self.outcomes.of(*outcome), *limit));
+        for ((outcome, limit), first) in spec.outcomes.iter().zip(&self.of_outcome) {
+            // Of an outcome that is too rare, nobody is guilty in particular.
+            let is_too_rare = matches!(limit.op, Op::AtLeast | Op::Greater);
+            let offenders = if is_too_rare { &[] } else { first.keys() };
+            let x = self.outcomes.of(*outcome);
+            checks.push(self.share_check(outcome.name(), x, *limit, offenders));
         }
         for ((quantile, limit), below) in spec.quantiles.iter().zip(&self.quantiles) {
             checks.push(self.quantile_check(*quantile, *limit, below));

@@ -71,7 +71,8 @@ impl RollbackGate {
     /// No rollback is a failure only if there was something to see and time to act.
     fn not_fired(&self, condition: &str, end: &End<'_>) -> Check {
         let lasted = end.summary.end.since(self.spec.since);
-        let had_time = self.spec.within.is_none_or(|within| lasted >= within);
+        let within = self.spec.within.unwrap_or_default();
+        let had_time = lasted >= within;
         let (status, seen) = match (self.met_canary, had_time) {
             (0, _) => (
                 Status::Inconclusive,
@@ -91,7 +92,14 @@ impl RollbackGate {
                 )
             }
         };
-        Check::census(condition, status, seen)
+        let mut check = Check::census(condition, status, seen);
+        if self.met_canary > 0 && !had_time {
+            // What would come in the time that was missing, at the rate there was.
+            let missing = within.saturating_sub(lasted).as_secs_f64();
+            let more = end.summary.rate().map(|rate| (rate * missing).ceil());
+            check.more_requests = more.map(|more| more as u64);
+        }
+        check
     }
 
     fn reason(&self, wanted: &str, end: &End<'_>) -> Option<Check> {
