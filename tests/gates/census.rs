@@ -194,6 +194,62 @@ fn no_rollback_hears_a_canary_that_is_closed_in_silence() {
     assert_eq!(status(132), Status::Fail);
 }
 
+#[test]
+fn rollback_is_told_once_of_the_canary_and_not_before_its_time() {
+    let status = |tell: fn(&mut Play)| {
+        let mut play = broken_at_ten(
+            RollbackSpec {
+                reason: None,
+                ..rollback()
+            },
+            10,
+        );
+        tell(&mut play);
+        play.gate().checks[0].status
+    };
+    assert_eq!(status(|play| play.roll_back(10.0)), Status::Pass);
+    assert_eq!(status(|play| play.roll_back(9.999)), Status::Fail);
+    let of_stable = |play: &mut Play| {
+        play.roll_back_as(12.0, |record| record.from = STABLE);
+    };
+    assert_eq!(status(of_stable), Status::Fail);
+    let twice = |play: &mut Play| {
+        play.roll_back(12.0);
+        play.roll_back(13.0);
+    };
+    assert_eq!(status(twice), Status::Fail);
+}
+
+/// A success rate is too low where the others are too high; the fewest samples are enough; and what
+/// is given to the canary later is none of the record's business.
+#[test]
+fn rollback_reads_a_record_by_its_measure() {
+    let record_with = |change: fn(&mut RollbackFacts)| {
+        let mut play = broken_at_ten(
+            RollbackSpec {
+                reason: None,
+                ..rollback()
+            },
+            10,
+        );
+        play.roll_back_as(12.0, change);
+        play.requests(5, (12.5, 13.0), &[to(CANARY, OK)]);
+        play.roll_back_as(14.0, |_| {});
+        play.gate().checks[1].status
+    };
+    assert_eq!(record_with(|_| {}), Status::Pass);
+    assert_eq!(record_with(|r| r.reason.samples = 50), Status::Pass);
+    assert_eq!(record_with(|r| too_low(r, 0.94)), Status::Pass);
+    assert_eq!(record_with(|r| too_low(r, 0.95)), Status::Fail);
+    assert_eq!(record_with(|r| too_low(r, 0.96)), Status::Fail);
+}
+
+fn too_low(record: &mut RollbackFacts, value: f64) {
+    record.reason.measure = "success_rate";
+    record.reason.bound = 0.95;
+    record.reason.value = Some(value);
+}
+
 /// Whoever reached no upstream at all may have been meant for the canary.
 #[test]
 fn rollback_counts_users_who_reached_nobody() {
