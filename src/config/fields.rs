@@ -105,6 +105,12 @@ pub struct Fields<'a, 'n> {
 }
 
 impl<'a, 'n> Fields<'a, 'n> {
+    /// Reports a mistake about the mapping as a whole.
+    pub fn complain(&self, message: &str, expected: &str) {
+        let diagnostic = self.cx.at(self.place(), message).expected(expected);
+        self.cx.problems.add(diagnostic);
+    }
+
     /// Where the mapping starts.
     pub fn place(&self) -> Place {
         self.place

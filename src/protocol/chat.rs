@@ -51,6 +51,10 @@ impl ChatHead {
     pub fn parse(body: &[u8]) -> Result<Self, NotChat> {
         let text = std::str::from_utf8(body)
             .map_err(|e| NotChat(format!("the request body is not UTF-8: {e}")))?;
+        if !text.trim_start().starts_with('{') {
+            let message = "the request body is not a chat request: a JSON object is expected";
+            return Err(NotChat(message.to_owned()));
+        }
         let fields: Fields<'_> = serde_json::from_str(text)
             .map_err(|e| NotChat(format!("the request body is not a chat request: {e}")))?;
         let raw = fields.model.get();
@@ -119,8 +123,9 @@ mod tests {
     #[test]
     fn what_is_no_chat_request_is_named() {
         let cases = [
-            ("", "EOF"),
-            ("[]", "invalid"),
+            ("", "a JSON object is expected"),
+            (r#"["m", false, null]"#, "a JSON object is expected"),
+            ("{", "EOF"),
             ("{}", "missing field `model`"),
             (r#"{"model": 3}"#, "`model` must be a string"),
             (r#"{"model":"a","model":"b"}"#, "duplicate field `model`"),

@@ -27,11 +27,15 @@ pub fn head(writer: &mut impl Write, meta: &RunMeta) -> io::Result<()> {
     writeln!(writer, "{line}")
 }
 
-/// Writes an event, if it is one that concerns the whole run.
+/// Writes an event, if it is one that concerns the whole run. Looks of the judge at an empty window
+/// say nothing, for ever: they are left out.
 ///
 /// # Errors
 /// When writing fails.
 pub fn write(writer: &mut impl Write, meta: &RunMeta, event: &RunEvent) -> io::Result<()> {
+    if matches!(&event.what, What::Judged(finding) if finding.samples == 0) {
+        return Ok(());
+    }
     let Some(mut line) = line(meta, event) else {
         return Ok(());
     };

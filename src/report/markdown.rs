@@ -54,7 +54,11 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
         short(&meta.scenario_sha256),
         short(&meta.router_sha256),
     )?;
-    writeln!(text, "Run it again: {}\n", exact_code(&report.reproduce))
+    writeln!(
+        text,
+        "Run it again, where the file is: {}\n",
+        exact_code(&report.reproduce)
+    )
 }
 
 fn short(hash: &str) -> &str {
@@ -130,7 +134,7 @@ fn versions(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "## Versions\n")?;
     writeln!(
         text,
-        "| version | upstream | first attempts | attempts | failed attempts | answered | rescued by stable | p50 | p95 | p99 |"
+        "| version | upstream | first attempts | attempts | failed attempts | answered | rescued by stable | p50 of answered | p95 | p99 |"
     )?;
     writeln!(text, "|---|---|---:|---:|---|---:|---:|---:|---:|---:|")?;
     for (id, version) in report.summary.versions.iter() {

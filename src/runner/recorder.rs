@@ -263,7 +263,10 @@ impl Files {
         for (name, svg) in plots {
             dir.write(name, svg.as_bytes())?;
         }
-        dir.finish()
+        match report.verdict.interrupted {
+            true => dir.finish_interrupted(),
+            false => dir.finish(),
+        }
     }
 }
 

@@ -109,6 +109,18 @@ impl RunDir {
         self.aside.join(name)
     }
 
+    /// Puts the folder beside its place, under a name that says that it is not whole: a complete
+    /// report of an earlier run stays.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_interrupted(mut self) -> Result<PathBuf, OutputError> {
+        let mut name = self.place.file_name().unwrap_or_default().to_owned();
+        name.push("-interrupted");
+        self.place.set_file_name(name);
+        self.finish()
+    }
+
     /// Puts the folder in its place; an older one of the same name is replaced.
     ///
     /// # Errors

@@ -107,6 +107,13 @@ fn scope(fields: &Fields<'_, '_>) -> Scope {
     let from = fields.optional("from", values::duration);
     let to = fields.optional("to", values::duration);
     let until = fields.optional("until", values::duration);
+    if let (Some(from), Some(to)) = (from, to.or(until))
+        && to <= from
+    {
+        let message = "this time ends before it begins: nothing could be seen in it";
+        let expected = "`from` before `to`";
+        fields.complain(message, expected);
+    }
     Scope {
         from: Timestamp::from(from.unwrap_or_default()),
         to: to.or(until).map(Timestamp::from),

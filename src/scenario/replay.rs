@@ -8,13 +8,15 @@ use crate::config::node::{Node, Value};
 use crate::config::yaml;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed};
+use crate::router::config::RouterConfig;
 use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
 use crate::scenario::load::Loader;
 use crate::scenario::traffic::{LogRequest, load_log};
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
 use crate::scenario::{Scenario, faults, gates};
+use crate::stats::compare::{Comparison, Op, Share};
 use crate::upstream::profile::Profile;
-use crate::verdict::spec::GateSpec;
+use crate::verdict::spec::{GateSpec, RequestsSpec};
 
 /// What `graygate replay` was asked for.
 #[derive(Clone, Debug)]
@@ -23,7 +25,8 @@ pub struct ReplayRequest {
     pub log: LogRequest,
     /// The router file.
     pub router: PathBuf,
-    /// A file with gates; by default the router's numbers must agree with the ledgers.
+    /// A file with gates; by default 95 % of the callers must be served, and the router's
+    /// numbers must agree with the ledgers.
     pub expect: Option<PathBuf>,
     /// `--fault` arguments: the fields of a fault.
     pub faults: Vec<String>,
@@ -182,7 +185,7 @@ fn expectations(
     loader: &Loader,
 ) -> Option<Vec<GateSpec>> {
     let Some(path) = &request.expect else {
-        return Some(vec![GateSpec::Attribution { min_n: 1 }]);
+        return Some(default_gates(setting.router));
     };
     let read = loader.yaml(path).and_then(|source| {
         let node = yaml::parse(&source)?;
@@ -209,4 +212,21 @@ fn expectations(
             None
         }
     }
+}
+
+/// What a replay must show when nobody says: callers are served (the articles' SLO), and the router
+/// tells the truth.
+fn default_gates(router: &RouterConfig) -> Vec<GateSpec> {
+    let bound = Share::parse_percent("95%");
+    let requests = RequestsSpec {
+        success: bound.map(|bound| Comparison {
+            op: Op::AtLeast,
+            bound,
+        }),
+        min_n: 1,
+        other_credentials: router.has_separate_credentials(),
+        ..RequestsSpec::default()
+    };
+    let attribution = GateSpec::Attribution { min_n: 1 };
+    vec![GateSpec::Requests(requests), attribution]
 }

@@ -360,6 +360,13 @@ fn traffic_of_log(
         problems.add(Diagnostic::file(&name, "the log holds no request"));
         return None;
     }
+    if account.span > MAX_SPAN {
+        let years = account.span.as_secs() / (365 * 86_400);
+        let message = format!("its rows span {years} years: some of their times must be wrong");
+        let expected = "a log of at most ten years";
+        problems.add(Diagnostic::file(&name, message).expected(expected));
+        return None;
+    }
     let meta = log_meta(request, &log);
     Some(TrafficSpec {
         traffic: Traffic::Replay {
@@ -371,6 +378,9 @@ fn traffic_of_log(
         log: Some(meta),
     })
 }
+
+/// The longest log: as long as the longest duration that can be written.
+const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 
 fn read_log(
     request: &LogRequest,
@@ -425,13 +435,16 @@ fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
     let account = &log.account;
     let file = request.path.file_name().unwrap_or(request.path.as_os_str());
     let dropped = account.dropped.iter().map(|(r, n)| (r.name(), *n));
+    let replayed = log.scheduled_before(request.speed, request.duration);
+    let late = account.replayed - replayed;
+    let late = (late > 0).then_some(("after_duration", late));
     LogMeta {
         file: file.to_string_lossy().into_owned(),
         format: "azure",
         speed: request.speed_name(),
         read: account.read,
-        replayed: account.replayed,
-        dropped: dropped.collect(),
+        replayed,
+        dropped: dropped.chain(late).collect(),
         inversions: account.inversions,
         ties: account.ties,
         span_s: account.span.as_secs_f64(),

@@ -120,6 +120,15 @@ impl RecordedLog {
         self.rows.len()
     }
 
+    /// How many requests are scheduled before `duration`; all of them when answers set the pace.
+    pub fn scheduled_before(&self, speed: Speed, duration: Option<Duration>) -> u64 {
+        let (Speed::Times(factor), Some(duration)) = (speed, duration) else {
+            return self.rows.len() as u64;
+        };
+        let end = Timestamp::from(duration);
+        self.rows.partition_point(|row| scaled(row.0, factor) < end) as u64
+    }
+
     /// The SHA-256 over all rows.
     pub fn fingerprint(&self) -> Vec<u8> {
         let mut hasher = Sha256::new();
@@ -163,12 +172,7 @@ impl Replay {
 
     fn moment(&mut self, offset: u64) -> Option<Timestamp> {
         match self.speed {
-            Speed::Times(1.0) => Some(Timestamp(offset)),
-            Speed::Times(factor) => {
-                let scaled = Duration::from_nanos(offset).as_secs_f64() / factor;
-                let micros = (scaled * 1e6).round() as u64;
-                Some(Timestamp(nanos(Duration::from_micros(micros))))
-            }
+            Speed::Times(factor) => Some(scaled(offset, factor)),
             Speed::Max if self.free == 0 => None,
             Speed::Max => {
                 self.free -= 1;
@@ -176,6 +180,16 @@ impl Replay {
             }
         }
     }
+}
+
+/// When a row is sent, to the microsecond unless it is sent as it was.
+fn scaled(offset: u64, factor: f64) -> Timestamp {
+    if factor == 1.0 {
+        return Timestamp(offset);
+    }
+    let scaled = Duration::from_nanos(offset).as_secs_f64() / factor;
+    let micros = (scaled * 1e6).round() as u64;
+    Timestamp(nanos(Duration::from_micros(micros)))
 }
 
 impl Source for Replay {
@@ -283,5 +297,17 @@ mod tests {
         assert_eq!(source.next(), Next::AfterAnswer);
         source.answered(Timestamp(5));
         assert!(matches!(source.next(), Next::Request(p) if p.at == Timestamp(5)));
+    }
+
+    #[test]
+    fn what_comes_after_the_duration_is_counted_as_left_out() {
+        let log = log(&[0, 2, 4, 6]);
+        let before = |speed, seconds: Option<u64>| {
+            log.scheduled_before(speed, seconds.map(Duration::from_secs))
+        };
+        assert_eq!(before(Speed::Times(1.0), Some(4)), 2);
+        assert_eq!(before(Speed::Times(2.0), Some(3)), 3);
+        assert_eq!(before(Speed::Times(1.0), None), 4);
+        assert_eq!(before(Speed::Max, Some(1)), 4);
     }
 }

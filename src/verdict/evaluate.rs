@@ -90,12 +90,14 @@ impl Evaluator {
             // Nothing that was measured badly is shown to hold, or shown not to.
             gates.iter_mut().for_each(|g| g.status = Status::Invalid);
         }
+        let worst = gates.iter().map(|g| g.status).max();
+        let status = worst.unwrap_or(Status::Inconclusive);
         Verdict {
-            status: gates
-                .iter()
-                .map(|g| g.status)
-                .max()
-                .unwrap_or(Status::Inconclusive),
+            // Nothing that was not seen to its end has passed.
+            status: match interrupted {
+                true => status.max(Status::Inconclusive),
+                false => status,
+            },
             interrupted,
             gates,
         }

@@ -103,7 +103,9 @@ impl Check {
     pub fn needs(mut self, n: u64, min_n: u64) -> Self {
         if n < min_n && self.status != Status::Fail {
             self.status = Status::Inconclusive;
-            self.more_requests = Some(min_n - n);
+            // Of what was never seen, nobody can say how many requests it takes to see one.
+            let is_unseen = n == 0 && min_n <= 1;
+            self.more_requests = (!is_unseen).then(|| min_n - n);
         }
         self
     }

@@ -279,6 +279,10 @@ fn a_hundred_and_thirty_when_interrupted() {
         let run = runs.last().unwrap().unwrap().path();
         let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
         assert!(summary.contains("\"interrupted\": true"));
+        // What was not seen to its end has not passed, and replaces nothing that was.
+        assert!(summary.contains("\"status\": \"inconclusive\",\n  \"title\""));
+        let name = run.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.ends_with("-interrupted"), "{name}");
         let report = std::fs::read_to_string(run.join("report.md")).unwrap();
         assert!(report.contains("**Interrupted**"));
     }

@@ -217,7 +217,7 @@ fn odd_names_break_no_file() {
         lines[4]
     );
     assert!(
-        lines[6].starts_with("Run it again: `` graygate run '"),
+        lines[6].starts_with("Run it again, where the file is: `` graygate run '"),
         "{}",
         lines[6]
     );

@@ -41,6 +41,37 @@ fn a_log_is_replayed_and_accounted_for() {
     );
 }
 
+/// One wrong year would make a run of decades.
+#[test]
+fn rows_of_another_age_are_refused() {
+    let folder = Folder::new();
+    let text = format!("{HEADER}{}2053-03-02 10:00:00.0,1,2\r\n", rows(400));
+    let log = folder.write("log.csv", &text);
+    let done = replay(&folder, &log, &[]);
+    assert_eq!(done.code, Some(2), "{}", done.out);
+    assert!(done.err.contains("its rows span 27 years"), "{}", done.err);
+}
+
+/// Even when nobody says what to expect, callers must be served.
+#[test]
+fn a_replay_that_serves_nobody_fails() {
+    let folder = Folder::new();
+    let log = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
+    let outage = ["--fault", "kind: server_error, on: [v1, v2], share: 99%"];
+    let done = replay(&folder, &log, &outage);
+    assert_eq!(done.code, Some(1), "{}", done.out);
+    assert!(done.out.contains("success >= 95%"), "{}", done.out);
+}
+
+#[test]
+fn rows_beyond_the_duration_are_left_out_by_name() {
+    let folder = Folder::new();
+    let log = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
+    let done = replay(&folder, &log, &["--duration", "30s"]);
+    let account = "400 rows read, 300 replayed, 100 dropped (100 after_duration)";
+    assert!(done.out.contains(account), "{}", done.out);
+}
+
 #[test]
 fn a_few_unusable_rows_are_dropped_by_name() {
     let folder = Folder::new();

@@ -64,7 +64,7 @@ pub fn latency(report: &Report) -> Result<String, String> {
     };
     frame::render(&Frame {
         report,
-        title: "Latency of answered requests, from their scheduled moment",
+        title: "Latency from the scheduled moment, by the version that answered",
         legend,
         panels: vec![panel],
     })

@@ -2,8 +2,7 @@
 //!
 //! A router that closes its canary without a word keeps no promise either: as long as chance sends
 //! requests to the canary, the last of them cannot be long ago. Of a canary of share w, n randomised
-//! requests in a row miss it with probability (1 − w)ⁿ; [`SILENCE`] says from when on that is no
-//! chance.
+//! requests in a row miss it with probability (1 − w)ⁿ; a millionth is no chance.
 
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};

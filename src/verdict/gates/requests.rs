@@ -260,7 +260,8 @@ impl RequestsGate {
         let estimate = self.latencies.at(quantile);
         let seen = match estimate {
             None => format!("no successful {} to measure", self.unit()),
-            Some(value) => format!("{} over {} successes", Human(value), grouped(n)),
+            // The figure comes from a histogram of three digits; what decides is counted.
+            Some(value) => format!("about {} over {} successes", Human(value), grouped(n)),
         };
         let check = Check::census(format!("{quantile} {limit}"), status, seen)
             .figure(estimate.map(|v| v.as_secs_f64()), "s", n)
