@@ -5,4 +5,5 @@ mod census;
 mod measurement;
 mod play;
 mod policy;
+mod rollback;
 mod split;
