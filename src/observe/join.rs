@@ -174,8 +174,9 @@ fn attempt_numbered(story: &mut Story, n: u32) -> Option<&mut Attempt> {
     story.attempts.iter_mut().find(|a| a.n == Some(n))
 }
 
-/// The position of the attempt that a ledger row speaks of: the one with its number, where one survived the way,
-/// else the first at its version that no row speaks of; a new one when nobody dispatched it here.
+/// The position of the attempt that a ledger row speaks of: the one with its number, where one
+/// survived the way, else the first at its version that no row speaks of; a new one when nobody
+/// dispatched it here.
 fn accepted_attempt(story: &mut Story, row: &Accepted) -> usize {
     let is_free = |a: &Attempt| a.version == row.version && a.accepted_at.is_none();
     let numbered = row.n.is_some();

@@ -97,7 +97,7 @@ impl<'o> Recorder<'o> {
             join: Join::default(),
             summary: Summary::new(versions, meta.faults.len()),
             timeline: Timeline::new(versions),
-            evaluator: Evaluator::new(gates, meta.canary, &meta.faults),
+            evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults),
             alarms: Vec::new(),
             files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,
             gates: gates.to_vec(),

@@ -10,9 +10,10 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
 use crate::stats::compare::{Comparison, Op, Share};
+use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
-use crate::verdict::gates::after_rollback::telling_requests;
+use crate::verdict::gates::MISSED;
 use crate::verdict::spec::{
     AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RequestsSpec,
     RollbackSpec, Scope, SplitSpec,
@@ -249,7 +250,7 @@ fn after_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<Gat
     let grace = fields.optional("grace", values::duration);
     let min_n = least(&fields);
     fields.finish();
-    let telling = telling_requests(setting.router.canary_share()).unwrap_or(0);
+    let telling = draws_to_meet(setting.router.canary_share(), MISSED).unwrap_or(0);
     Some(GateSpec::AfterRollback(AfterRollbackSpec {
         canary_requests: canary_requests.unwrap_or(Comparison {
             op: Op::Equal,

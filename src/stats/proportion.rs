@@ -70,6 +70,18 @@ pub fn samples_for_split(theta: f64, tolerance: f64, confidence: f64, flake: f64
     (reach / tolerance).powi(2).ceil() as u64
 }
 
+/// How many draws in a row miss what has the share `w` with a probability of at most `p`:
+/// ⌈ln p / ln(1 − w)⌉, from (1 − w)ⁿ ≤ p. None for a share that no draw ever meets.
+pub fn draws_to_meet(w: f64, p: f64) -> Option<u64> {
+    if w <= 0.0 {
+        return None;
+    }
+    if w >= 1.0 {
+        return Some(1);
+    }
+    Some((libm::log(p) / libm::log1p(-w)).ceil() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +146,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn rare_things_are_missed_for_longer() {
+        assert_eq!(draws_to_meet(0.1, 0.001), Some(66));
+        assert_eq!(draws_to_meet(0.05, 0.001), Some(135));
+        assert_eq!(draws_to_meet(0.1, 1e-6), Some(132));
+        assert_eq!(draws_to_meet(1.0, 0.001), Some(1));
+        assert_eq!(draws_to_meet(0.0, 0.001), None);
     }
 }

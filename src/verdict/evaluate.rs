@@ -35,15 +35,19 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// The gates of a scenario with these faults, and those that every run has: `generator` (unless
-    /// it is asked for), `join` and `sample`.
-    pub fn new(specs: &[GateSpec], canary: VersionId, faults: &[FaultMeta]) -> Self {
+    /// The gates of a scenario with this canary (and its share, 0 to 1) and these faults, and those
+    /// that every run has: `generator` (unless it is asked for), `join` and `sample`.
+    pub fn new(
+        specs: &[GateSpec],
+        (canary, canary_share): (VersionId, f64),
+        faults: &[FaultMeta],
+    ) -> Self {
         let mut gates: Vec<Box<dyn Gate>> = specs.iter().map(|s| gate(s, canary)).collect();
         if !specs.iter().any(|s| matches!(s, GateSpec::Generator(_))) {
             gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
         }
         gates.push(Box::new(JoinGate));
-        gates.push(Box::new(SampleGate::new(faults)));
+        gates.push(Box::new(SampleGate::new(canary_share, faults)));
         Self {
             gates,
             canary,

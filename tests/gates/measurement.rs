@@ -156,6 +156,24 @@ fn answers_that_no_upstream_gave_fail_and_those_that_cannot_be_told_are_invalid(
     assert_eq!(leaky.verdict().status, Status::Invalid);
 }
 
+/// 66 requests miss a canary of a tenth with probability 0.1 %, 227 a fault on three in ten of it.
+#[test]
+fn what_was_not_met_says_how_many_requests_it_takes() {
+    let fault = FaultMeta {
+        kind: "reset",
+        on: vec![CANARY],
+        from: Timestamp::ZERO,
+        until: None,
+        share: 0.3,
+    };
+    let mut play = Play::with_faults(&all_succeed(), &[fault]);
+    play.requests(5, (0.0, 1.0), &[to(STABLE, Outcome::Success)]);
+    let verdict = play.verdict();
+    let sample = verdict.gates.iter().find(|g| g.name == "sample").unwrap();
+    let more: Vec<_> = sample.checks.iter().map(|c| c.more_requests).collect();
+    assert_eq!(more, [None, Some(66), Some(227)]);
+}
+
 #[test]
 fn a_fault_that_hit_nothing_shows_nothing() {
     let fault = |on| FaultMeta {

@@ -79,7 +79,7 @@ impl Play {
         Self {
             join: Join::default(),
             summary: Summary::new(2, faults.len()),
-            evaluator: Evaluator::new(gates, CANARY, faults),
+            evaluator: Evaluator::new(gates, (CANARY, 0.1), faults),
             next: 0,
             given_to_canary: 0,
             intent: Intent::Random,

@@ -188,18 +188,17 @@ fn a_rollback_comes_at_the_same_moment_on_both_engines() {
     assert_eq!(fates(&early), fates(&same));
 }
 
+/// Which server played each version's upstream, by the report.
+fn servers(output: &RunOutput) -> Vec<&str> {
+    let versions = output.report.meta.versions.values();
+    versions.map(|v| v.upstream).collect()
+}
+
 #[test]
 fn the_report_says_which_server_played_each_upstream() {
     let asked = with_fault("wiremock", "kind: server_error, share: 10%");
     let (output, _) = live_run(&asked);
-    let servers: Vec<&str> = output
-        .report
-        .meta
-        .versions
-        .values()
-        .map(|v| v.upstream)
-        .collect();
-    assert_eq!(servers, ["wiremock", "wiremock"]);
+    assert_eq!(servers(&output), ["wiremock", "wiremock"]);
     // Unset: wiremock where it can play the fault, else the native server.
     let text = "
 name: choice
@@ -212,13 +211,6 @@ expect:
   - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
 ";
     let (output, _) = live_run(&written("choice", text));
-    let servers: Vec<&str> = output
-        .report
-        .meta
-        .versions
-        .values()
-        .map(|v| v.upstream)
-        .collect();
-    assert_eq!(servers, ["wiremock", "native"]);
+    assert_eq!(servers(&output), ["wiremock", "native"]);
     assert_ne!(output.report.verdict.status, Status::Invalid);
 }

@@ -23,18 +23,6 @@ pub struct AfterRollbackGate {
     offenders: Offenders,
 }
 
-/// How many randomised requests would have met a canary of share `w` with probability 99.9 %;
-/// none when chance never sends any there.
-pub fn telling_requests(w: f64) -> Option<u64> {
-    if w <= 0.0 {
-        return None;
-    }
-    if w >= 1.0 {
-        return Some(1);
-    }
-    Some((libm::log(0.001) / libm::log1p(-w)).ceil() as u64)
-}
-
 impl AfterRollbackGate {
     /// A gate that has seen nothing.
     pub fn new(spec: AfterRollbackSpec, canary: VersionId) -> Self {
@@ -107,18 +95,5 @@ impl Gate for AfterRollbackGate {
             weaken(&mut checks);
         }
         GateResult::of("after_rollback", checks)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rare_canaries_need_more_requests_to_be_missed() {
-        assert_eq!(telling_requests(0.1), Some(66));
-        assert_eq!(telling_requests(0.05), Some(135));
-        assert_eq!(telling_requests(1.0), Some(1));
-        assert_eq!(telling_requests(0.0), None);
     }
 }

@@ -21,6 +21,9 @@ use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::result::GateResult;
 
+/// So rarely may enough requests miss an open canary, or a fault, by chance alone.
+pub const MISSED: f64 = 0.001;
+
 /// A gate at work.
 pub trait Gate: Send {
     /// An event, with what the join made of it. Stories are given to [`story`](Self::story).

@@ -7,6 +7,7 @@
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::stats::proportion::draws_to_meet;
 use crate::time::Human;
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate};
@@ -59,7 +60,7 @@ impl NoRollbackGate {
 
     /// Only where chance has sent enough requests for a silence to be heard.
     fn in_use(&self) -> Option<Check> {
-        let telling = silent_for(self.spec.share)?;
+        let telling = draws_to_meet(self.spec.share, SILENCE)?;
         if self.randomised < telling {
             return None;
         }
@@ -73,13 +74,6 @@ impl NoRollbackGate {
         let check = Check::census(condition, status, seen);
         Some(check.figure(Some(self.missed as f64), "requests", self.randomised))
     }
-}
-
-/// How many randomised requests in a row do not miss a canary of share `w` by chance; none when
-/// chance never sends any there, or all.
-fn silent_for(w: f64) -> Option<u64> {
-    let is_split = w > 0.0 && w < 1.0;
-    is_split.then(|| (libm::log(SILENCE) / libm::log1p(-w)).ceil() as u64)
 }
 
 impl Gate for NoRollbackGate {
@@ -102,18 +96,5 @@ impl Gate for NoRollbackGate {
             weaken(&mut checks);
         }
         GateResult::of("no_rollback", checks)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rare_canaries_are_silent_for_longer() {
-        assert_eq!(silent_for(0.1), Some(132));
-        assert_eq!(silent_for(0.5), Some(20));
-        assert_eq!(silent_for(0.0), None);
-        assert_eq!(silent_for(1.0), None);
     }
 }

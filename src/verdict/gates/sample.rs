@@ -1,20 +1,24 @@
 //! `sample`: there was something to judge. Every run has this gate: no requests, none at the canary,
 //! or a fault that hit nothing never passes, whatever the other gates say.
 
+use crate::id::VersionId;
 use crate::observe::meta::FaultMeta;
+use crate::stats::proportion::draws_to_meet;
 use crate::time::Human;
-use crate::verdict::gates::{End, Gate};
+use crate::verdict::gates::{End, Gate, MISSED};
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
 /// The gate at work. All but the faults is in the summary.
 pub struct SampleGate {
+    canary_share: f64,
     faults: Vec<FaultMeta>,
 }
 
 impl SampleGate {
-    /// A gate for a run with these faults.
-    pub fn new(faults: &[FaultMeta]) -> Self {
+    /// A gate for a run with this share of the canary, 0 to 1, and with these faults.
+    pub fn new(canary_share: f64, faults: &[FaultMeta]) -> Self {
         Self {
+            canary_share,
             faults: faults.to_vec(),
         }
     }
@@ -32,7 +36,37 @@ impl SampleGate {
         if hits == 0 && came_too_late(fault, end) {
             return check("0: the canary was closed before it began".to_owned());
         }
-        check(grouped(hits)).needs(hits, 1)
+        let mut check = check(grouped(hits)).needs(hits, 1);
+        // Requests at a time when it is on; none bring back a time that the run did not reach.
+        if hits == 0 && fault.from < end.summary.end {
+            check.more_requests = self.requests_to_hit(fault, end);
+        }
+        check
+    }
+
+    fn requests_to_hit(&self, fault: &FaultMeta, end: &End<'_>) -> Option<u64> {
+        let share = |version: &VersionId| match *version == end.canary {
+            true => self.canary_share,
+            false => 1.0 - self.canary_share,
+        };
+        let met: f64 = fault.on.iter().map(share).sum();
+        draws_to_meet(met * fault.share, MISSED)
+    }
+
+    fn requests(&self, end: &End<'_>) -> [Check; 2] {
+        let summary = end.summary;
+        let check = |condition: &str, n: u64, more: Option<u64>| {
+            let check = Check::census(condition, Status::Pass, grouped(n));
+            let mut check = check.figure(Some(n as f64), "requests", n).needs(n, 1);
+            check.more_requests = more.filter(|_| n == 0);
+            check
+        };
+        let to_canary = draws_to_meet(self.canary_share, MISSED);
+        let at_canary = summary.attempts_at(end.canary);
+        [
+            check("requests answered > 0", summary.answers.total(), Some(1)),
+            check("attempts at the canary > 0", at_canary, to_canary),
+        ]
     }
 }
 
@@ -42,24 +76,9 @@ fn came_too_late(fault: &FaultMeta, end: &End<'_>) -> bool {
     fault.on == [end.canary] && closed_at.is_some_and(|at| at <= fault.from)
 }
 
-fn requests(end: &End<'_>) -> [Check; 2] {
-    let summary = end.summary;
-    let check = |condition: &str, n: u64| {
-        let check = Check::census(condition, Status::Pass, grouped(n));
-        check.figure(Some(n as f64), "requests", n).needs(n, 1)
-    };
-    [
-        check("requests answered > 0", summary.answers.total()),
-        check(
-            "attempts at the canary > 0",
-            summary.attempts_at(end.canary),
-        ),
-    ]
-}
-
 impl Gate for SampleGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let mut checks = requests(end).to_vec();
+        let mut checks = self.requests(end).to_vec();
         checks.extend((0..self.faults.len()).map(|index| self.hit(index, end)));
         GateResult::of("sample", checks)
     }
