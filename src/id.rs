@@ -64,7 +64,7 @@ impl fmt::Display for Seed {
 }
 
 /// One value a version, indexed by [`VersionId`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PerVersion<T>(Vec<T>);
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer. A module may use those of lower layers.
 const LAYERS: [&[&str]; 7] = [
-    &["time", "id", "rng", "stats", "protocol"],
+    &["time", "id", "rng", "stats", "canonical", "protocol"],
     &["router", "upstream", "fault", "traffic"],
     &["observe", "config", "experiment"],
     &["sim", "live", "verdict"],
@@ -44,7 +44,8 @@ const IMPURE: [&str; 11] = [
     "std::process",
     "jiff::Timestamp::now",
 ];
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
+    "canonical",
     "time",
     "id",
     "rng",

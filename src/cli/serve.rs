@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::canonical;
 use crate::cli::output::{error, say};
 use crate::cli::{env, exit, signals};
-use crate::config::canonical;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
 use crate::live::clock::{Clock, fresh_seed};

@@ -4,7 +4,6 @@
 //! decode them, and put every mistake into [`diagnostic::Problems`] with its place, the expected
 //! form and a hint. [`router_file`] reads router configurations, for scenarios and for `serve`.
 
-pub mod canonical;
 pub mod diagnostic;
 pub mod fields;
 pub mod node;

@@ -389,7 +389,7 @@ fn must_be(cx: Cx<'_>, node: &Node, op: Op, wanted: Op, expected: &str) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::canonical;
+    use crate::canonical;
     use crate::config::diagnostic::{Diagnostics, Problems, Source};
     use crate::config::yaml;
 

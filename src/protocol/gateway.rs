@@ -43,6 +43,8 @@ fn status_and_code(last: Outcome) -> (u16, &'static str) {
         Outcome::Overloaded => (503, "upstream_overloaded"),
         Outcome::Timeout => (504, "upstream_timeout"),
         Outcome::Deadline => (504, "deadline_exceeded"),
+        Outcome::Limited => (429, "gateway_rate_limited"),
+        Outcome::Shutdown => (503, "shutting_down"),
         Outcome::Connect => (502, "upstream_unreachable"),
         Outcome::Reset => (502, "upstream_reset"),
         Outcome::Truncated => (502, "upstream_truncated"),
@@ -59,6 +61,10 @@ fn message(last: Outcome, causes: &[(&str, Outcome)]) -> String {
         .collect();
     match (last, causes.as_slice()) {
         (Outcome::Deadline, []) => "the request's deadline passed".to_owned(),
+        (Outcome::Limited, []) => {
+            "the gateway's own rate limit: no slot came free in time".to_owned()
+        }
+        (Outcome::Shutdown, []) => "the gateway is shutting down".to_owned(),
         (Outcome::Deadline, _) => format!(
             "the request's deadline passed; failed before: {}",
             causes.join("; ")

@@ -39,11 +39,15 @@ pub enum Outcome {
     ClientGone,
     /// The request's own deadline passed.
     Deadline,
+    /// The router's own rate limiter had no slot for it within the maximum wait.
+    Limited,
+    /// The router itself ended it: it is shutting down, or the canary was closed over it.
+    Shutdown,
 }
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Success,
         Self::Unauthorized,
         Self::Forbidden,
@@ -60,6 +64,8 @@ impl Outcome {
         Self::Malformed,
         Self::ClientGone,
         Self::Deadline,
+        Self::Limited,
+        Self::Shutdown,
     ];
 
     /// The position in [`Outcome::ALL`].
@@ -90,7 +96,11 @@ impl Outcome {
     /// May stable be asked instead, once the canary failed like this?
     pub fn fallback(self) -> Fallback {
         match self {
-            Self::Success | Self::BadRequest | Self::ClientGone | Self::Deadline => Fallback::Never,
+            Self::Success
+            | Self::BadRequest
+            | Self::ClientGone
+            | Self::Deadline
+            | Self::Limited => Fallback::Never,
             // The same key would be refused again: only other credentials can help.
             Self::Unauthorized | Self::Forbidden => Fallback::WithOtherCredentials,
             _ => Fallback::Always,
@@ -102,7 +112,11 @@ impl Outcome {
         match self {
             Self::Success => Judgement::Good,
             // Refusals of the request itself, and endings that the caller or our own limits chose.
-            Self::BadRequest | Self::ClientGone | Self::Deadline => Judgement::Excluded,
+            Self::BadRequest
+            | Self::ClientGone
+            | Self::Deadline
+            | Self::Limited
+            | Self::Shutdown => Judgement::Excluded,
             _ => Judgement::Bad,
         }
     }
@@ -126,6 +140,8 @@ impl Outcome {
             Self::Malformed => "malformed",
             Self::ClientGone => "client_gone",
             Self::Deadline => "deadline",
+            Self::Limited => "limited",
+            Self::Shutdown => "shutdown",
         }
     }
 

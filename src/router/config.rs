@@ -8,7 +8,7 @@ use crate::id::{PerVersion, VersionId};
 use crate::router::io::Measure;
 
 /// The whole configuration of a router.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouterConfig {
     /// The versions, stable and canary, in the order of the file.
     pub versions: PerVersion<VersionConfig>,
@@ -77,7 +77,7 @@ impl RouterConfig {
 }
 
 /// One model version.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionConfig {
     /// Its name: `v1`, `gpt-4.1-stable` …
     pub name: String,
@@ -91,7 +91,7 @@ pub struct VersionConfig {
 }
 
 /// One routing rule.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
     /// All of these must hold.
     pub when: Vec<Condition>,
@@ -100,7 +100,7 @@ pub struct Route {
 }
 
 /// One condition of a rule.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// The caller's tier is this.
@@ -117,7 +117,7 @@ pub enum Condition {
 }
 
 /// How requests without a rule are split.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitConfig {
     /// Non-negative weights, not all zero; only their proportions matter.
     pub weights: PerVersion<f64>,
@@ -134,7 +134,7 @@ impl SplitConfig {
 }
 
 /// What identifies a caller for sticky assignment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StickyBy {
     /// The user: header `x-user-id`, else the body's `user`.
@@ -144,7 +144,7 @@ pub enum StickyBy {
 }
 
 /// When a failed attempt is tried again on the same version.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// Retries after the first attempt, per version: at most `1 + max_retries` tries each.
     pub max_retries: u32,
@@ -159,7 +159,7 @@ pub struct RetryPolicy {
 }
 
 /// How long things may take.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// One attempt, from sending to the complete answer.
     pub attempt: Duration,
@@ -180,7 +180,7 @@ pub enum FallbackPolicy {
 }
 
 /// When the canary is rolled back.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgeConfig {
     /// Never: somebody else watches.
@@ -190,7 +190,7 @@ pub enum JudgeConfig {
 }
 
 /// Thresholds on a sliding window of the canary's attempts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiteralConfig {
     /// Length of the window.
     pub window: Duration,

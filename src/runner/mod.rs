@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::config::canonical;
+use crate::canonical;
 use crate::experiment::Experiment;
 use crate::id::PerVersion;
 use crate::live;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::canonical;
+use crate::canonical;
 use crate::config::diagnostic::{Diagnostic, Source};
 use crate::config::fields::Cx;
 use crate::config::node::Node;
