@@ -175,7 +175,8 @@ fn serve(
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
-    let driver = Driver::new(Box::new(core), clock, outbox, args.input_log.is_some());
+    let log = args.input_log.is_some();
+    let driver = Driver::new(Box::new(core), router.clone(), clock, outbox, log);
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
@@ -313,7 +314,15 @@ impl Sink for News {
                 "rolled back from {} to {}: {}",
                 self.router.name(record.from),
                 self.router.name(record.to),
-                self.finding(&record.reason)
+                record.because()
+            ),
+            What::Standing(standing) => tracing::info!(
+                revision = standing.revision,
+                share = standing.share,
+                step = standing.step,
+                "the release is {} ({})",
+                standing.phase,
+                standing.cause
             ),
             What::Judged(finding) => {
                 if finding.violated {

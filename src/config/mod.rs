@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod fields;
 pub mod node;
 pub mod redact;
+pub mod release;
 pub mod router_file;
 pub mod values;
 pub mod versions;

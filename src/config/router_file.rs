@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, Fields, head};
 use crate::config::node::{Node, Place, Value};
+use crate::config::release;
 use crate::config::values;
 use crate::config::versions::{self, find_version, version_name};
-use crate::id::PerVersion;
+use crate::id::{PerVersion, VersionId};
 use crate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
     SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts,
@@ -21,16 +22,28 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
     let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions::read);
     let names = versions.as_ref().map(|v| v.names()).unwrap_or_default();
     let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
-    let split = fields.required("split", "{weights: {v1: 90, v2: 10}}", |cx, n| {
-        split(cx, n, &names)
-    });
+    let overrides = fields.optional("overrides", release::overrides);
+    let ramp = fields.optional("ramp", release::ramp);
+    let has_ramp = fields.node("ramp").is_some();
+    let split = read_split(
+        &fields,
+        &names,
+        versions.as_ref().map(|v| v.canary),
+        has_ramp,
+    );
     let retry = fields.optional("retry", retry).unwrap_or(DEFAULT_RETRY);
     let timeouts = fields.optional("timeouts", timeouts);
     let fallback = fields.optional("fallback", fallback);
     let judge = fields.optional("judge", judge);
+    let rollback = fields.optional("rollback", release::rollback);
+    if has_ramp && judge == Some(JudgeConfig::Off) {
+        let expected = "a judge: without one, no step is ever followed by the next";
+        fields.complain("the ramp has no judge", expected);
+    }
     fields.finish();
     let versions = versions?;
-    Some(RouterConfig {
+    let first_share = ramp.as_ref().and_then(|ramp| Some(ramp.step(0)?.share));
+    let config = RouterConfig {
         stable: versions.stable,
         canary: versions.canary,
         versions: versions.list,
@@ -40,7 +53,42 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
         timeouts: timeouts.unwrap_or(DEFAULT_TIMEOUTS),
         fallback: fallback.unwrap_or(FallbackPolicy::Immediately),
         judge: judge.unwrap_or_else(|| JudgeConfig::Literal(default_literal())),
+        overrides,
+        ramp,
+        rollback: rollback.unwrap_or_default(),
+    };
+    // A ramp begins at its first step.
+    Some(match first_share {
+        Some(share) => config.with_canary_share(share),
+        None => config,
     })
+}
+
+/// The split, whose weights a ramp sets when there is one.
+fn read_split(
+    fields: &Fields<'_, '_>,
+    names: &[String],
+    canary: Option<VersionId>,
+    has_ramp: bool,
+) -> Option<SplitConfig> {
+    if !has_ramp {
+        return fields.required("split", "{weights: {v1: 90, v2: 10}}", |cx, n| {
+            split(cx, n, names, None)
+        });
+    }
+    let canary = canary?;
+    match fields.node("split") {
+        Some(_) => fields.optional("split", |cx, n| split(cx, n, names, Some(canary))),
+        None => Some(SplitConfig {
+            weights: all_at_stable(names, canary),
+            sticky: None,
+        }),
+    }
+}
+
+fn all_at_stable(names: &[String], canary: VersionId) -> PerVersion<f64> {
+    let weight = |version| if version == canary { 0.0 } else { 100.0 };
+    PerVersion::from_fn(names.len(), weight)
 }
 
 /// Three retries after 1 s, 2 s and 4 s.
@@ -53,6 +101,8 @@ const DEFAULT_RETRY: RetryPolicy = RetryPolicy {
 };
 
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    escalation: None,
     attempt: Duration::from_secs(30),
     request: Duration::from_secs(90),
 };
@@ -98,16 +148,19 @@ fn route(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Route> {
 }
 
 fn conditions(cx: Cx<'_>, node: &Node) -> Option<Vec<Condition>> {
-    let expected = "{tier: premium}, {model: NAME} or {header: {x-test-version: v2}}";
+    let expected =
+        "{tier: premium}, {tenant: NAME}, {model: NAME} or {header: {x-test-version: v2}}";
     let fields = cx.fields(node, "the conditions of a rule")?;
     let tier = fields.optional("tier", values::text).map(Condition::Tier);
+    let tenant = fields.optional("tenant", values::text);
     let model = fields.optional("model", values::text).map(Condition::Model);
     let headers = fields.optional("header", header_conditions);
-    let is_empty = ["tier", "model", "header"]
+    let is_empty = ["tier", "tenant", "model", "header"]
         .into_iter()
         .all(|key| fields.node(key).is_none());
     let conditions: Vec<Condition> = tier
         .into_iter()
+        .chain(tenant.map(Condition::Tenant))
         .chain(model)
         .chain(headers.into_iter().flatten())
         .collect();
@@ -143,7 +196,8 @@ const CREDENTIALS: [&str; 5] = [
     "cookie",
 ];
 
-fn header_name(cx: Cx<'_>, name: &str, place: Place) -> Option<String> {
+/// The name of a header whose values are no secrets.
+pub fn header_name(cx: Cx<'_>, name: &str, place: Place) -> Option<String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
         let message = format!("`{}` is not the name of a header", head(name));
@@ -160,9 +214,23 @@ fn header_name(cx: Cx<'_>, name: &str, place: Place) -> Option<String> {
     Some(name)
 }
 
-fn split(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<SplitConfig> {
+fn split(
+    cx: Cx<'_>,
+    node: &Node,
+    names: &[String],
+    ramped: Option<VersionId>,
+) -> Option<SplitConfig> {
     let fields = cx.fields(node, "the split")?;
-    let weights = fields.required("weights", "{v1: 90, v2: 10}", |cx, n| weights(cx, n, names));
+    let weights = match ramped {
+        None => fields.required("weights", "{v1: 90, v2: 10}", |cx, n| weights(cx, n, names)),
+        Some(canary) => {
+            if fields.node("weights").is_some() {
+                fields.complain("the ramp sets the weights", "weights or a ramp, not both");
+                fields.optional("weights", |cx, n| weights(cx, n, names));
+            }
+            Some(all_at_stable(names, canary))
+        }
+    };
     let sticky = fields.optional("sticky", sticky);
     fields.finish();
     Some(SplitConfig {
@@ -251,6 +319,10 @@ fn backoff_factor(cx: Cx<'_>, node: &Node) -> Option<f64> {
 fn timeouts(cx: Cx<'_>, node: &Node) -> Option<Timeouts> {
     let fields = cx.fields(node, "timeouts")?;
     let timeouts = Timeouts {
+        connect: fields
+            .optional("connect", values::positive_duration)
+            .unwrap_or(DEFAULT_TIMEOUTS.connect),
+        escalation: fields.optional("escalation", values::positive_duration),
         attempt: fields
             .optional("attempt", values::positive_duration)
             .unwrap_or(DEFAULT_TIMEOUTS.attempt),

@@ -5,7 +5,7 @@ use crate::config::node::{Entry, Node, Place, Value};
 use crate::config::redact::{is_variable_name, looks_like_key};
 use crate::config::values;
 use crate::id::{PerVersion, VersionId};
-use crate::router::config::VersionConfig;
+use crate::router::config::{Features, VersionConfig};
 
 const STABLE: &str = "stable";
 const CANARY: &str = "canary";
@@ -70,12 +70,15 @@ fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
     let model = fields.required("model", "the model's name", values::text);
     let endpoint = fields.optional("endpoint", endpoint);
     let api_key_env = fields.optional("api_key_env", api_key_env);
+    let features = fields.optional("features", features);
     fields.finish();
     let version = VersionConfig {
         name: name?,
         model: model?,
         endpoint,
         api_key_env,
+        // What is not restricted is offered.
+        features: features.unwrap_or(Features::ALL),
     };
     Some((version, role?))
 }
@@ -136,6 +139,18 @@ fn host_and_port(authority: &str) -> (&str, Option<&str>) {
         Some((rest, port)) => (&authority[..bracket + rest.len()], Some(port)),
         None => (authority, None),
     }
+}
+
+fn features(cx: Cx<'_>, node: &Node) -> Option<Features> {
+    let words = [("streaming", true), ("tools", false)];
+    let mut features = Features::default();
+    for item in cx.list(node, "[streaming, tools]")? {
+        match values::word(cx, item, "a feature", &words)? {
+            true => features.streaming = true,
+            false => features.tools = true,
+        }
+    }
+    Some(features)
 }
 
 fn api_key_env(cx: Cx<'_>, node: &Node) -> Option<String> {

@@ -251,7 +251,8 @@ impl Stage {
             Arc::new(mock_upstream(&experiment, version, clock, ledger.clone()))
         });
         let mocks: PerVersion<Arc<MockUpstream>> = mocks.collect();
-        let driver = Driver::new(core, clock, outbox.clone(), false);
+        let router = experiment.router.clone();
+        let driver = Driver::new(core, router, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
             endpoints: servers.endpoints(&mocks),

@@ -1,8 +1,10 @@
 //! From the router's own events to plain facts: the only place below the drivers that knows both.
 
-use crate::observe::event::{AttemptKind, Booked, Finding, RollbackFacts, Settled, What};
+use crate::observe::event::{
+    AttemptKind, Booked, Finding, RollbackFacts, Settled, StandingFacts, What,
+};
 use crate::router::config::ThresholdAction;
-use crate::router::io::{self, Event, Evidence};
+use crate::router::io::{self, Event, Evidence, Reason};
 use crate::time::Timestamp;
 
 /// What an event of the router is for everybody else. `at` is when the driver heard of it.
@@ -43,9 +45,22 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             from: record.from,
             to: record.to,
             decided_at: at,
-            reason: finding(&record.reason),
+            cause: record.reason.name(),
+            reason: record.reason.evidence().map(finding),
+            words: match record.reason {
+                Reason::ByHand(words) => Some(words),
+                Reason::Judged(_) | Reason::Inconclusive => None,
+            },
+            step: record.step,
             affected_requests: record.affected_requests,
             id: record.id,
+        }),
+        Event::Standing(standing) => What::Standing(StandingFacts {
+            revision: standing.revision,
+            phase: standing.phase.name(),
+            step: standing.step.map(|(_, name)| name),
+            share: standing.share,
+            cause: standing.cause.name(),
         }),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Four witnesses speak: the load client (`Sent`, `Answered`), the upstreams' own ledgers
 //! (`Accepted`, `UpstreamEnded`), the driver that carries out the router's orders (`Dispatched`,
-//! `Cancelled`), and the router itself (`Assigned`, `Booked`, `Settled`, `Judged`, `RolledBack`).
+//! `Cancelled`), and the router itself (`Assigned`, `Booked`, `Settled`, `Judged`, `RolledBack`, `Standing`).
 //! Gates trust the first three; the router's own word is checked against them.
 
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub enum What {
     Judged(Finding),
     /// The router closed the canary.
     RolledBack(RollbackFacts),
+    /// The release stands elsewhere: another weight, step or phase.
+    Standing(StandingFacts),
     /// A fault went on or off.
     Fault {
         /// Its position in the scenario.
@@ -257,10 +259,48 @@ pub struct RollbackFacts {
     pub to: VersionId,
     /// When the driver learnt of it: the moment of its event, whatever the router claims.
     pub decided_at: Timestamp,
-    /// What decided it.
-    pub reason: Finding,
+    /// The measure that decided it, `by_hand` or `inconclusive`.
+    pub cause: &'static str,
+    /// A person's reason, in their words.
+    pub words: Option<String>,
+    /// The judge's evidence, if that decided.
+    pub reason: Option<Finding>,
+    /// The step of the ramp that it came in.
+    pub step: Option<String>,
     /// Requests given to the closed version until then.
     pub affected_requests: u64,
+}
+
+impl RollbackFacts {
+    /// Why, for people.
+    pub fn because(&self) -> String {
+        match (&self.reason, &self.words) {
+            (Some(finding), _) => format!(
+                "{} was {:.4} (bound {}) over {} attempts",
+                finding.measure,
+                finding.value.unwrap_or_default(),
+                finding.bound,
+                finding.samples
+            ),
+            (None, Some(words)) => format!("somebody asked for it: {words}"),
+            (None, None) => self.cause.to_owned(),
+        }
+    }
+}
+
+/// Where a release stands, by the router's word.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StandingFacts {
+    /// Counts changes of configuration and weights.
+    pub revision: u64,
+    /// `pending`, `progressing`, `paused`, `promoted` or `rolled_back`.
+    pub phase: &'static str,
+    /// The step of the ramp.
+    pub step: Option<String>,
+    /// The share of the randomly split requests that goes to the canary, 0 to 1.
+    pub share: f64,
+    /// What made it stand there: `judged`, `by_hand`, `rolled_back` …
+    pub cause: &'static str,
 }
 
 /// Whoever listens to a run.

@@ -88,7 +88,11 @@ impl Join {
                 self.story(answered.key).answered = Some((at, *answered));
                 return self.close_if_over(answered.key);
             }
-            What::Judged(_) | What::RolledBack(_) | What::Fault { .. } | What::Memory { .. } => {}
+            What::Judged(_)
+            | What::RolledBack(_)
+            | What::Standing(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => {}
         }
         Joined::default()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
-use crate::observe::event::{RollbackFacts, RunEvent, What};
+use crate::observe::event::{RollbackFacts, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
 use crate::observe::story::Story;
@@ -77,6 +77,8 @@ pub struct Summary {
     pub fault_hits: Vec<u64>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
+    /// Where the release stood, and since when, in order.
+    pub standings: Vec<(Timestamp, StandingFacts)>,
     /// The time of the last event that is not of an upstream alone.
     pub end: Timestamp,
 }
@@ -124,6 +126,7 @@ impl Summary {
             unexplained: 0,
             fault_hits: vec![0; faults],
             rollbacks: Vec::new(),
+            standings: Vec::new(),
             end: Timestamp::ZERO,
         }
     }
@@ -154,6 +157,7 @@ impl Summary {
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
+            What::Standing(standing) => self.standings.push((event.at, standing.clone())),
             What::Answered(answered) => self.answers.count(answered.outcome),
             What::Assigned { .. }
             | What::Dispatched { .. }

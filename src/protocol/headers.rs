@@ -11,6 +11,10 @@ pub const ATTEMPTS: &str = "x-attempts";
 pub const REQUEST_ID: &str = "x-request-id";
 /// Request: the caller's tier, for routing rules.
 pub const USER_TIER: &str = "x-user-tier";
+/// Request: the caller's tenant, for routing rules.
+pub const TENANT: &str = "x-tenant-id";
+/// Response: `honoured` when an override chose the version, `refused` when stable serves instead.
+pub const OVERRIDE: &str = "x-override";
 /// Request: who is calling, for sticky assignment.
 pub const USER_ID: &str = "x-user-id";
 /// Request: the traffic's key of the request. Accepted only in a run of the harness.

@@ -59,6 +59,14 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
             Some(line)
         }
         What::RolledBack(record) => Some(rollback_json(meta, record)),
+        What::Standing(standing) => Some(json!({
+            "event": "standing",
+            "revision": standing.revision,
+            "phase": standing.phase,
+            "step": standing.step,
+            "share": standing.share,
+            "cause": standing.cause,
+        })),
         What::Sent(_)
         | What::Assigned { .. }
         | What::Dispatched { .. }
@@ -93,7 +101,10 @@ pub fn rollback_json(meta: &RunMeta, record: &RollbackFacts) -> Value {
         "from": meta.name(record.from),
         "to": meta.name(record.to),
         "decided_at_s": record.decided_at.as_secs_f64(),
-        "reason": finding_json(meta, &record.reason),
+        "cause": record.cause,
+        "words": record.words,
+        "reason": record.reason.as_ref().map(|finding| finding_json(meta, finding)),
+        "step": record.step,
         "affected_requests": record.affected_requests,
     })
 }

@@ -111,18 +111,13 @@ fn gate_row(text: &mut String, gate: &GateResult, check: &Check) -> std::fmt::Re
 fn rollbacks(text: &mut String, report: &Report) -> std::fmt::Result {
     let meta = &report.meta;
     for record in &report.summary.rollbacks {
-        let reason = &record.reason;
         writeln!(
             text,
-            "**Rollback** at {}: {} → {}, because {} was {:.4} (bound {}) over {} attempts; \
-             {} requests had been given to {} until then.\n",
+            "**Rollback** at {}: {} → {}, because {}; {} requests had been given to {} until then.\n",
             Human(record.decided_at.elapsed()),
             code(meta.name(record.from)),
             code(meta.name(record.to)),
-            reason.measure,
-            reason.value.unwrap_or_default(),
-            reason.bound,
-            grouped(reason.samples),
+            record.because(),
             grouped(record.affected_requests),
             code(meta.name(record.from)),
         )?;

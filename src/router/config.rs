@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{PerVersion, VersionId};
 use crate::router::io::Measure;
+use crate::router::ramp::RampConfig;
 
 /// The whole configuration of a router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct RouterConfig {
     pub stable: VersionId,
     /// The version on trial.
     pub canary: VersionId,
+    /// Who may choose a version by a header; nobody when absent.
+    pub overrides: Option<OverrideConfig>,
     /// Rules that pin requests to a version, first match wins.
     pub routes: Vec<Route>,
     /// How the other requests are split.
@@ -28,6 +31,10 @@ pub struct RouterConfig {
     pub fallback: FallbackPolicy,
     /// When the canary is rolled back.
     pub judge: JudgeConfig,
+    /// By which steps the canary gets its weight; it has its weight from the start when absent.
+    pub ramp: Option<RampConfig>,
+    /// What a rollback does beyond closing the canary.
+    pub rollback: RollbackConfig,
 }
 
 impl RouterConfig {
@@ -61,7 +68,7 @@ impl RouterConfig {
         let conditions = self.routes.iter().flat_map(|route| &route.when);
         let by_rules = conditions.filter_map(|condition| match condition {
             Condition::Header { name, .. } => Some(name.as_str()),
-            Condition::Tier(_) | Condition::Model(_) => None,
+            Condition::Tier(_) | Condition::Model(_) | Condition::Tenant(_) => None,
         });
         let by_split = match &self.split.sticky {
             Some(StickyBy::Header(name)) => Some(name.as_str()),
@@ -73,6 +80,92 @@ impl RouterConfig {
     /// Do the two versions use different keys, so that one's 401 says nothing of the other?
     pub fn has_separate_credentials(&self) -> bool {
         self.versions[self.stable].api_key_env != self.versions[self.canary].api_key_env
+    }
+
+    /// The same configuration with the canary at `share` (0 to 1) and stable with the rest.
+    pub fn with_canary_share(&self, share: f64) -> Self {
+        let mut config = self.clone();
+        for (version, weight) in config.split.weights.iter_mut() {
+            *weight = match version == self.canary {
+                true => share * 100.0,
+                false => (1.0 - share) * 100.0,
+            };
+        }
+        config
+    }
+}
+
+/// Who may choose a version by a header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverrideConfig {
+    /// The header (lower case) that names the version.
+    pub header: String,
+    /// Callers of these tiers may.
+    pub tiers: Vec<String>,
+    /// Callers who show one of the keys in these environment variables may.
+    pub key_envs: Vec<String>,
+}
+
+/// What a rollback does beyond closing the canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RollbackConfig {
+    /// What becomes of attempts that are out at the canary.
+    pub in_flight: InFlight,
+    /// Who is told: URLs that get the record.
+    pub webhooks: Vec<String>,
+    /// Admin addresses of the other instances of this gateway, which are told to roll back as well.
+    pub peers: Vec<String>,
+}
+
+impl Default for RollbackConfig {
+    fn default() -> Self {
+        Self {
+            in_flight: InFlight::Drain,
+            webhooks: Vec::new(),
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of attempts that are out at the canary when it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InFlight {
+    /// They may finish.
+    Drain,
+    /// Those of which no caller has seen anything are cancelled, and stable is asked.
+    Cancel,
+}
+
+/// What a version can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// Streamed answers.
+    pub streaming: bool,
+    /// Tools and functions.
+    pub tools: bool,
+}
+
+impl Features {
+    /// Everything there is.
+    pub const ALL: Self = Self {
+        streaming: true,
+        tools: true,
+    };
+
+    /// Does this cover what a request needs?
+    pub fn cover(self, needs: Self) -> bool {
+        (self.streaming || !needs.streaming) && (self.tools || !needs.tools)
+    }
+}
+
+impl Default for Features {
+    /// None at all: what a plain request needs.
+    fn default() -> Self {
+        Self {
+            streaming: false,
+            tools: false,
+        }
     }
 }
 
@@ -88,6 +181,8 @@ pub struct VersionConfig {
     pub endpoint: Option<String>,
     /// The environment variable that holds its key.
     pub api_key_env: Option<String>,
+    /// What it can do: requests that need more go to stable.
+    pub features: Features,
 }
 
 /// One routing rule.
@@ -105,6 +200,8 @@ pub struct Route {
 pub enum Condition {
     /// The caller's tier is this.
     Tier(String),
+    /// The caller's tenant is this.
+    Tenant(String),
     /// The model that was asked for is this.
     Model(String),
     /// This header (lower case) has this value.
@@ -161,10 +258,30 @@ pub struct RetryPolicy {
 /// How long things may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timeouts {
+    /// To connect to an upstream.
+    pub connect: Duration,
     /// One attempt, from sending to the complete answer.
     pub attempt: Duration,
+    /// What later tries at the same version get: the second twice this, the third three times, and
+    /// so on. The same as the first when absent.
+    pub escalation: Option<Duration>,
     /// The whole request, retries, waits and fallback included. Longer than `attempt`.
     pub request: Duration,
+}
+
+impl Timeouts {
+    /// The time that try number `nth` (from 0) at one version gets.
+    pub fn of_try(&self, nth: u32) -> Duration {
+        match self.escalation {
+            Some(step) if nth > 0 => step.saturating_mul(nth.saturating_add(1)),
+            Some(_) | None => self.attempt,
+        }
+    }
+
+    /// The longest time that any of `tries` at one version gets.
+    pub fn longest(&self, tries: u32) -> Duration {
+        self.attempt.max(self.of_try(tries.saturating_sub(1)))
+    }
 }
 
 /// When stable answers for a failed canary.

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::protocol::headers;
 use crate::protocol::outcome::Outcome;
-use crate::router::config::{RouterConfig, ThresholdAction};
+use crate::router::config::{Features, RouterConfig, ThresholdAction};
+use crate::router::control::{Control, ControlId, Refusal};
+use crate::router::deployment::Change;
+use crate::router::ramp::Phase;
 use crate::time::Timestamp;
 
 /// What the router knows of a request: everything that routing may depend on.
@@ -19,12 +22,30 @@ use crate::time::Timestamp;
 pub struct RequestFacts {
     /// The caller's tier.
     pub tier: Option<String>,
+    /// The caller's tenant.
+    pub tenant: Option<String>,
     /// Who is calling.
     pub user: Option<String>,
     /// The model that was asked for.
     pub model: String,
     /// The headers that routing looks at: names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The version that the gateway's own embedder forces; callers cannot.
+    pub forced: Option<VersionId>,
+    /// The version that a caller who may choose one asks for.
+    pub chosen: Option<Chosen>,
+    /// What a version must be able to do to answer it.
+    pub needs: Features,
+}
+
+/// The version that a caller with the right to choose asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chosen {
+    /// This one.
+    Version(VersionId),
+    /// One that does not exist.
+    Unknown,
 }
 
 impl RequestFacts {
@@ -40,12 +61,35 @@ impl RequestFacts {
         let user = header(headers::USER_ID).or(body_user);
         Self {
             tier: header(headers::USER_TIER).map(str::to_owned),
+            tenant: header(headers::TENANT).map(str::to_owned),
             user: user.map(str::to_owned),
             model: model.to_owned(),
             headers: looked_at
                 .filter_map(|name| Some((name.to_owned(), header(name)?.to_owned())))
                 .collect(),
+            ..Self::default()
         }
+    }
+
+    /// Notes the caller's choice of a version, if it makes one and may. `has_key` says whether it
+    /// showed one of the keys that may choose. What others ask for is not even looked at, so that it
+    /// changes nothing.
+    #[must_use]
+    pub fn with_choice(
+        mut self,
+        config: &RouterConfig,
+        wanted: Option<&str>,
+        has_key: bool,
+    ) -> Self {
+        let Some((policy, wanted)) = config.overrides.as_ref().zip(wanted) else {
+            return self;
+        };
+        let tier = self.tier.as_ref();
+        if has_key || tier.is_some_and(|tier| policy.tiers.contains(tier)) {
+            let version = config.version_named(wanted);
+            self.chosen = Some(version.map_or(Chosen::Unknown, Chosen::Version));
+        }
+        self
     }
 
     /// The value of a header, by its lower-case name.
@@ -90,6 +134,20 @@ pub enum Input {
         /// The request nobody waits for any more.
         request: RequestId,
     },
+    /// Somebody who may asks for a change of the release. Answered by [`Action::Answer`].
+    Control {
+        /// Chosen by the driver, never used before.
+        id: ControlId,
+        /// What is asked.
+        control: Control,
+    },
+    /// The answer to [`Action::Persist`].
+    Persisted {
+        /// Which one.
+        op: u64,
+        /// Will it survive a restart?
+        ok: bool,
+    },
 }
 
 /// Something the driver must do now.
@@ -122,6 +180,86 @@ pub enum Action {
         /// What the error says.
         failure: Failure,
     },
+    /// Requests that arrive from now on belong to this configuration; those under way keep theirs.
+    Adopt {
+        /// Its revision.
+        revision: u64,
+        /// The configuration.
+        config: Arc<RouterConfig>,
+    },
+    /// Make a change survive a restart: all of it or nothing. Answered by `Persisted`, in the order
+    /// they were asked for. A driver without a store answers at once that it is done.
+    Persist {
+        /// Counts them.
+        op: u64,
+        /// What to keep.
+        change: Box<Change>,
+    },
+    /// The answer to [`Input::Control`].
+    Answer {
+        /// Which one.
+        id: ControlId,
+        /// Where the release stands now, or why nothing was done.
+        answer: Result<Standing, Refusal>,
+    },
+}
+
+/// Where a release stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Counts changes of configuration and weights.
+    pub revision: u64,
+    /// The phase.
+    pub phase: Phase,
+    /// The step of the ramp: its position and name; none without a ramp.
+    pub step: Option<(usize, String)>,
+    /// The share of the randomly split requests that goes to the canary right now, 0 to 1.
+    pub share: f64,
+    /// How long the step has been held.
+    pub held: Duration,
+    /// What made it stand there.
+    pub cause: Cause,
+}
+
+/// Why the standing of a release changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The process started.
+    Started,
+    /// The judge's yes: the next step.
+    Judged,
+    /// A step's limit passed without an answer of the judge.
+    Inconclusive,
+    /// By hand.
+    ByHand,
+    /// Another configuration.
+    Applied,
+    /// A rollback.
+    RolledBack,
+    /// What happens can no longer be kept: the canary gets nothing until it can.
+    StoreFailed,
+    /// What happens is kept again.
+    StoreBack,
+    /// The canary's upstream does not know its model.
+    ModelMissing,
+}
+
+impl Cause {
+    /// The name in files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Judged => "judged",
+            Self::Inconclusive => "inconclusive",
+            Self::ByHand => "by_hand",
+            Self::Applied => "applied",
+            Self::RolledBack => "rolled_back",
+            Self::StoreFailed => "store_failed",
+            Self::StoreBack => "store_back",
+            Self::ModelMissing => "model_missing",
+        }
+    }
 }
 
 /// Who serves an answer, for `x-version`, `x-fallback`, `x-attempts`.
@@ -133,6 +271,28 @@ pub struct Served {
     pub fallback: bool,
     /// Attempts so far, this one included.
     pub attempts: u32,
+    /// What became of the caller's choice of a version; none when it made none.
+    pub choice: Option<ChoiceNote>,
+}
+
+/// What became of a caller's choice of a version, for `x-override`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChoiceNote {
+    /// It got it.
+    Honoured,
+    /// Stable serves instead: the canary is closed, cannot do what is needed, or does not exist.
+    Refused,
+}
+
+impl ChoiceNote {
+    /// The value of the header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// Why a request failed.
@@ -152,6 +312,8 @@ pub struct Failure {
     pub attempts: u32,
     /// Pass the last upstream answer on as it is: the refusal was of the caller's own request.
     pub relay: bool,
+    /// What became of the caller's choice of a version; none when it made none.
+    pub choice: Option<ChoiceNote>,
 }
 
 /// The last failure of each version that was tried: at most the canary's and stable's.
@@ -173,6 +335,14 @@ pub enum AttemptKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
+    /// The embedder forced it.
+    Forced,
+    /// The caller chose it, and may.
+    Override,
+    /// The caller's choice could not be met: stable.
+    OverrideRefused,
+    /// The canary cannot do what the request needs: stable.
+    Features,
     /// The rule with this position matched.
     Route(u16),
     /// The caller's key decided.
@@ -232,6 +402,8 @@ pub enum Event {
     Judged(Evidence),
     /// The canary is closed for good.
     RolledBack(Rollback),
+    /// The release stands elsewhere: another configuration, weight, step or phase.
+    Standing(Standing),
 }
 
 /// What the judge saw of one threshold.
@@ -288,9 +460,51 @@ pub struct Rollback {
     /// The version that gets everything from now on.
     pub to: VersionId,
     /// What decided it.
-    pub reason: Evidence,
+    pub reason: Reason,
     /// When.
     pub at: Timestamp,
+    /// The same in milliseconds since 1970; none in virtual time.
+    pub unix_ms: Option<u64>,
     /// Requests that had been given to the closed version until then.
     pub affected_requests: u64,
+    /// The revision that was rolled back.
+    pub revision: u64,
+    /// The step of the ramp that it was in.
+    pub step: Option<String>,
+    /// The checkpoint whose configuration is in force now; none when there was no other one, and the
+    /// configuration stayed but for its weights.
+    pub restored: Option<String>,
+    /// SHA-256 of the configuration in force now, verified.
+    pub sha256: String,
+}
+
+/// Why the canary was rolled back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The judge's evidence.
+    Judged(Evidence),
+    /// A person's, in their words.
+    ByHand(String),
+    /// A step's limit passed without an answer of the judge.
+    Inconclusive,
+}
+
+impl Reason {
+    /// The name in files: the measure, `by_hand` or `inconclusive`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Judged(evidence) => evidence.measure.name(),
+            Self::ByHand(_) => "by_hand",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// The judge's evidence, if that decided.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        match self {
+            Self::Judged(evidence) => Some(evidence),
+            Self::ByHand(_) | Self::Inconclusive => None,
+        }
+    }
 }

@@ -6,15 +6,19 @@
 //! [`judge`]) and closed ([`rollback`]).
 
 pub mod config;
+pub mod control;
 pub mod core;
+pub mod deployment;
+pub mod door;
 pub mod fallback;
 pub mod gray;
 pub mod health;
 pub mod io;
 pub mod judge;
+pub mod keeper;
+pub mod ramp;
 pub mod request;
 pub mod retry;
-pub mod rollback;
 pub mod routes;
 pub mod split;
 pub mod timers;

@@ -1,10 +1,12 @@
 //! One request on its way: which attempt is out, what it waits for, when it must be over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{RequestKey, VersionId};
 use crate::protocol::outcome::Outcome;
-use crate::router::io::{AttemptKind, Causes};
+use crate::router::config::RouterConfig;
+use crate::router::io::{AttemptKind, Causes, ChoiceNote};
 use crate::time::Timestamp;
 
 /// What a request is doing right now.
@@ -31,6 +33,14 @@ pub enum Stage {
 pub struct RequestMachine {
     /// The traffic's key.
     pub key: RequestKey,
+    /// The configuration it arrived under, whose limits it keeps.
+    pub config: Arc<RouterConfig>,
+    /// The release it arrived under.
+    pub release: u64,
+    /// What became of the caller's choice of a version.
+    pub choice: Option<ChoiceNote>,
+    /// Is its first attempt evidence, because chance alone gave it its version?
+    pub is_evidence: bool,
     /// The version that is being tried, or will be after the wait.
     pub version: VersionId,
     /// Attempts so far, over all versions.
@@ -53,9 +63,20 @@ pub struct RequestMachine {
 
 impl RequestMachine {
     /// A request that has just been given to `version`, before its first attempt.
-    pub fn new(key: RequestKey, version: VersionId, now: Timestamp, limit: Duration) -> Self {
+    pub fn new(
+        key: RequestKey,
+        config: Arc<RouterConfig>,
+        release: u64,
+        version: VersionId,
+        now: Timestamp,
+    ) -> Self {
+        let limit = config.timeouts.request;
         Self {
             key,
+            config,
+            release,
+            choice: None,
+            is_evidence: false,
             version,
             attempts: 0,
             tries: 0,
@@ -74,8 +95,14 @@ impl RequestMachine {
         until.min(self.expires)
     }
 
+    /// Is it being tried at, or waiting for, the canary of its configuration?
+    pub fn is_at_canary(&self) -> bool {
+        self.version == self.config.canary
+    }
+
     /// Notes that an attempt is sent; returns its number within the request.
-    pub fn begin_attempt(&mut self, now: Timestamp, limit: Duration) -> u32 {
+    pub fn begin_attempt(&mut self, now: Timestamp) -> u32 {
+        let limit = self.config.timeouts.of_try(self.tries);
         self.kind = match (self.tries, self.attempts) {
             (0, 0) => AttemptKind::First,
             (0, _) => AttemptKind::Fallback,
@@ -90,6 +117,17 @@ impl RequestMachine {
             committed: false,
         };
         n
+    }
+
+    /// Is an attempt out of which no caller has seen anything?
+    pub fn is_uncommitted(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Trying {
+                committed: false,
+                ..
+            }
+        )
     }
 
     /// Is the attempt with this number the one that is out?
@@ -107,8 +145,8 @@ impl RequestMachine {
     }
 
     /// Hands the request over to stable.
-    pub fn fall_back(&mut self, stable: VersionId) {
-        self.version = stable;
+    pub fn fall_back(&mut self) {
+        self.version = self.config.stable;
         self.tries = 0;
         self.fallback = true;
     }

@@ -16,6 +16,7 @@ pub fn find(routes: &[Route], facts: &RequestFacts) -> Option<(u16, VersionId)> 
 fn holds(condition: &Condition, facts: &RequestFacts) -> bool {
     match condition {
         Condition::Tier(tier) => facts.tier.as_deref() == Some(tier),
+        Condition::Tenant(tenant) => facts.tenant.as_deref() == Some(tenant),
         Condition::Model(model) => facts.model == *model,
         Condition::Header { name, value } => facts.header(name) == Some(value),
     }

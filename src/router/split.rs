@@ -34,9 +34,10 @@ pub fn assign(
 }
 
 /// What keeps the places of callers of one release from those of another. It follows the canary's
-/// name: another canary meets other callers, a change of weights or a restart moves nobody.
-pub fn salt(config: &RouterConfig) -> u64 {
-    keyed_hash(0, config.name(config.canary)).0
+/// name: another canary meets other callers, a change of weights or a restart moves nobody. Each
+/// reshuffle (a rollback's) counts `epoch` up, and all callers get new places.
+pub fn salt(config: &RouterConfig, epoch: u64) -> u64 {
+    keyed_hash(epoch, config.name(config.canary)).0
 }
 
 /// What identifies the caller, when anything does.

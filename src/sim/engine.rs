@@ -260,6 +260,11 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Action::Cancel { attempt } => self.cancel(at, attempt),
                 Action::Forward { attempt, served } => self.forward(at, attempt, served),
                 Action::Fail { request, failure } => self.fail(at, request, &failure),
+                // There is nothing to keep in virtual time, and nobody who could ask.
+                Action::Persist { op, .. } => {
+                    self.core.handle(at, Input::Persisted { op, ok: true });
+                }
+                Action::Adopt { .. } | Action::Answer { .. } => {}
             }
         }
         while let Some(event) = self.core.poll_event() {

@@ -15,8 +15,8 @@ use graygate::router::config::{
 };
 use graygate::router::core::{Core, Footprint};
 use graygate::router::io::{
-    Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, RequestFacts, Rollback,
-    Served,
+    Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, Reason, RequestFacts,
+    Rollback, Served,
 };
 use graygate::router::split::salt;
 use graygate::time::Timestamp;
@@ -70,7 +70,10 @@ fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
         | Outcome::Connect
         | Outcome::Reset
         | Outcome::Truncated => (true, "always", "bad"),
-        Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline => (false, "never", "no"),
+        Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline | Outcome::Limited => {
+            (false, "never", "no")
+        }
+        Outcome::Shutdown => (false, "always", "no"),
     }
 }
 
@@ -113,6 +116,7 @@ impl ReferenceRouter {
 
     fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
         let holds = |c: &Condition| match c {
+            Condition::Tenant(tenant) => facts.tenant.as_ref() == Some(tenant),
             Condition::Tier(t) => facts.tier.as_ref() == Some(t),
             Condition::Model(m) => facts.model == *m,
             Condition::Header { name, value } => {
@@ -127,9 +131,12 @@ impl ReferenceRouter {
             None => {
                 let (stable, canary) = (self.config.stable, self.config.canary);
                 let weights = &self.config.split.weights;
-                let share = weights[canary] / (weights[stable] + weights[canary]);
+                let share = match self.closed {
+                    false => weights[canary] / (weights[stable] + weights[canary]),
+                    true => 0.0,
+                };
                 let (place, choice) = match self.caller(facts) {
-                    Some(name) => (keyed_hash(salt(&self.config), name), Choice::Sticky),
+                    Some(name) => (keyed_hash(salt(&self.config, 0), name), Choice::Sticky),
                     None => {
                         let drawn = draw(self.seed, Purpose::Split, key, VersionId(0), 0);
                         (drawn, Choice::Random)
@@ -182,6 +189,7 @@ impl ReferenceRouter {
                 fallback: request.attempts.windows(2).any(|w| w[0] != w[1]),
                 attempts: request.attempts.len() as u32,
                 relay,
+                choice: None,
             },
         });
         self.end(id, outcome);
@@ -331,6 +339,7 @@ impl ReferenceRouter {
                 version: request.version,
                 fallback: request.version == stable && request.attempts[0] != stable,
                 attempts: request.attempts.len() as u32,
+                choice: None,
             },
         });
     }
@@ -413,11 +422,16 @@ impl ReferenceRouter {
             self.closed = true;
             self.samples.clear();
             self.events.push_back(Event::RolledBack(Rollback {
-                id: format!("rb-{}-{}", self.config.name(self.config.canary), now.0),
+                id: format!("rb-{}-1-{}", self.config.name(self.config.canary), now.0),
                 from: canary,
                 to: self.config.stable,
-                reason,
+                reason: Reason::Judged(reason),
                 at: now,
+                unix_ms: None,
+                revision: 1,
+                step: None,
+                restored: None,
+                sha256: String::new(),
                 affected_requests: self.given_to_canary,
             }));
         }
@@ -511,6 +525,8 @@ impl Core for ReferenceRouter {
                     self.end(request, Outcome::ClientGone);
                 }
             }
+            // It keeps nothing and obeys nobody.
+            Input::Control { .. } | Input::Persisted { .. } => {}
         }
     }
 

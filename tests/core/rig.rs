@@ -6,12 +6,15 @@ use std::time::Duration;
 use graygate::id::{AttemptId, PerVersion, RequestId, RequestKey, Seed, VersionId};
 use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{
-    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
-    SplitConfig, Threshold, ThresholdAction, Timeouts, VersionConfig,
+    Condition, FallbackPolicy, Features, JudgeConfig, Limit, LiteralConfig, RetryPolicy,
+    RollbackConfig, Route, RouterConfig, SplitConfig, Threshold, ThresholdAction, Timeouts,
+    VersionConfig,
 };
+use graygate::router::control::{Control, ControlId, Order, Refusal};
 use graygate::router::core::Core;
+use graygate::router::deployment::Change;
 use graygate::router::gray::GrayRouter;
-use graygate::router::io::{Action, Event, Input, RequestFacts};
+use graygate::router::io::{Action, Event, Input, RequestFacts, Standing};
 use graygate::time::Timestamp;
 
 pub(crate) const STABLE: VersionId = VersionId(0);
@@ -29,6 +32,7 @@ pub(crate) fn config() -> RouterConfig {
         model: format!("model-{name}"),
         endpoint: None,
         api_key_env: Some(format!("{name}_KEY")),
+        features: Features::ALL,
     };
     let threshold = |limit, action| Threshold { limit, action };
     RouterConfig {
@@ -51,10 +55,15 @@ pub(crate) fn config() -> RouterConfig {
             max_wait: ms(2_000),
         },
         timeouts: Timeouts {
+            connect: ms(500),
             attempt: ms(1_000),
+            escalation: None,
             request: ms(3_000),
         },
         fallback: FallbackPolicy::Immediately,
+        overrides: None,
+        ramp: None,
+        rollback: RollbackConfig::default(),
         judge: JudgeConfig::Literal(LiteralConfig {
             window: ms(6_000),
             max_samples: 1_000_000,
@@ -77,12 +86,19 @@ pub(crate) fn facts(premium: bool) -> Arc<RequestFacts> {
     })
 }
 
-/// A core with everything it ever said.
+/// A core with everything it ever said. What it asks to keep is kept at once, unless told otherwise.
 pub(crate) struct Rig {
     pub(crate) core: Box<dyn Core>,
     pub(crate) now: Timestamp,
     pub(crate) actions: Vec<Action>,
     pub(crate) events: Vec<Event>,
+    /// What it asked to keep.
+    pub(crate) kept: Vec<Change>,
+    /// Does the store work? None leaves it to the test to answer.
+    pub(crate) store: Option<bool>,
+    /// What was asked to be kept and not answered.
+    pub(crate) waiting: Vec<u64>,
+    pub(crate) answers: Vec<(ControlId, Result<Standing, Refusal>)>,
     next_id: u64,
 }
 
@@ -101,6 +117,10 @@ impl Rig {
             now: Timestamp::ZERO,
             actions: Vec::new(),
             events: Vec::new(),
+            kept: Vec::new(),
+            store: Some(true),
+            waiting: Vec::new(),
+            answers: Vec::new(),
             next_id: 0,
         }
     }
@@ -198,9 +218,47 @@ impl Rig {
         self.events.iter().any(is_it)
     }
 
+    fn keep(&mut self, op: u64, change: Change) {
+        match self.store {
+            None => self.waiting.push(op),
+            Some(ok) => {
+                if ok {
+                    self.kept.push(change);
+                }
+                self.core.handle(self.now, Input::Persisted { op, ok });
+            }
+        }
+    }
+
+    /// Somebody asks for something; what is answered, if it is answered at once.
+    pub(crate) fn order(&mut self, order: Order) -> Option<Result<Standing, Refusal>> {
+        self.order_based_on(None, order)
+    }
+
+    pub(crate) fn order_based_on(
+        &mut self,
+        based_on: Option<u64>,
+        order: Order,
+    ) -> Option<Result<Standing, Refusal>> {
+        let id = ControlId(self.next_id);
+        self.next_id += 1;
+        let control = Control { based_on, order };
+        self.input(Input::Control { id, control });
+        let mine = |(asker, _): &&(ControlId, _)| *asker == id;
+        self.answers
+            .iter()
+            .find(mine)
+            .map(|(_, answer)| answer.clone())
+    }
+
     fn drain(&mut self) {
         while let Some(action) = self.core.poll_action() {
-            self.actions.push(action);
+            match action {
+                Action::Persist { op, change } => self.keep(op, *change),
+                Action::Answer { id, answer } => self.answers.push((id, answer)),
+                Action::Adopt { .. } => {}
+                action => self.actions.push(action),
+            }
         }
         while let Some(event) = self.core.poll_event() {
             self.events.push(event);

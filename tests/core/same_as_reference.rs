@@ -9,7 +9,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, Route, RouterConfig, StickyBy, ThresholdAction,
 };
-use graygate::router::io::{Event, Evidence, Input, Measure, RequestFacts};
+use graygate::router::io::{Event, Evidence, Input, Measure, Reason, RequestFacts};
 use proptest::prelude::*;
 
 use crate::reference::ReferenceRouter;
@@ -87,6 +87,7 @@ fn who() -> impl Strategy<Value = RequestFacts> {
                 .map(|value| ("x-test".to_owned(), value))
                 .into_iter()
                 .collect(),
+            ..RequestFacts::default()
         })
 }
 
@@ -279,10 +280,17 @@ fn display(events: &[Event]) -> Vec<String> {
         let mut event = event.clone();
         match &mut event {
             Event::Judged(evidence) => rough(evidence),
-            Event::RolledBack(record) => rough(&mut record.reason),
+            Event::RolledBack(record) => {
+                if let Reason::Judged(evidence) = &mut record.reason {
+                    rough(evidence);
+                }
+                record.sha256.clear();
+            }
             _ => {}
         }
         format!("{event:?}")
     };
-    events.iter().map(show).collect()
+    // The reference tells of rollbacks, not of standings.
+    let events = events.iter().filter(|e| !matches!(e, Event::Standing(_)));
+    events.map(show).collect()
 }

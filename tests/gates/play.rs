@@ -322,7 +322,10 @@ impl Play {
             from: CANARY,
             to: STABLE,
             decided_at: at,
-            reason,
+            cause: "error_rate",
+            words: None,
+            reason: Some(reason),
+            step: None,
             affected_requests: self.given_to_canary,
         };
         change(&mut facts);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graygate::observe::event::RollbackFacts;
+use graygate::observe::event::{Finding, RollbackFacts};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::Op;
 use graygate::time::Timestamp;
@@ -60,12 +60,12 @@ fn rollback_needs_a_record_that_fits_the_run() {
     };
     assert_eq!(flaw(|r| r.id.clear()), "it has no id");
     assert_eq!(flaw(|r| r.to = CANARY), "it leads nowhere");
-    assert!(flaw(|r| r.reason.version = STABLE).contains("another version"));
-    assert!(flaw(|r| r.reason.value = None).contains("crosses no bound"));
-    assert!(flaw(|r| r.reason.value = Some(0.05)).contains("crosses no bound"));
-    assert!(flaw(|r| r.reason.violated = false).contains("crosses no bound"));
-    assert!(flaw(|r| r.reason.action = "alert").contains("asks for no rollback"));
-    assert!(flaw(|r| r.reason.samples = 49).contains("too little"));
+    assert!(flaw(|r| finding(r).version = STABLE).contains("another version"));
+    assert!(flaw(|r| finding(r).value = None).contains("crosses no bound"));
+    assert!(flaw(|r| finding(r).value = Some(0.05)).contains("crosses no bound"));
+    assert!(flaw(|r| finding(r).violated = false).contains("crosses no bound"));
+    assert!(flaw(|r| finding(r).action = "alert").contains("asks for no rollback"));
+    assert!(flaw(|r| finding(r).samples = 49).contains("too little"));
     assert!(flaw(|r| r.affected_requests += 1).contains("other requests"));
 }
 
@@ -130,16 +130,22 @@ fn rollback_reads_a_record_by_its_measure() {
         play.gate().checks[1].status
     };
     assert_eq!(record_with(|_| {}), Status::Pass);
-    assert_eq!(record_with(|r| r.reason.samples = 50), Status::Pass);
+    assert_eq!(record_with(|r| finding(r).samples = 50), Status::Pass);
     assert_eq!(record_with(|r| too_low(r, 0.94)), Status::Pass);
     assert_eq!(record_with(|r| too_low(r, 0.95)), Status::Fail);
     assert_eq!(record_with(|r| too_low(r, 0.96)), Status::Fail);
 }
 
 fn too_low(record: &mut RollbackFacts, value: f64) {
-    record.reason.measure = "success_rate";
-    record.reason.bound = 0.95;
-    record.reason.value = Some(value);
+    let reason = finding(record);
+    reason.measure = "success_rate";
+    reason.bound = 0.95;
+    reason.value = Some(value);
+}
+
+/// The judge's evidence in a record.
+fn finding(record: &mut RollbackFacts) -> &mut Finding {
+    record.reason.as_mut().expect("the judge's evidence")
 }
 
 /// Whoever reached no upstream at all may have been meant for the canary.

@@ -102,7 +102,8 @@ async fn a_gateway_whose_timer_broke_serves_nobody() {
     let core = GrayRouter::new(router.clone(), Seed(1), Timestamp::ZERO);
     let (outbox, _inbox) = outbox();
     let clock = Clock::starting_now();
-    let driver = Driver::new(Box::new(BreaksInTime(core)), clock, outbox, false);
+    let core = Box::new(BreaksInTime(core));
+    let driver = Driver::new(core, router.clone(), clock, outbox, false);
     let endpoint = Endpoint {
         base: "http://127.0.0.1:9/v1".to_owned(),
         api_key: None,

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, oneshot};
 
 use crate::id::{AttemptId, IdMap, RequestId, RequestKey, VersionId};
 use crate::live::clock::Clock;
@@ -12,8 +12,11 @@ use crate::live::gateway::input_log::{InputLog, LoggedCall};
 use crate::live::outbox::Outbox;
 use crate::observe::bridge;
 use crate::observe::event::What;
+use crate::router::config::RouterConfig;
+use crate::router::control::{Control, ControlId, Order, Refusal};
 use crate::router::core::{Core, Footprint};
-use crate::router::io::{Action, Event, Failure, Input, RequestFacts, Served};
+use crate::router::deployment::Change;
+use crate::router::io::{Action, Event, Failure, Input, RequestFacts, Served, Standing};
 use crate::time::Timestamp;
 
 /// An order of the core to the task of a request.
@@ -41,6 +44,21 @@ pub struct Driver {
     /// Rung when the core wants to be woken earlier than planned.
     earlier: Notify,
     outbox: Outbox,
+    /// Where changes are kept; nowhere when absent.
+    store: Option<StoreSender>,
+}
+
+/// Takes changes to keep, each with its number, in their order. Whoever holds the other end answers
+/// each with [`Input::Persisted`].
+pub type StoreSender = std::sync::mpsc::Sender<(u64, Box<Change>)>;
+
+/// A configuration, with its revision.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The revision it came with.
+    pub revision: u64,
+    /// The configuration.
+    pub config: Arc<RouterConfig>,
 }
 
 struct Inner {
@@ -51,7 +69,14 @@ struct Inner {
     next_id: u64,
     tasks: IdMap<RequestId, Task>,
     log: Option<InputLog>,
+    /// What new requests belong to.
+    adopted: Adopted,
+    /// Who waits for the answer to an order.
+    askers: IdMap<ControlId, Asker>,
+    next_control: u64,
 }
+
+type Asker = oneshot::Sender<Result<Standing, Refusal>>;
 
 struct Task {
     key: RequestKey,
@@ -62,8 +87,30 @@ struct Task {
 
 impl Driver {
     /// A driver of `core`. What the core says goes to `outbox`; its inputs are kept if `log` says so.
-    pub fn new(core: Box<dyn Core>, clock: Clock, outbox: Outbox, log: bool) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(
+        core: Box<dyn Core>,
+        config: Arc<RouterConfig>,
+        clock: Clock,
+        outbox: Outbox,
+        log: bool,
+    ) -> Arc<Self> {
+        Self::with_store(core, config, clock, outbox, log, None)
+    }
+
+    /// The same, with a place where changes of the release are kept.
+    pub fn with_store(
+        core: Box<dyn Core>,
+        config: Arc<RouterConfig>,
+        clock: Clock,
+        outbox: Outbox,
+        log: bool,
+        store: Option<StoreSender>,
+    ) -> Arc<Self> {
+        let adopted = Adopted {
+            revision: 0,
+            config,
+        };
+        let driver = Arc::new(Self {
             inner: Mutex::new(Inner {
                 core,
                 last: Timestamp::ZERO,
@@ -71,11 +118,41 @@ impl Driver {
                 next_id: 0,
                 tasks: IdMap::default(),
                 log: log.then(InputLog::default),
+                adopted,
+                askers: IdMap::default(),
+                next_control: 0,
             }),
             clock,
             earlier: Notify::new(),
             outbox,
-        })
+            store,
+        });
+        // What the core has to say as it begins.
+        driver.input([]);
+        driver
+    }
+
+    /// Asks for a change of the release, and waits for the answer.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn order(&self, based_on: Option<u64>, order: Order) -> Result<Standing, Refusal> {
+        let (asker, answer) = oneshot::channel();
+        {
+            let mut inner = self.lock();
+            let id = ControlId(inner.next_control);
+            inner.next_control += 1;
+            inner.askers.insert(id, asker);
+            let control = Control { based_on, order };
+            self.handle(&mut inner, [Input::Control { id, control }]);
+        }
+        // The core always answers, unless it is gone with the whole process.
+        answer.await.unwrap_or(Err(Refusal::Busy))
+    }
+
+    /// What new requests belong to.
+    pub fn adopted(&self) -> Adopted {
+        self.lock().adopted.clone()
     }
 
     /// A new request: its id, and the orders for its task.
@@ -185,7 +262,7 @@ impl Driver {
     /// Passes orders and news on. Only channels are written to, so the lock is held shortly.
     fn drain(&self, inner: &mut Inner, now: Timestamp) {
         while let Some(action) = inner.core.poll_action() {
-            self.order(inner, now, action);
+            self.carry_out(inner, now, action);
         }
         while let Some(event) = inner.core.poll_event() {
             if let Event::RequestEnded { request, .. } = event {
@@ -200,8 +277,18 @@ impl Driver {
         }
     }
 
-    fn order(&self, inner: &mut Inner, now: Timestamp, action: Action) {
+    fn carry_out(&self, inner: &mut Inner, now: Timestamp, action: Action) {
         let (request, command) = match action {
+            Action::Adopt { revision, config } => {
+                inner.adopted = Adopted { revision, config };
+                return;
+            }
+            Action::Answer { id, answer } => {
+                // Whoever asked may have left.
+                let _ = inner.askers.remove(id).map(|asker| asker.send(answer));
+                return;
+            }
+            Action::Persist { op, change } => return self.persist(inner, now, op, change),
             Action::Send { attempt, version } => {
                 (attempt.request, Command::Send { attempt, version })
             }
@@ -231,5 +318,23 @@ impl Driver {
         }
         // A task that is gone has told the core already, or is about to.
         let _ = task.commands.send(command);
+    }
+
+    /// Hands a change over to be kept. Without a store there is nothing to wait for.
+    fn persist(&self, inner: &mut Inner, now: Timestamp, op: u64, change: Box<Change>) {
+        let is_sent = self
+            .store
+            .as_ref()
+            .map(|store| store.send((op, change)).is_ok());
+        if is_sent == Some(true) {
+            return;
+        }
+        // A store that is gone keeps nothing.
+        let ok = is_sent.is_none();
+        let input = Input::Persisted { op, ok };
+        if let Some(log) = &mut inner.log {
+            log.note(now, Some(&input));
+        }
+        inner.core.handle(now, input);
     }
 }

@@ -10,7 +10,7 @@ use crate::id::VersionId;
 use crate::router::config::{Limit, LiteralConfig, Threshold};
 use crate::router::health::HealthWindow;
 use crate::router::io::Evidence;
-use crate::router::judge::{Occasion, demands_rollback};
+use crate::router::judge::{Occasion, Promotion, demands_rollback};
 use crate::time::Timestamp;
 
 /// The literal judge of one canary.
@@ -34,6 +34,26 @@ impl LiteralJudge {
         }
     }
 
+    /// The pause between two regular looks.
+    pub fn every(&self) -> Duration {
+        self.config.every.max(Duration::from_millis(1))
+    }
+
+    /// Enough attempts in the window, and no threshold that demands a rollback crossed.
+    pub fn promotion(&self, window: &HealthWindow) -> Promotion {
+        if window.judged() < self.config.min_requests {
+            return Promotion::No("too few attempts in the window");
+        }
+        let crossed = self.config.thresholds.iter().any(|threshold| {
+            let evidence = evidence(self.canary, &self.config, threshold, window);
+            demands_rollback(&evidence)
+        });
+        match crossed {
+            true => Promotion::No("a threshold is crossed"),
+            false => Promotion::Yes,
+        }
+    }
+
     /// When the next regular look is due.
     pub fn next_tick(&self) -> Timestamp {
         self.next_tick
@@ -49,7 +69,7 @@ impl LiteralJudge {
     ) -> Option<Evidence> {
         if occasion == Occasion::Tick {
             // A pause of zero would tick for ever at one moment.
-            self.next_tick = now + self.config.every.max(Duration::from_millis(1));
+            self.next_tick = now + self.every();
         }
         let mut decisive = None;
         for (threshold, was_violated) in self.config.thresholds.iter().zip(&mut self.violated) {

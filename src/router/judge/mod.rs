@@ -5,8 +5,9 @@
 
 pub mod literal;
 
-use crate::id::VersionId;
-use crate::router::config::{JudgeConfig, ThresholdAction};
+use std::time::Duration;
+
+use crate::router::config::{JudgeConfig, RouterConfig, ThresholdAction};
 use crate::router::health::HealthWindow;
 use crate::router::io::Evidence;
 use crate::time::Timestamp;
@@ -31,14 +32,39 @@ pub enum Occasion {
     Failure,
 }
 
+/// Has the judge seen enough of a good canary for the next step?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// Yes.
+    Yes,
+    /// Not yet; why.
+    No(&'static str),
+}
+
 impl Judge {
-    /// A judge of `canary`, at work from `now` on.
-    pub fn new(config: &JudgeConfig, canary: VersionId, now: Timestamp) -> Self {
-        match config {
+    /// A judge of a configuration's canary, at work from `now` on.
+    pub fn new(config: &RouterConfig, now: Timestamp) -> Self {
+        match &config.judge {
             JudgeConfig::Off => Self::Off,
             JudgeConfig::Literal(literal) => {
-                Self::Literal(LiteralJudge::new(literal.clone(), canary, now))
+                Self::Literal(LiteralJudge::new(literal.clone(), config.canary, now))
             }
+        }
+    }
+
+    /// The pause between its regular looks; none when nobody judges.
+    pub fn every(&self) -> Option<Duration> {
+        match self {
+            Self::Off => None,
+            Self::Literal(judge) => Some(judge.every()),
+        }
+    }
+
+    /// Has it seen enough of a good canary for the next step?
+    pub fn promotion(&self, window: &HealthWindow) -> Promotion {
+        match self {
+            Self::Off => Promotion::No("nobody judges"),
+            Self::Literal(judge) => judge.promotion(window),
         }
     }
 

@@ -44,7 +44,7 @@ impl NoRollbackGate {
         let (status, seen) = match rollbacks.first() {
             Some(rollback) => {
                 let at = Human(rollback.decided_at.elapsed());
-                let why = rollback.reason.measure;
+                let why = rollback.cause;
                 (Status::Fail, format!("rolled back at {at} for {why}"))
             }
             None => {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::id::VersionId;
-use crate::observe::event::{RunEvent, What};
+use crate::observe::event::{Finding, RunEvent, What};
 use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
 use crate::protocol::outcome::Outcome;
@@ -103,49 +103,34 @@ impl RollbackGate {
     }
 
     fn reason(&self, wanted: &str, end: &End<'_>) -> Option<Check> {
-        let reason = &end.summary.rollbacks.first()?.reason;
-        let status = pass_if(reason.measure == wanted);
-        let (value, samples) = (reason.value.unwrap_or_default(), reason.samples);
-        let seen = format!(
-            "{} was {value:.4} (bound {}) over {samples} attempts",
-            reason.measure, reason.bound
-        );
-        let check = Check::census(format!("reason {wanted}"), status, seen);
-        Some(check.figure(reason.value, "", samples))
+        let record = end.summary.rollbacks.first()?;
+        let status = pass_if(record.cause == wanted);
+        let check = Check::census(format!("reason {wanted}"), status, record.because());
+        let (value, samples) = match &record.reason {
+            Some(finding) => (finding.value, finding.samples),
+            None => (None, 1),
+        };
+        Some(check.figure(value, "", samples))
     }
 
     /// The record is what people will read afterwards: it must fit itself and the run.
     fn record(&self, end: &End<'_>) -> Option<Check> {
         let record = end.summary.rollbacks.first()?;
-        let reason = &record.reason;
-        let crossed = match (reason.measure, reason.value) {
-            (_, None) => false,
-            ("success_rate", Some(value)) => value < reason.bound,
-            (_, Some(value)) => value > reason.bound,
-        };
-        let flaws = [
+        let own = [
             (record.id.is_empty(), "it has no id"),
             (record.to == record.from, "it leads nowhere"),
-            (
-                reason.version != record.from,
-                "its reason is another version's",
-            ),
-            (!reason.violated || !crossed, "its reason crosses no bound"),
-            (
-                reason.action != "rollback",
-                "its reason asks for no rollback",
-            ),
-            (
-                reason.samples < reason.min_samples,
-                "its reason rests on too little",
-            ),
             (
                 self.given_until != Some(record.affected_requests),
                 "it counts other requests than were given to the canary",
             ),
         ];
-        let found: Vec<&str> = flaws
+        let reasons = record
+            .reason
+            .as_ref()
+            .map(|reason| flaws_of(reason, record.from));
+        let found: Vec<&str> = own
             .iter()
+            .chain(reasons.iter().flatten())
             .filter(|(is, _)| *is)
             .map(|(_, f)| *f)
             .collect();
@@ -242,6 +227,27 @@ fn counted(name: &str, limit: Comparison<u64>, x: u64, n: u64) -> Check {
     Check::census(format!("{name} {limit}"), status, seen)
         .figure(Some(x as f64), "requests", n)
         .needs(n, 1)
+}
+
+/// What is wrong with the evidence that a rollback of `from` rests on.
+fn flaws_of(reason: &Finding, from: VersionId) -> [(bool, &'static str); 4] {
+    let crossed = match (reason.measure, reason.value) {
+        (_, None) => false,
+        ("success_rate", Some(value)) => value < reason.bound,
+        (_, Some(value)) => value > reason.bound,
+    };
+    [
+        (reason.version != from, "its reason is another version's"),
+        (!reason.violated || !crossed, "its reason crosses no bound"),
+        (
+            reason.action != "rollback",
+            "its reason asks for no rollback",
+        ),
+        (
+            reason.samples < reason.min_samples,
+            "its reason rests on too little",
+        ),
+    ]
 }
 
 fn pass_if(holds: bool) -> Status {

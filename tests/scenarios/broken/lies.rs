@@ -96,6 +96,9 @@ fn requests_that_are_forgotten_by_the_rollback_are_caught() {
                 }
                 Action::Cancel { attempt } | Action::Forward { attempt, .. } => attempt.request,
                 Action::Fail { request, .. } => *request,
+                Action::Adopt { .. } | Action::Persist { .. } | Action::Answer { .. } => {
+                    return Some(action);
+                }
             };
             (!self.is_forgotten(request)).then_some(action)
         }

@@ -1,64 +1,21 @@
-//! The gray router: chooses a version, sees the request through, judges the canary, rolls back.
+//! The life of a request: its version, its attempts, its end.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, Seed, VersionId};
+use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::protocol::outcome::{Judgement, Outcome};
 use crate::rng::{Purpose, draw};
-use crate::router::config::{JudgeConfig, RouterConfig};
-use crate::router::core::{Core, Footprint};
+use crate::router::config::RouterConfig;
 use crate::router::fallback::{self, FailedAttempt, Next};
-use crate::router::health::{HealthWindow, WindowBounds};
-use crate::router::io::{Action, Choice, Event, Evidence, Failure, Input, RequestFacts, Served};
-use crate::router::judge::{Judge, Occasion};
+use crate::router::gray::GrayRouter;
+use crate::router::io::{Action, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served};
+use crate::router::judge::Occasion;
 use crate::router::request::{RequestMachine, Stage};
-use crate::router::rollback::CanaryDoor;
-use crate::router::timers::Timers;
 use crate::router::{retry, routes, split};
 use crate::time::Timestamp;
 
-/// The built-in router core. See [`Core`] for how to drive it.
-pub struct GrayRouter {
-    config: Arc<RouterConfig>,
-    seed: Seed,
-    sticky_salt: u64,
-    door: CanaryDoor,
-    requests: IdMap<RequestId, RequestMachine>,
-    timers: Timers,
-    health: Option<PerVersion<HealthWindow>>,
-    judge: Judge,
-    given_to_canary: u64,
-    actions: VecDeque<Action>,
-    events: VecDeque<Event>,
-}
-
 impl GrayRouter {
-    /// A router at work from `now` on. `seed` decides every random draw.
-    pub fn new(config: Arc<RouterConfig>, seed: Seed, now: Timestamp) -> Self {
-        let health = match &config.judge {
-            JudgeConfig::Off => None,
-            JudgeConfig::Literal(literal) => Some(WindowBounds::of(literal)),
-        };
-        let versions = config.versions.len();
-        Self {
-            judge: Judge::new(&config.judge, config.canary, now),
-            health: health
-                .map(|bounds| PerVersion::from_fn(versions, |_| HealthWindow::new(bounds.clone()))),
-            sticky_salt: split::salt(&config),
-            door: CanaryDoor::default(),
-            requests: IdMap::default(),
-            timers: Timers::default(),
-            given_to_canary: 0,
-            actions: VecDeque::new(),
-            events: VecDeque::new(),
-            config,
-            seed,
-        }
-    }
-
-    fn arrive(
+    pub(super) fn arrive(
         &mut self,
         now: Timestamp,
         request: RequestId,
@@ -66,7 +23,8 @@ impl GrayRouter {
         facts: &RequestFacts,
     ) {
         let (version, choice) = self.choose(key, facts);
-        if version == self.config.canary {
+        let config = self.config();
+        if version == config.canary {
             self.given_to_canary += 1;
         }
         self.events.push_back(Event::Assigned {
@@ -75,25 +33,59 @@ impl GrayRouter {
             version,
             choice,
         });
-        let machine = RequestMachine::new(key, version, now, self.config.timeouts.request);
+        let release = self.deployment.release;
+        let config = self.config().clone();
+        let mut machine = RequestMachine::new(key, config, release, version, now);
+        machine.choice = note(choice);
+        machine.is_evidence = matches!(choice, Choice::Random | Choice::Sticky);
         self.send(now, request, machine);
     }
 
+    /// The version of a new request: first match wins, and nothing opens a closed door.
     fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
-        let (version, choice) = match routes::find(&self.config.routes, facts) {
-            Some((position, version)) => (version, Choice::Route(position)),
-            None => split::assign(&self.config, self.seed, self.sticky_salt, key, facts),
+        let config = self.config();
+        let (version, choice) = self.wanted(config, key, facts);
+        let is_refused = |version| {
+            let is_closed = version == config.canary && !self.door.is_open();
+            is_closed || !config.versions[version].features.cover(facts.needs)
         };
-        if self.door.admits(&self.config, version) {
-            (version, choice)
-        } else {
-            (self.config.stable, Choice::CanaryClosed)
+        match choice {
+            _ if version == config.stable => (version, choice),
+            Choice::Override if is_refused(version) => (config.stable, Choice::OverrideRefused),
+            _ if !self.door.is_open() => (config.stable, Choice::CanaryClosed),
+            _ => (version, choice),
+        }
+    }
+
+    fn wanted(
+        &self,
+        config: &RouterConfig,
+        key: RequestKey,
+        facts: &RequestFacts,
+    ) -> (VersionId, Choice) {
+        if let Some(version) = facts.forced.filter(|v| v.index() < config.versions.len()) {
+            return (version, Choice::Forced);
+        }
+        match facts.chosen {
+            Some(Chosen::Version(version)) if version.index() < config.versions.len() => {
+                return (version, Choice::Override);
+            }
+            Some(_) => return (config.stable, Choice::OverrideRefused),
+            None => {}
+        }
+        // Chance and rules must not send a request where it cannot be answered.
+        if !config.versions[config.canary].features.cover(facts.needs) {
+            return (config.stable, Choice::Features);
+        }
+        match routes::find(&config.routes, facts) {
+            Some((position, version)) => (version, Choice::Route(position)),
+            None => split::assign(config, self.seed, self.sticky_salt, key, facts),
         }
     }
 
     /// Starts the next attempt of a request at the machine's version.
-    fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        let n = machine.begin_attempt(now, self.config.timeouts.attempt);
+    pub(super) fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
+        let n = machine.begin_attempt(now);
         self.actions.push_back(Action::Send {
             attempt: AttemptId { request, n },
             version: machine.version,
@@ -107,7 +99,7 @@ impl GrayRouter {
         self.requests.insert(request, machine);
     }
 
-    fn first_content(&mut self, attempt: AttemptId) {
+    pub(super) fn first_content(&mut self, attempt: AttemptId) {
         let Some(machine) = self.requests.get_mut(attempt.request) else {
             return;
         };
@@ -124,12 +116,13 @@ impl GrayRouter {
                     version: machine.version,
                     fallback: machine.fallback,
                     attempts: machine.attempts,
+                    choice: machine.choice,
                 },
             });
         }
     }
 
-    fn attempt_ended(
+    pub(super) fn attempt_ended(
         &mut self,
         now: Timestamp,
         attempt: AttemptId,
@@ -188,16 +181,19 @@ impl GrayRouter {
             outcome,
             latency,
         });
-        if let Some(health) = &mut self.health {
-            health[machine.version].record(now, outcome, latency);
-        }
-        if machine.version == self.config.canary && outcome.judgement() == Judgement::Bad {
-            self.look(now, Occasion::Failure);
+        // What an earlier release did says nothing of this one.
+        if machine.release == self.deployment.release {
+            if let Some(health) = &mut self.health {
+                health[machine.version].record(now, outcome, latency);
+            }
+            if machine.is_at_canary() && outcome.judgement() == Judgement::Bad {
+                self.look(now, Occasion::Failure);
+            }
         }
         committed
     }
 
-    fn after_failure(
+    pub(super) fn after_failure(
         &mut self,
         now: Timestamp,
         request: RequestId,
@@ -205,13 +201,13 @@ impl GrayRouter {
         outcome: Outcome,
     ) {
         let failed = self.failed_attempt(now, &machine, outcome);
-        match fallback::after(&self.config, &failed) {
+        match fallback::after(&machine.config, &failed) {
             Next::Retry(wait) => {
                 machine.stage = Stage::Waiting { until: now + wait };
                 self.keep(request, machine);
             }
             Next::Fallback => {
-                machine.fall_back(self.config.stable);
+                machine.fall_back();
                 self.send(now, request, machine);
             }
             Next::GiveUp => self.fail(request, &machine, outcome, outcome == Outcome::BadRequest),
@@ -238,33 +234,33 @@ impl GrayRouter {
             outcome,
             tries: machine.tries,
             wait: retry::wait(
-                &self.config.retry,
+                &machine.config.retry,
                 retry_number,
                 machine.retry_after,
                 jitter,
             ),
             left: machine.expires.since(now),
-            canary_open: self.door.is_open(),
+            canary_open: self.door.admits(machine.release),
         }
     }
 
     /// The wait before a retry is over. The canary may have been closed meanwhile.
     fn wait_is_over(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        if self.door.admits(&self.config, machine.version) {
+        if !machine.is_at_canary() || self.door.admits(machine.release) {
             self.send(now, request, machine);
             return;
         }
         let outcome = machine.causes.last().map_or(Outcome::Deadline, |(_, o)| *o);
         let failed = self.failed_attempt(now, &machine, outcome);
-        if fallback::may_fall_back(&self.config, &failed) {
-            machine.fall_back(self.config.stable);
+        if fallback::may_fall_back(&machine.config, &failed) {
+            machine.fall_back();
             self.send(now, request, machine);
         } else {
             self.fail(request, &machine, outcome, false);
         }
     }
 
-    fn client_gone(&mut self, now: Timestamp, request: RequestId) {
+    pub(super) fn client_gone(&mut self, now: Timestamp, request: RequestId) {
         if let Some(machine) = self.requests.remove(request) {
             self.cancel(now, request, &machine, Outcome::ClientGone);
             self.end(request, &machine, Outcome::ClientGone);
@@ -272,7 +268,7 @@ impl GrayRouter {
     }
 
     /// Stops the attempt that is out, if one is, and books it.
-    fn cancel(
+    pub(super) fn cancel(
         &mut self,
         now: Timestamp,
         request: RequestId,
@@ -289,7 +285,7 @@ impl GrayRouter {
     }
 
     /// A request's own timer is due.
-    fn request_due(&mut self, now: Timestamp, request: RequestId) {
+    pub(super) fn request_due(&mut self, now: Timestamp, request: RequestId) {
         let Some(mut machine) = self.requests.remove(request) else {
             return;
         };
@@ -332,6 +328,7 @@ impl GrayRouter {
                 fallback: machine.fallback,
                 attempts: machine.attempts,
                 relay,
+                choice: machine.choice,
             },
         });
         self.end(request, machine, outcome);
@@ -347,114 +344,18 @@ impl GrayRouter {
             attempts: machine.attempts,
         });
     }
-
-    fn look(&mut self, now: Timestamp, occasion: Occasion) {
-        if !self.door.is_open() {
-            return;
-        }
-        let Some(health) = &mut self.health else {
-            return;
-        };
-        let window = &mut health[self.config.canary];
-        window.advance(now);
-        let events = &mut self.events;
-        let decisive = self.judge.look(now, occasion, window, |evidence| {
-            events.push_back(Event::Judged(evidence));
-        });
-        if let Some(evidence) = decisive {
-            self.roll_back(now, evidence);
-        }
-    }
-
-    /// Closes the canary within this very call: nothing that comes later can reach it.
-    fn roll_back(&mut self, now: Timestamp, reason: Evidence) {
-        let closed = self
-            .door
-            .close(&self.config, reason, now, self.given_to_canary);
-        if let Some(record) = closed {
-            self.events.push_back(Event::RolledBack(record.clone()));
-        }
-        if let Some(health) = &mut self.health {
-            health.iter_mut().for_each(|(_, window)| window.clear());
-        }
-    }
-
-    fn next_tick(&self) -> Option<Timestamp> {
-        self.judge.next_tick().filter(|_| self.door.is_open())
-    }
-
-    /// Handles what was due before `now`, each at its own time.
-    fn catch_up(&mut self, now: Timestamp) {
-        while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
-            self.handle_timeout(due);
-        }
-    }
-
-    fn tidy_timers(&mut self) {
-        let requests = &self.requests;
-        self.timers.tidy(requests.len(), |at, request| {
-            requests.get(request).is_some_and(|m| m.deadline() == at)
-        });
-    }
 }
 
-impl Core for GrayRouter {
-    fn handle(&mut self, now: Timestamp, input: Input) {
-        self.catch_up(now);
-        match input {
-            Input::Arrival {
-                request,
-                key,
-                facts,
-            } => self.arrive(now, request, key, &facts),
-            Input::FirstContent { attempt } => self.first_content(attempt),
-            Input::AttemptEnded {
-                attempt,
-                outcome,
-                retry_after,
-            } => self.attempt_ended(now, attempt, outcome, retry_after),
-            Input::ClientGone { request } => self.client_gone(now, request),
-        }
-        self.tidy_timers();
-    }
-
-    fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some((at, request)) = self.timers.pop_due(now) {
-            let is_due = |m: &RequestMachine| m.deadline() == at;
-            if self.requests.get(request).is_some_and(is_due) {
-                self.request_due(now, request);
-            }
-        }
-        if self.next_tick().is_some_and(|tick| tick <= now) {
-            self.look(now, Occasion::Tick);
-        }
-        self.tidy_timers();
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<Timestamp> {
-        let request = self.timers.next();
-        let tick = self.next_tick();
-        request.into_iter().chain(tick).min()
-    }
-
-    fn footprint(&self) -> Footprint {
-        let machine = size_of::<(RequestId, RequestMachine)>();
-        let windows = self.health.iter().flat_map(PerVersion::values);
-        Footprint {
-            in_flight: self.requests.len(),
-            bytes: self.requests.capacity() * machine
-                + self.timers.bytes()
-                + windows.map(HealthWindow::bytes).sum::<usize>()
-                + self.actions.capacity() * size_of::<Action>()
-                + self.events.capacity() * size_of::<Event>(),
-        }
+/// What a caller is told of its choice.
+fn note(choice: Choice) -> Option<ChoiceNote> {
+    match choice {
+        Choice::Override => Some(ChoiceNote::Honoured),
+        Choice::OverrideRefused => Some(ChoiceNote::Refused),
+        Choice::Forced
+        | Choice::Features
+        | Choice::Route(_)
+        | Choice::Sticky
+        | Choice::Random
+        | Choice::CanaryClosed => None,
     }
 }

@@ -1,0 +1,236 @@
+//! The gray router: chooses a version, sees the request through, judges the canary, ramps it up,
+//! rolls it back.
+//!
+//! [`requests`] is the life of a request, [`judging`] the watch over the canary. The release is
+//! changed by [`orders`], [`ramping`] and [`rolling_back`], and [`keeping`] has changes written.
+
+mod judging;
+mod keeping;
+mod orders;
+mod ramping;
+mod requests;
+mod rolling_back;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::{IdMap, PerVersion, RequestId, Seed};
+use crate::router::config::{JudgeConfig, RouterConfig};
+use crate::router::core::{Core, Footprint};
+use crate::router::deployment::{Change, Deployment};
+use crate::router::door::CanaryDoor;
+use crate::router::health::{HealthWindow, WindowBounds};
+use crate::router::io::{Action, Cause, Event, Input};
+use crate::router::judge::{Judge, Occasion};
+use crate::router::keeper::Keeper;
+use crate::router::ramp::{Held, Phase};
+use crate::router::request::RequestMachine;
+use crate::router::split;
+use crate::router::timers::Timers;
+use crate::time::Timestamp;
+
+/// How often the time that a step has been held is kept: a restart loses no more of it.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The built-in router core. See [`Core`] for how to drive it.
+pub struct GrayRouter {
+    seed: Seed,
+    /// Milliseconds since 1970 at time 0; none in virtual time.
+    unix_zero: Option<u64>,
+    /// The release in force. Its `held` is only valid together with `held`.
+    deployment: Deployment,
+    held: Held,
+    door: CanaryDoor,
+    keeper: Keeper,
+    /// When the ramp looks whether its step is over.
+    ramp_due: Option<Timestamp>,
+    /// When the time held is kept next.
+    keep_due: Option<Timestamp>,
+    /// Was the step found inconclusive?
+    is_inconclusive: bool,
+    sticky_salt: u64,
+    requests: IdMap<RequestId, RequestMachine>,
+    timers: Timers,
+    health: Option<PerVersion<HealthWindow>>,
+    judge: Judge,
+    given_to_canary: u64,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl GrayRouter {
+    /// A router at work from `now` on. `seed` decides every random draw.
+    pub fn new(config: Arc<RouterConfig>, seed: Seed, now: Timestamp) -> Self {
+        Self::resume(Deployment::first(config), seed, now, None)
+    }
+
+    /// A router that goes on with a release. `unix_zero` is time 0 in milliseconds since 1970.
+    pub fn resume(
+        deployment: Deployment,
+        seed: Seed,
+        now: Timestamp,
+        unix_zero: Option<u64>,
+    ) -> Self {
+        let config = deployment.config.clone();
+        let mut door = CanaryDoor::of(deployment.release);
+        if deployment.phase == Phase::RolledBack {
+            door.close();
+        }
+        let mut router = Self {
+            judge: Judge::new(&config, now),
+            health: windows(&config),
+            sticky_salt: split::salt(&config, deployment.salt),
+            held: held(&deployment, now),
+            keeper: Keeper::default(),
+            ramp_due: None,
+            keep_due: None,
+            is_inconclusive: false,
+            requests: IdMap::default(),
+            timers: Timers::default(),
+            given_to_canary: 0,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            door,
+            deployment,
+            seed,
+            unix_zero,
+        };
+        router.begin_step(now);
+        router
+    }
+
+    /// The same, and has the driver keep the release as it begins.
+    #[must_use]
+    pub fn kept_from_the_start(mut self) -> Self {
+        let entry = self.entry(Timestamp::ZERO, "started", self.deployment.phase.name());
+        let checkpoints = Some(self.deployment.checkpoints.clone());
+        let change = Change {
+            deployment: self.deployment.clone(),
+            checkpoints,
+            entry: Some(entry),
+            rollback: None,
+        };
+        self.keep_fact(change, Vec::new());
+        self.events.push_back(Event::Standing(
+            self.standing(Timestamp::ZERO, Cause::Started),
+        ));
+        self
+    }
+
+    fn config(&self) -> &Arc<RouterConfig> {
+        &self.deployment.config
+    }
+
+    /// `now` in milliseconds since 1970.
+    fn unix_ms(&self, now: Timestamp) -> Option<u64> {
+        let since = u64::try_from(now.elapsed().as_millis()).ok()?;
+        self.unix_zero?.checked_add(since)
+    }
+
+    /// Handles what was due before `now`, each at its own time.
+    fn catch_up(&mut self, now: Timestamp) {
+        while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
+            self.handle_timeout(due);
+        }
+    }
+
+    fn tidy_timers(&mut self) {
+        let requests = &self.requests;
+        self.timers.tidy(requests.len(), |at, request| {
+            requests.get(request).is_some_and(|m| m.deadline() == at)
+        });
+    }
+}
+
+/// The windows that the judge looks at; none without a judge.
+fn windows(config: &RouterConfig) -> Option<PerVersion<HealthWindow>> {
+    let bounds = match &config.judge {
+        JudgeConfig::Off => return None,
+        JudgeConfig::Literal(literal) => WindowBounds::of(literal),
+    };
+    let versions = config.versions.len();
+    Some(PerVersion::from_fn(versions, |_| {
+        HealthWindow::new(bounds.clone())
+    }))
+}
+
+/// The time a release has been held, going on or not.
+fn held(deployment: &Deployment, now: Timestamp) -> Held {
+    match deployment.phase {
+        Phase::Progressing => Held::going(deployment.held, now),
+        Phase::Pending | Phase::Paused | Phase::Promoted | Phase::RolledBack => {
+            Held::standing(deployment.held)
+        }
+    }
+}
+
+impl Core for GrayRouter {
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        self.catch_up(now);
+        match input {
+            Input::Arrival {
+                request,
+                key,
+                facts,
+            } => self.arrive(now, request, key, &facts),
+            Input::FirstContent { attempt } => self.first_content(attempt),
+            Input::AttemptEnded {
+                attempt,
+                outcome,
+                retry_after,
+            } => self.attempt_ended(now, attempt, outcome, retry_after),
+            Input::ClientGone { request } => self.client_gone(now, request),
+            Input::Control { id, control } => self.control(now, id, control),
+            Input::Persisted { op, ok } => self.persisted(now, op, ok),
+        }
+        self.tidy_timers();
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((at, request)) = self.timers.pop_due(now) {
+            let is_due = |m: &RequestMachine| m.deadline() == at;
+            if self.requests.get(request).is_some_and(is_due) {
+                self.request_due(now, request);
+            }
+        }
+        if self.next_tick().is_some_and(|tick| tick <= now) {
+            self.look(now, Occasion::Tick);
+        }
+        self.release_due(now);
+        self.tidy_timers();
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        let times = [
+            self.timers.next(),
+            self.next_tick(),
+            self.ramp_due,
+            self.keep_due,
+            self.keeper.next(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn footprint(&self) -> Footprint {
+        let machine = size_of::<(RequestId, RequestMachine)>();
+        let windows = self.health.iter().flat_map(PerVersion::values);
+        Footprint {
+            in_flight: self.requests.len(),
+            bytes: self.requests.capacity() * machine
+                + self.timers.bytes()
+                + self.keeper.bytes()
+                + windows.map(HealthWindow::bytes).sum::<usize>()
+                + self.actions.capacity() * size_of::<Action>()
+                + self.events.capacity() * size_of::<Event>(),
+        }
+    }
+}
