@@ -6,6 +6,8 @@ mod input_log;
 mod machinery;
 mod process;
 mod responder;
+mod retry_after;
 mod shipped;
 #[path = "../support/mod.rs"]
 mod support;
+mod upstreams;

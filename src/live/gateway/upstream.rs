@@ -11,10 +11,11 @@ use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
-use crate::live::http;
+use crate::live::{clock, http};
 use crate::protocol::openai::HttpAnswer;
 use crate::protocol::outcome::Outcome;
-use crate::protocol::{headers, openai, retry_after};
+use crate::protocol::retry_after::Hints;
+use crate::protocol::{headers, openai};
 
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
@@ -118,6 +119,11 @@ impl UpstreamClient {
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
+        let asked = Hints {
+            retry_after_ms: header(headers::RETRY_AFTER_MS),
+            retry_after: header(headers::RETRY_AFTER),
+            body: &body,
+        };
         AttemptResult {
             outcome: openai::read(HttpAnswer {
                 status,
@@ -125,10 +131,7 @@ impl UpstreamClient {
                 body: &body,
             })
             .outcome,
-            retry_after: retry_after::parse(
-                header(headers::RETRY_AFTER),
-                header(headers::RETRY_AFTER_MS),
-            ),
+            retry_after: asked.wait(Some(clock::unix_now())),
             reply: Some(HeldReply {
                 status,
                 headers: head.headers,
