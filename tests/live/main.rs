@@ -4,6 +4,7 @@ mod conformance;
 mod gateway;
 mod input_log;
 mod machinery;
+mod normalize;
 mod process;
 mod responder;
 mod retry_after;

@@ -12,10 +12,10 @@ use hyper::{Method, Request, Uri};
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
 use crate::live::{clock, http};
-use crate::protocol::openai::HttpAnswer;
+use crate::protocol::drift::Drift;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
-use crate::protocol::{headers, openai};
+use crate::protocol::{headers, normalize};
 
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct AttemptResult {
     pub outcome: Outcome,
     /// The wait that the upstream asked for.
     pub retry_after: Option<Duration>,
+    /// How the answer differs from the OpenAI shape.
+    pub drift: Drift,
     /// The whole answer, when there is one.
     pub reply: Option<HeldReply>,
 }
@@ -73,7 +75,7 @@ pub struct HeldReply {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Its body, in the OpenAI shape if it is a success.
     pub body: Bytes,
 }
 
@@ -124,18 +126,16 @@ impl UpstreamClient {
             retry_after: header(headers::RETRY_AFTER),
             body: &body,
         };
+        let retry_after = asked.wait(Some(clock::unix_now()));
+        let received = normalize::receive(status, header("content-type"), body);
         AttemptResult {
-            outcome: openai::read(HttpAnswer {
-                status,
-                content_type: header("content-type"),
-                body: &body,
-            })
-            .outcome,
-            retry_after: asked.wait(Some(clock::unix_now())),
+            outcome: received.outcome,
+            retry_after,
+            drift: received.drift,
             reply: Some(HeldReply {
                 status,
                 headers: head.headers,
-                body,
+                body: received.body,
             }),
         }
     }
@@ -146,6 +146,7 @@ impl AttemptResult {
         Self {
             outcome,
             retry_after: None,
+            drift: Drift::NONE,
             reply: None,
         }
     }
