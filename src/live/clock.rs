@@ -59,6 +59,12 @@ pub fn utc_stamp() -> String {
     now.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
+/// The time since 1970, for dates that others write.
+pub fn unix_now() -> Duration {
+    let now = jiff::Timestamp::now().as_duration();
+    Duration::try_from(now).unwrap_or_default()
+}
+
 /// A seed that no other run has: for a gateway in service, whose draws nobody repeats.
 pub fn fresh_seed() -> u64 {
     let now = jiff::Timestamp::now().as_nanosecond();

@@ -4,8 +4,11 @@
 //! matches on [`outcome::Outcome`].
 
 pub mod chat;
+pub mod drift;
 pub mod gateway;
 pub mod headers;
+pub mod members;
+pub mod normalize;
 pub mod openai;
 pub mod outcome;
 pub mod retry_after;

@@ -118,7 +118,7 @@ pub fn read(answer: HttpAnswer<'_>) -> Reading {
             status: answer.status,
             // Some servers send a number here; the classifier knows only names.
             error_code: error.and_then(|e| e.get("code")).and_then(Value::as_str),
-            is_completion: error.is_none() && is_json(answer.content_type) && has_choices(&body),
+            is_completion: is_json(answer.content_type) && is_completion(&body),
         }),
         usage: body
             .get("usage")
@@ -135,6 +135,12 @@ fn is_json(content_type: Option<&str>) -> bool {
         let essence = essence.to_ascii_lowercase();
         essence == "application/json" || essence.ends_with("+json")
     })
+}
+
+/// Is this a chat completion? It has choices, and no error. The one word on it: what is counted as a
+/// success and what is put into shape must be the same answers.
+pub(super) fn is_completion(body: &Value) -> bool {
+    body.get("error").is_none_or(Value::is_null) && has_choices(body)
 }
 
 /// At least one choice, each with a message.

@@ -2,9 +2,11 @@
 //!
 //! [`core`] is the contract with the drivers, [`io`] what crosses it, [`gray`] the router itself.
 //! The rest are its parts: who gets a request ([`routes`], [`split`]), how it is seen through
-//! ([`request`], [`retry`], [`fallback`], [`timers`]), how the canary is watched ([`health`],
-//! [`judge`]) and closed ([`rollback`]).
+//! ([`request`], [`retry`], [`budget`], [`limit`], [`fallback`], [`timers`]), how the canary is
+//! watched ([`health`], [`judge`]), and how its release goes up and comes down ([`deployment`],
+//! [`ramp`], [`control`], [`door`], [`keeper`]).
 
+pub mod budget;
 pub mod config;
 pub mod control;
 pub mod core;
@@ -16,6 +18,7 @@ pub mod health;
 pub mod io;
 pub mod judge;
 pub mod keeper;
+pub mod limit;
 pub mod ramp;
 pub mod request;
 pub mod retry;

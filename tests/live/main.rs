@@ -4,8 +4,11 @@ mod conformance;
 mod gateway;
 mod input_log;
 mod machinery;
+mod normalize;
 mod process;
 mod responder;
+mod retry_after;
 mod shipped;
 #[path = "../support/mod.rs"]
 mod support;
+mod upstreams;

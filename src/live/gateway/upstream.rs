@@ -11,10 +11,11 @@ use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
-use crate::live::http;
-use crate::protocol::openai::HttpAnswer;
+use crate::live::{clock, http};
+use crate::protocol::drift::Drift;
 use crate::protocol::outcome::Outcome;
-use crate::protocol::{headers, openai, retry_after};
+use crate::protocol::retry_after::Hints;
+use crate::protocol::{headers, normalize};
 
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct AttemptResult {
     pub outcome: Outcome,
     /// The wait that the upstream asked for.
     pub retry_after: Option<Duration>,
+    /// How the answer differs from the OpenAI shape.
+    pub drift: Drift,
     /// The whole answer, when there is one.
     pub reply: Option<HeldReply>,
 }
@@ -72,7 +75,7 @@ pub struct HeldReply {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Its body, in the OpenAI shape if it is a success.
     pub body: Bytes,
 }
 
@@ -118,21 +121,21 @@ impl UpstreamClient {
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
+        let asked = Hints {
+            retry_after_ms: header(headers::RETRY_AFTER_MS),
+            retry_after: header(headers::RETRY_AFTER),
+            body: &body,
+        };
+        let retry_after = asked.wait(Some(clock::unix_now()));
+        let received = normalize::receive(status, header("content-type"), body);
         AttemptResult {
-            outcome: openai::read(HttpAnswer {
-                status,
-                content_type: header("content-type"),
-                body: &body,
-            })
-            .outcome,
-            retry_after: retry_after::parse(
-                header(headers::RETRY_AFTER),
-                header(headers::RETRY_AFTER_MS),
-            ),
+            outcome: received.outcome,
+            retry_after,
+            drift: received.drift,
             reply: Some(HeldReply {
                 status,
                 headers: head.headers,
-                body,
+                body: received.body,
             }),
         }
     }
@@ -143,6 +146,7 @@ impl AttemptResult {
         Self {
             outcome,
             retry_after: None,
+            drift: Drift::NONE,
             reply: None,
         }
     }
