@@ -6,6 +6,7 @@
 
 pub mod diagnostic;
 pub mod fields;
+pub mod limits;
 pub mod node;
 pub mod redact;
 pub mod release;

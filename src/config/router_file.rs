@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, Fields, head};
 use crate::config::node::{Node, Place, Value};
-use crate::config::release;
 use crate::config::values;
 use crate::config::versions::{self, find_version, version_name};
+use crate::config::{limits, release};
 use crate::id::{PerVersion, VersionId};
+use crate::router::budget::RetryBudget;
 use crate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
     SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts,
@@ -98,6 +99,11 @@ const DEFAULT_RETRY: RetryPolicy = RetryPolicy {
     factor: 2.0,
     jitter: 0.0,
     max_wait: Duration::from_secs(30),
+    budget: Some(RetryBudget {
+        share: 0.2,
+        reserve_per_second: 10.0,
+        memory: Duration::from_secs(10),
+    }),
 };
 
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
@@ -297,6 +303,10 @@ fn retry(cx: Cx<'_>, node: &Node) -> Option<RetryPolicy> {
         max_wait: fields
             .optional("max_wait", values::duration)
             .unwrap_or(DEFAULT_RETRY.max_wait),
+        budget: match fields.node("budget") {
+            Some(_) => fields.optional("budget", limits::budget).flatten(),
+            None => DEFAULT_RETRY.budget,
+        },
     };
     fields.finish();
     Some(policy)

@@ -1,6 +1,7 @@
 //! The versions of a router file: their names, roles, models, addresses, and where their keys are.
 
 use crate::config::fields::{Cx, closest, head, listed};
+use crate::config::limits;
 use crate::config::node::{Entry, Node, Place, Value};
 use crate::config::redact::{is_variable_name, looks_like_key};
 use crate::config::values;
@@ -71,6 +72,7 @@ fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
     let endpoint = fields.optional("endpoint", endpoint);
     let api_key_env = fields.optional("api_key_env", api_key_env);
     let features = fields.optional("features", features);
+    let rate_limit = fields.optional("rate_limit", limits::rate_limit);
     fields.finish();
     let version = VersionConfig {
         name: name?,
@@ -79,6 +81,7 @@ fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
         api_key_env,
         // What is not restricted is offered.
         features: features.unwrap_or(Features::ALL),
+        rate_limit,
     };
     Some((version, role?))
 }

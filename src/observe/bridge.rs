@@ -18,6 +18,7 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             kind,
             outcome,
             latency,
+            answer,
         } => What::Booked(Booked {
             key,
             n: attempt.n,
@@ -25,6 +26,8 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             kind: attempt_kind(kind),
             outcome,
             latency,
+            usage: answer.usage,
+            drift: answer.drift,
         }),
         Event::RequestEnded {
             key,

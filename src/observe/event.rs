@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{RequestKey, VersionId};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
@@ -151,6 +152,10 @@ pub struct Booked {
     pub outcome: Outcome,
     /// From sending to the end.
     pub latency: Duration,
+    /// The tokens that its answer states.
+    pub usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape.
+    pub drift: Drift,
 }
 
 /// A request's end, as the router tells it.

@@ -256,6 +256,8 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::ZERO,
+            usage: None,
+            drift: crate::protocol::drift::Drift::NONE,
         })
     }
 

@@ -203,6 +203,8 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::ZERO,
+            usage: None,
+            drift: crate::protocol::drift::Drift::NONE,
         };
         Some((at(9), booked))
     }

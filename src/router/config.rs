@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PerVersion, VersionId};
+use crate::router::budget::RetryBudget;
 use crate::router::io::Measure;
+use crate::router::limit::RateLimit;
 use crate::router::ramp::RampConfig;
 
 /// The whole configuration of a router.
@@ -183,6 +185,8 @@ pub struct VersionConfig {
     pub api_key_env: Option<String>,
     /// What it can do: requests that need more go to stable.
     pub features: Features,
+    /// How many attempts its upstream takes; any number when absent.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// One routing rule.
@@ -253,6 +257,8 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// No wait is longer, whatever `Retry-After` says: the request goes on without the retry.
     pub max_wait: Duration,
+    /// How many retries there may be over all requests; any number when absent.
+    pub budget: Option<RetryBudget>,
 }
 
 /// How long things may take.

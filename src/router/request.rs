@@ -21,6 +21,11 @@ pub enum Stage {
         /// Has the caller been given any of its answer?
         committed: bool,
     },
+    /// In the queue of a rate limiter.
+    Queued {
+        /// When its longest wait is over.
+        until: Timestamp,
+    },
     /// Backing off before the next try.
     Waiting {
         /// When the wait is over.
@@ -91,7 +96,8 @@ impl RequestMachine {
 
     /// The earliest moment at which something must happen by itself.
     pub fn deadline(&self) -> Timestamp {
-        let (Stage::Trying { until, .. } | Stage::Waiting { until }) = self.stage;
+        let (Stage::Trying { until, .. } | Stage::Queued { until } | Stage::Waiting { until }) =
+            self.stage;
         until.min(self.expires)
     }
 

@@ -6,6 +6,7 @@ use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{UpstreamEnded, What};
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
+use crate::router::io::AnswerTraits;
 use crate::traffic::body::Prompt;
 use crate::upstream::plan::{Act, ResponsePlan};
 
@@ -42,6 +43,14 @@ impl Out {
             Act::Complete(usage) => Some((outcome, Some(usage))),
             Act::Refuse(_) => Some((outcome, None)),
             Act::Reset | Act::Silence => None,
+        }
+    }
+
+    /// What the gateway learns of the answer besides how it ended.
+    pub(super) fn traits(&self) -> AnswerTraits {
+        AnswerTraits {
+            usage: self.plan.usage(),
+            ..AnswerTraits::default()
         }
     }
 

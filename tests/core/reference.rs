@@ -15,8 +15,8 @@ use graygate::router::config::{
 };
 use graygate::router::core::{Core, Footprint};
 use graygate::router::io::{
-    Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, Reason, RequestFacts,
-    Rollback, Served,
+    Action, AnswerTraits, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, Reason,
+    RequestFacts, Rollback, Served,
 };
 use graygate::router::split::salt;
 use graygate::time::Timestamp;
@@ -217,6 +217,7 @@ impl ReferenceRouter {
             kind,
             outcome,
             latency,
+            answer: AnswerTraits::default(),
         });
         self.samples.push(Sample {
             at: now,
@@ -518,6 +519,7 @@ impl Core for ReferenceRouter {
                 attempt,
                 outcome,
                 retry_after,
+                ..
             } => self.attempt_ended(now, attempt, outcome, retry_after),
             Input::ClientGone { request } => {
                 if self.requests.contains_key(&request) {

@@ -9,7 +9,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, Route, RouterConfig, StickyBy, ThresholdAction,
 };
-use graygate::router::io::{Event, Evidence, Input, Measure, Reason, RequestFacts};
+use graygate::router::io::{AnswerTraits, Event, Evidence, Input, Measure, Reason, RequestFacts};
 use proptest::prelude::*;
 
 use crate::reference::ReferenceRouter;
@@ -211,6 +211,7 @@ impl Pair {
                         attempt,
                         outcome,
                         retry_after,
+                        answer: AnswerTraits::default(),
                     };
                     self.both(|rig| rig.input(end.clone()));
                 }
@@ -222,6 +223,7 @@ impl Pair {
                         attempt,
                         outcome,
                         retry_after: None,
+                        answer: AnswerTraits::default(),
                     };
                     self.both(|rig| rig.input(end.clone()));
                 }

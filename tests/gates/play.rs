@@ -10,6 +10,7 @@ use graygate::observe::event::{
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
 use graygate::observe::summary::Summary;
+use graygate::protocol::drift::Drift;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op, Share};
 use graygate::time::Timestamp;
@@ -216,6 +217,8 @@ impl Play {
                 },
                 outcome: booked_as,
                 latency: self.latency,
+                usage: None,
+                drift: Drift::NONE,
             }),
         );
     }

@@ -20,7 +20,7 @@ use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, Upstream
 use crate::live::http::{self, Break, Reply};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
-use crate::router::io::{Failure, Input, RequestFacts, Served};
+use crate::router::io::{AnswerTraits, Failure, Input, RequestFacts, Served};
 
 /// A gateway at work.
 pub struct Gateway {
@@ -159,7 +159,11 @@ impl RequestTask<'_> {
                     let (attempt, result) = result;
                     out = None;
                     held = result.reply;
-                    self.tell(attempt, result.outcome, result.retry_after);
+                    let answer = AnswerTraits {
+                        usage: result.usage,
+                        drift: result.drift,
+                    };
+                    self.tell(attempt, result.outcome, result.retry_after, answer);
                     continue;
                 }
             };
@@ -201,6 +205,7 @@ impl RequestTask<'_> {
         attempt: AttemptId,
         outcome: crate::protocol::outcome::Outcome,
         retry_after: Option<std::time::Duration>,
+        answer: AnswerTraits,
     ) {
         let content = outcome
             .is_success()
@@ -209,6 +214,7 @@ impl RequestTask<'_> {
             attempt,
             outcome,
             retry_after,
+            answer,
         };
         let inputs = content.into_iter().chain([end]);
         self.call.driver.input(inputs);

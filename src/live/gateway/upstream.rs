@@ -13,6 +13,7 @@ use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
 use crate::live::{clock, http};
 use crate::protocol::drift::Drift;
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
 use crate::protocol::{headers, normalize};
@@ -64,6 +65,8 @@ pub struct AttemptResult {
     pub retry_after: Option<Duration>,
     /// How the answer differs from the OpenAI shape.
     pub drift: Drift,
+    /// The tokens, when the answer states them.
+    pub usage: Option<Usage>,
     /// The whole answer, when there is one.
     pub reply: Option<HeldReply>,
 }
@@ -132,6 +135,7 @@ impl UpstreamClient {
             outcome: received.outcome,
             retry_after,
             drift: received.drift,
+            usage: received.usage,
             reply: Some(HeldReply {
                 status,
                 headers: head.headers,
@@ -147,6 +151,7 @@ impl AttemptResult {
             outcome,
             retry_after: None,
             drift: Drift::NONE,
+            usage: None,
             reply: None,
         }
     }

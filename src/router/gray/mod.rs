@@ -6,6 +6,7 @@
 
 mod judging;
 mod keeping;
+mod limiting;
 mod orders;
 mod ramping;
 mod requests;
@@ -16,14 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{IdMap, PerVersion, RequestId, Seed};
+use crate::router::budget::BudgetAccount;
 use crate::router::config::{JudgeConfig, RouterConfig};
 use crate::router::core::{Core, Footprint};
 use crate::router::deployment::{Change, Deployment};
 use crate::router::door::CanaryDoor;
+use crate::router::gray::requests::End;
 use crate::router::health::{HealthWindow, WindowBounds};
 use crate::router::io::{Action, Cause, Event, Input};
 use crate::router::judge::{Judge, Occasion};
 use crate::router::keeper::Keeper;
+use crate::router::limit::Limiter;
 use crate::router::ramp::{Held, Phase};
 use crate::router::request::RequestMachine;
 use crate::router::split;
@@ -54,6 +58,8 @@ pub struct GrayRouter {
     timers: Timers,
     health: Option<PerVersion<HealthWindow>>,
     judge: Judge,
+    limits: PerVersion<Option<Limiter>>,
+    budget: Option<BudgetAccount>,
     given_to_canary: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -80,6 +86,8 @@ impl GrayRouter {
         let mut router = Self {
             judge: Judge::new(&config, now),
             health: windows(&config),
+            limits: limits(&config),
+            budget: budget(&config),
             sticky_salt: split::salt(&config, deployment.salt),
             held: held(&deployment, now),
             keeper: Keeper::default(),
@@ -155,6 +163,18 @@ fn windows(config: &RouterConfig) -> Option<PerVersion<HealthWindow>> {
     }))
 }
 
+/// The rate limiters of the versions that have one.
+fn limits(config: &RouterConfig) -> PerVersion<Option<Limiter>> {
+    let versions = config.versions.values();
+    versions
+        .map(|v| v.rate_limit.clone().map(Limiter::new))
+        .collect()
+}
+
+fn budget(config: &RouterConfig) -> Option<BudgetAccount> {
+    config.retry.budget.as_ref().map(BudgetAccount::new)
+}
+
 /// The time a release has been held, going on or not.
 fn held(deployment: &Deployment, now: Timestamp) -> Held {
     match deployment.phase {
@@ -179,7 +199,16 @@ impl Core for GrayRouter {
                 attempt,
                 outcome,
                 retry_after,
-            } => self.attempt_ended(now, attempt, outcome, retry_after),
+                answer,
+            } => self.attempt_ended(
+                now,
+                attempt,
+                End {
+                    outcome,
+                    retry_after,
+                    answer,
+                },
+            ),
             Input::ClientGone { request } => self.client_gone(now, request),
             Input::Control { id, control } => self.control(now, id, control),
             Input::Persisted { op, ok } => self.persisted(now, op, ok),
@@ -194,6 +223,7 @@ impl Core for GrayRouter {
                 self.request_due(now, request);
             }
         }
+        self.let_through(now);
         if self.next_tick().is_some_and(|tick| tick <= now) {
             self.look(now, Occasion::Tick);
         }
@@ -217,7 +247,8 @@ impl Core for GrayRouter {
             self.keep_due,
             self.keeper.next(),
         ];
-        times.into_iter().flatten().min()
+        let limits = self.limits.values().flatten().map(Limiter::next);
+        times.into_iter().chain(limits).flatten().min()
     }
 
     fn footprint(&self) -> Footprint {
@@ -228,6 +259,12 @@ impl Core for GrayRouter {
             bytes: self.requests.capacity() * machine
                 + self.timers.bytes()
                 + self.keeper.bytes()
+                + self
+                    .limits
+                    .values()
+                    .flatten()
+                    .map(Limiter::bytes)
+                    .sum::<usize>()
                 + windows.map(HealthWindow::bytes).sum::<usize>()
                 + self.actions.capacity() * size_of::<Action>()
                 + self.events.capacity() * size_of::<Event>(),

@@ -8,11 +8,21 @@ use crate::rng::{Purpose, draw};
 use crate::router::config::RouterConfig;
 use crate::router::fallback::{self, FailedAttempt, Next};
 use crate::router::gray::GrayRouter;
-use crate::router::io::{Action, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served};
+use crate::router::io::{
+    Action, AnswerTraits, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served,
+};
 use crate::router::judge::Occasion;
 use crate::router::request::{RequestMachine, Stage};
 use crate::router::{retry, routes, split};
 use crate::time::Timestamp;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) answer: AnswerTraits,
+}
 
 impl GrayRouter {
     pub(super) fn arrive(
@@ -84,8 +94,18 @@ impl GrayRouter {
     }
 
     /// Starts the next attempt of a request at the machine's version.
-    pub(super) fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        mut machine: RequestMachine,
+    ) {
         let n = machine.begin_attempt(now);
+        if n == 0
+            && let Some(budget) = &mut self.budget
+        {
+            budget.deposit(now);
+        }
         self.actions.push_back(Action::Send {
             attempt: AttemptId { request, n },
             version: machine.version,
@@ -94,7 +114,7 @@ impl GrayRouter {
     }
 
     /// Puts a machine back, with its timer.
-    fn keep(&mut self, request: RequestId, machine: RequestMachine) {
+    pub(super) fn keep(&mut self, request: RequestId, machine: RequestMachine) {
         self.timers.set(machine.deadline(), request);
         self.requests.insert(request, machine);
     }
@@ -122,13 +142,12 @@ impl GrayRouter {
         }
     }
 
-    pub(super) fn attempt_ended(
-        &mut self,
-        now: Timestamp,
-        attempt: AttemptId,
-        outcome: Outcome,
-        retry_after: Option<Duration>,
-    ) {
+    pub(super) fn attempt_ended(&mut self, now: Timestamp, attempt: AttemptId, end: End) {
+        let End {
+            outcome,
+            retry_after,
+            answer,
+        } = end;
         let is_current = |m: &RequestMachine| m.is_trying(attempt.n);
         if !self.requests.get(attempt.request).is_some_and(is_current) {
             return;
@@ -140,7 +159,7 @@ impl GrayRouter {
         let Some(mut machine) = self.requests.remove(attempt.request) else {
             return;
         };
-        let committed = self.book(now, attempt.request, &machine, outcome);
+        let committed = self.book(now, attempt.request, &machine, outcome, answer);
         if outcome.is_success() {
             self.end(attempt.request, &machine, outcome);
             return;
@@ -162,6 +181,7 @@ impl GrayRouter {
         request: RequestId,
         machine: &RequestMachine,
         outcome: Outcome,
+        answer: AnswerTraits,
     ) -> bool {
         let Stage::Trying {
             since, committed, ..
@@ -180,6 +200,7 @@ impl GrayRouter {
             kind: machine.kind,
             outcome,
             latency,
+            answer,
         });
         // What an earlier release did says nothing of this one.
         if machine.release == self.deployment.release {
@@ -200,8 +221,7 @@ impl GrayRouter {
         mut machine: RequestMachine,
         outcome: Outcome,
     ) {
-        let failed = self.failed_attempt(now, &machine, outcome);
-        match fallback::after(&machine.config, &failed) {
+        match self.next(now, &machine, outcome) {
             Next::Retry(wait) => {
                 machine.stage = Stage::Waiting { until: now + wait };
                 self.keep(request, machine);
@@ -212,6 +232,20 @@ impl GrayRouter {
             }
             Next::GiveUp => self.fail(request, &machine, outcome, outcome == Outcome::BadRequest),
         }
+    }
+
+    /// What follows, with the retry paid for if it is one.
+    fn next(&mut self, now: Timestamp, machine: &RequestMachine, outcome: Outcome) -> Next {
+        let mut failed = self.failed_attempt(now, machine, outcome);
+        let next = fallback::after(&machine.config, &failed);
+        if matches!(next, Next::Retry(_))
+            && let Some(budget) = &mut self.budget
+            && !budget.try_withdraw(now)
+        {
+            failed.has_budget = false;
+            return fallback::after(&machine.config, &failed);
+        }
+        next
     }
 
     fn failed_attempt(
@@ -241,6 +275,7 @@ impl GrayRouter {
             ),
             left: machine.expires.since(now),
             canary_open: self.door.admits(machine.release),
+            has_budget: true,
         }
     }
 
@@ -262,6 +297,7 @@ impl GrayRouter {
 
     pub(super) fn client_gone(&mut self, now: Timestamp, request: RequestId) {
         if let Some(machine) = self.requests.remove(request) {
+            self.leave_queue(request, &machine);
             self.cancel(now, request, &machine, Outcome::ClientGone);
             self.end(request, &machine, Outcome::ClientGone);
         }
@@ -280,7 +316,7 @@ impl GrayRouter {
             self.actions.push_back(Action::Cancel {
                 attempt: AttemptId { request, n },
             });
-            self.book(now, request, machine, outcome);
+            self.book(now, request, machine, outcome, AnswerTraits::default());
         }
     }
 
@@ -304,14 +340,18 @@ impl GrayRouter {
             Stage::Waiting { until } if until <= now && now < machine.expires => {
                 self.wait_is_over(now, request, machine);
             }
+            Stage::Queued { until } if until <= now && now < machine.expires => {
+                self.is_limited(now, request, machine);
+            }
             _ => {
+                self.leave_queue(request, &machine);
                 self.cancel(now, request, &machine, Outcome::Deadline);
                 self.fail(request, &machine, Outcome::Deadline, false);
             }
         }
     }
 
-    fn fail(
+    pub(super) fn fail(
         &mut self,
         request: RequestId,
         machine: &RequestMachine,

@@ -165,7 +165,8 @@ fn is_settled_right(story: &Story, settled: &Settled) -> bool {
         return told.is_some_and(Outcome::is_success);
     }
     let last = story.attempts.last().and_then(Attempt::truth);
-    let is_real = settled.outcome == Outcome::Deadline || last == Some(settled.outcome);
+    let own = [Outcome::Deadline, Outcome::Limited, Outcome::Shutdown];
+    let is_real = own.contains(&settled.outcome) || last == Some(settled.outcome);
     is_real && told == Some(gateway::failure_outcome(settled.outcome))
 }
 

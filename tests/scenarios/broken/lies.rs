@@ -8,7 +8,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{
     FallbackPolicy, JudgeConfig, Limit, RouterConfig, Threshold, ThresholdAction,
 };
-use graygate::router::io::{Action, AttemptKind, Event, Input, RequestFacts};
+use graygate::router::io::{Action, AnswerTraits, AttemptKind, Event, Input, RequestFacts};
 use graygate::verdict::result::Status;
 
 use super::{Defect, assert_red, broken, router, with_config, with_core, with_defect};
@@ -253,12 +253,14 @@ fn failures_that_are_forwarded_as_answers_are_caught() {
                     attempt,
                     outcome: Outcome::Unauthorized,
                     retry_after,
+                    ..
                 } => vec![
                     Input::FirstContent { attempt },
                     Input::AttemptEnded {
                         attempt,
                         outcome: Outcome::Success,
                         retry_after,
+                        answer: AnswerTraits::default(),
                     },
                 ],
                 other => vec![other],
