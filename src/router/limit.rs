@@ -300,6 +300,14 @@ mod tests {
             limiter.enqueue(full, id(i));
             assert!(limiter.remove(id(i)));
         }
+        for i in 0..1_000 {
+            let now = full + Duration::from_nanos(i);
+            limiter.enqueue(now, id(i));
+            assert_eq!(
+                limiter.pop_ready(now + Duration::from_nanos(1)),
+                Some(id(i))
+            );
+        }
         assert_eq!(limiter.queue_len(), 0);
         assert!(limiter.bytes() < 1_000, "{}", limiter.bytes());
     }
