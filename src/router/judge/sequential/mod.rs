@@ -254,6 +254,7 @@ impl SequentialJudge {
     fn count_slow(&mut self, now: Timestamp) {
         while self.flight.next_slow().is_some_and(|at| at <= now) {
             if let Some(unit) = self.flight.pop_slow(now) {
+                self.book(&unit, |tally| tally.slow += 1);
                 self.count(&unit, Events::of(Metric::Slow));
             }
         }

@@ -24,18 +24,19 @@ impl<'a> Terms<'a> {
         })
     }
 
-    /// All that the counts fail to show. `baseline` takes stable's place where there is no control.
+    /// All that the counts fail to show. What is in flight speaks against the canary on both sides: it
+    /// fails there, and does not on stable. `baseline` takes stable's place where there is no control.
     pub(super) fn missing(&self, counts: &Both, baseline: Option<&Tally>) -> Vec<Refusal> {
         let canary = counts.of(Arm::Canary);
         let stable = baseline.unwrap_or(counts.of(Arm::Stable));
-        let have = canary.failed().n;
+        let have = canary.failed_at_most().n;
         let need = self.level.min_requests.max(1);
         if have < need {
             return vec![Refusal::TooFewRequests { have, need }];
         }
         let config = self.config;
         let mut missing = Vec::new();
-        let errors = (canary.failed(), stable.failed());
+        let errors = (canary.failed_at_most(), stable.failed_at_least());
         self.check(
             Metric::Error,
             errors,
@@ -46,7 +47,7 @@ impl<'a> Terms<'a> {
             let bound = self.is_majority.then_some(config.slo_slow_rate);
             self.check(
                 Metric::Slow,
-                (canary.slow(), stable.slow()),
+                (canary.slow_at_most(), stable.slow_at_least()),
                 bound,
                 &mut missing,
             );

@@ -77,7 +77,7 @@ impl SloCosts {
 
     /// Evidence that it is below: what is in flight has failed.
     fn kept_by(&self, tally: &Tally) -> Evidence {
-        let Rate { x, n } = tally.failed();
+        let Rate { x, n } = tally.failed_at_most();
         let mut evidence = Evidence::below();
         evidence.add(x, n, &self.below);
         evidence

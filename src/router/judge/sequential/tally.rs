@@ -10,17 +10,21 @@ pub(super) struct Tally {
     pub(super) units: u64,
     /// Ended well.
     pub(super) good: u64,
+    /// Failed.
+    pub(super) bad: u64,
     /// Ended without saying anything about the version.
     pub(super) void: u64,
     /// Ended before they were slow, void ones apart.
     pub(super) fast: u64,
     /// Void before they were slow.
     pub(super) fast_void: u64,
+    /// Became slow.
+    pub(super) slow: u64,
     /// Evidence: events, under sticky assignment only the first of a caller.
     pub(super) events: [u64; Metric::ALL.len()],
 }
 
-/// Failures, or slow attempts, among units: what is in flight counts against the version.
+/// Failures, or slow attempts, among units that say something about the version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rate {
     pub(super) x: u64,
@@ -33,6 +37,7 @@ impl Tally {
         let mut tally = Self {
             units,
             good: units - failed,
+            bad: failed,
             fast: units,
             ..Self::default()
         };
@@ -45,6 +50,7 @@ impl Tally {
     pub(super) fn end(&mut self, finding: Finding, slow: bool) {
         let is_void = finding.judgement == Judgement::Excluded;
         self.good += u64::from(finding.judgement == Judgement::Good);
+        self.bad += u64::from(finding.judgement == Judgement::Bad);
         self.void += u64::from(is_void);
         self.fast += u64::from(!is_void && !slow);
         self.fast_void += u64::from(is_void && !slow);
@@ -59,30 +65,40 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.units += other.units;
         self.good += other.good;
+        self.bad += other.bad;
         self.void += other.void;
         self.fast += other.fast;
         self.fast_void += other.fast_void;
+        self.slow += other.slow;
         for (own, more) in self.events.iter_mut().zip(&other.events) {
             *own += more;
         }
     }
 
-    /// Everything that has not ended well, of what says something about the version.
-    pub(super) fn failed(&self) -> Rate {
+    /// Failures when all that is in flight fails.
+    pub(super) fn failed_at_most(&self) -> Rate {
         let n = self.units.saturating_sub(self.void);
-        Rate {
-            x: n.saturating_sub(self.good),
-            n,
-        }
+        let x = n.saturating_sub(self.good);
+        Rate { x, n }
     }
 
-    /// Everything that has not ended in time.
-    pub(super) fn slow(&self) -> Rate {
+    /// Failures when nothing that is in flight fails.
+    pub(super) fn failed_at_least(&self) -> Rate {
+        let n = self.units.saturating_sub(self.void);
+        Rate { x: self.bad, n }
+    }
+
+    /// Slow ones when all that is in flight becomes slow.
+    pub(super) fn slow_at_most(&self) -> Rate {
         let n = self.units.saturating_sub(self.fast_void);
-        Rate {
-            x: n.saturating_sub(self.fast),
-            n,
-        }
+        let x = n.saturating_sub(self.fast);
+        Rate { x, n }
+    }
+
+    /// Slow ones when nothing more becomes slow.
+    pub(super) fn slow_at_least(&self) -> Rate {
+        let n = self.units.saturating_sub(self.fast_void);
+        Rate { x: self.slow, n }
     }
 
     pub(super) fn events_of(&self, metric: Metric) -> u64 {
