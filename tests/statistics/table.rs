@@ -86,7 +86,9 @@ fn check(
 ) {
     let (percents, medians) = row;
     let mut wrong = Vec::new();
-    let row_id = name.bytes().fold(7, |id, b| id * 31 + u64::from(b)) % 1_000_003;
+    let row_id = name
+        .bytes()
+        .fold(7, |id, b| (id * 31 + u64::from(b)) % 1_000_003);
     for (i, (column, canary, stable)) in COLUMNS.into_iter().enumerate() {
         let cell = measure(&rule, row_id * 8 + i as u64, (canary, stable));
         println!(

@@ -116,7 +116,8 @@ fn a_caller_is_one_observation() {
     assert!(right <= 0.5, "{right}");
 }
 
-/// 5 % of the attempts fail after 30 s on either version, and the weight falls from 50 % to 5 %.
+/// 5 % of the attempts fail after 30 s on either version, and the weight falls from 50 % to 5 %, a step
+/// of its own, from which counting begins anew.
 fn lowered(dice: &mut Dice, booking: Booking) -> Lab {
     let mut lab = lab(0.5).booking(booking);
     let play = |share| {
@@ -128,7 +129,7 @@ fn lowered(dice: &mut Dice, booking: Booking) -> Lab {
         }
     };
     requests(&mut lab, dice, 0.0..300.0, play(0.5));
-    lab.begin_step(at(300.0), step(0, 0.05, 3_600));
+    lab.begin_step(at(300.0), step(1, 0.05, 3_600));
     requests(&mut lab, dice, 300.0..600.0, play(0.05));
     lab
 }
@@ -260,6 +261,6 @@ fn late_break(hold: u64) -> u64 {
 fn a_late_break_is_found_quickly() {
     let (tenths, once) = (late_break(3_600), late_break(0));
     println!("late break: {tenths} canary requests with tenths, {once} without");
-    assert!(tenths <= 80, "{tenths}");
+    assert!(tenths <= 120, "{tenths}");
     assert!(once >= tenths * 3 / 2, "{once} without tenths");
 }
