@@ -4,6 +4,7 @@
 //! the router acts on it. One file a method.
 
 pub mod literal;
+pub mod sequential;
 
 use std::time::Duration;
 
