@@ -316,6 +316,8 @@ impl Sink for News {
                 self.router.name(record.to),
                 record.because()
             ),
+            What::Held(Some(reason)) => tracing::warn!(reason, "the judge holds"),
+            What::Held(None) => tracing::info!("the judge no longer holds"),
             What::Standing(standing) => tracing::info!(
                 revision = standing.revision,
                 share = standing.share,
