@@ -89,6 +89,13 @@ impl Drop for Server {
     }
 }
 
+/// An HTTP client.
+pub(crate) fn client() -> reqwest::Client {
+    // Once a process; the second one finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Waits until something is there. Half a minute is for machines in trouble.
 pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + Duration::from_secs(30);

@@ -1,10 +1,11 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions, [`input_log`] keeps what went into the core.
+//! the versions, [`probe`] asks them what they serve, [`input_log`] keeps what went into the core.
 
 pub mod driver;
 pub mod input_log;
+pub mod probe;
 pub mod server;
 pub mod upstream;
 
@@ -12,6 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::id::PerVersion;
+use crate::live::http::client::Trust;
+use crate::live::http::server::Limits;
 use crate::protocol::chat::Forward;
 use crate::router::config::RouterConfig;
 
@@ -57,4 +60,8 @@ pub struct GatewayConfig {
     pub is_harness: bool,
     /// How a caller's body becomes an upstream's.
     pub forward: Forward,
+    /// What is taken from callers, at most.
+    pub limits: Limits,
+    /// Whose certificates are believed, of upstreams that are spoken to over TLS.
+    pub trust: Trust,
 }

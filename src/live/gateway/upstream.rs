@@ -12,6 +12,7 @@ use hyper::{Method, Request, Uri};
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::{Endpoint, GatewayConfig};
 use crate::live::http;
+use crate::live::http::client::{CONNECT_TIME, POOL_IDLE, SecurePool, secure_pool};
 use crate::protocol::openai::HttpAnswer;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{headers, openai, retry_after};
@@ -19,7 +20,7 @@ use crate::protocol::{headers, openai, retry_after};
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
 pub struct UpstreamClient {
-    client: http::Pool,
+    client: SecurePool,
     targets: PerVersion<Target>,
 }
 
@@ -31,28 +32,8 @@ struct Target {
     authorization: Option<HeaderValue>,
 }
 
-/// Is anybody there? Opens a connection to an endpoint and closes it again.
-///
-/// # Errors
-/// When no connection can be had within five seconds.
-pub async fn probe(endpoint: &Endpoint) -> io::Result<()> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
-    let uri: Uri = endpoint.base.parse().map_err(|_| invalid("not a URL"))?;
-    let host = uri.host().ok_or_else(|| invalid("no host in the URL"))?;
-    // An IPv6 address stands in brackets in a URL.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = (host, uri.port_u16().unwrap_or(80));
-    let connect = tokio::net::TcpStream::connect(address);
-    match tokio::time::timeout(PROBE_TIME, connect).await {
-        Ok(connected) => connected.map(drop),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
 /// Largest answer of an upstream that is read: far more than any chat completion.
 const MAX_ANSWER: usize = 64 << 20;
-/// Time to find out whether an upstream is there.
-const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -97,7 +78,7 @@ impl UpstreamClient {
             Target::new(name, endpoint)
         });
         Self {
-            client: http::pool(http::POOL_IDLE),
+            client: secure_pool(POOL_IDLE, CONNECT_TIME, &config.trust),
             targets: targets.collect(),
         }
     }
@@ -185,7 +166,10 @@ impl Target {
 
 fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
-        return Outcome::Connect;
+        return match root_io(error) {
+            Some(io::ErrorKind::TimedOut) => Outcome::Timeout,
+            _ => Outcome::Connect,
+        };
     }
     let cause = error
         .source()
@@ -197,17 +181,27 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     }
 }
 
-/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens.
+/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens,
+/// and whether it is one of the connection or of a stream of HTTP/2.
 fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
     if error.is::<LengthLimitError>() {
         return Outcome::Malformed;
     }
-    let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
-    let io = error
-        .source()
-        .and_then(|e| e.downcast_ref::<std::io::Error>());
-    match io {
-        Some(error) if is_reset(error) => Outcome::Reset,
-        _ => Outcome::Truncated,
+    let is_http1 = error.source().is_none_or(|e| e.is::<io::Error>());
+    match root_io(error) {
+        Some(io::ErrorKind::ConnectionReset) => Outcome::Reset,
+        _ if is_http1 => Outcome::Truncated,
+        _ => Outcome::Reset,
     }
+}
+
+/// What the system said, when an error goes back to that.
+fn root_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut found = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        found = error.downcast_ref().map(io::Error::kind).or(found);
+        cause = error.source();
+    }
+    found
 }
