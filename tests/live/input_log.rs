@@ -20,13 +20,8 @@ use graygate::scenario::Scenario;
 use graygate::time::Timestamp;
 use serde_json::json;
 
-use crate::process::{Server, client, router_file, wait_for};
+use crate::process::{KEYS, Server, client, router_file, wait_for};
 use crate::support::{Stories, alone, in_company, shipped};
-
-const KEYS: [(&str, &str); 2] = [
-    ("STABLE_API_KEY", "sk-stable-0123456789abcdef"),
-    ("CANARY_API_KEY", "sk-canary-0123456789abcdef"),
-];
 
 /// Keeps the calls of a core, and what it said to each.
 struct Recording {

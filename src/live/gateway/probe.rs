@@ -24,9 +24,9 @@ pub enum Finding {
     Listed,
     /// It serves others only. Some of these.
     Missing(Vec<String>),
-    /// It has no such list (404, 405, 501): its answers will tell.
+    /// It has no such list (404, 405, 501), or not for this key (403): its answers will tell.
     NotOffered(u16),
-    /// It refuses the key (401, 403).
+    /// It refuses the key (401).
     Refused(u16),
     /// Nobody is there, or nobody to be trusted.
     Unreachable(String),
@@ -74,8 +74,9 @@ impl Prober {
                 Ok(list) => list.finding(model),
                 Err(why) => Finding::Unclear(why),
             },
-            status @ (401 | 403) => Finding::Refused(status),
-            status @ (404 | 405 | 501) => Finding::NotOffered(status),
+            status @ 401 => Finding::Refused(status),
+            // A key may be good for chats, and not for lists.
+            status @ (403 | 404 | 405 | 501) => Finding::NotOffered(status),
             status => Finding::Unclear(format!("status {status}")),
         }
     }

@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::{Endpoint, GatewayConfig};
+use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
 use crate::live::http;
 use crate::live::http::client::{CONNECT_TIME, POOL_IDLE, SecurePool, secure_pool};
 use crate::protocol::openai::HttpAnswer;
@@ -30,6 +30,7 @@ struct Target {
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
+    api_key: Option<Secret>,
 }
 
 /// Largest answer of an upstream that is read: far more than any chat completion.
@@ -110,11 +111,11 @@ impl UpstreamClient {
                 header(headers::RETRY_AFTER),
                 header(headers::RETRY_AFTER_MS),
             ),
-            reply: Some(HeldReply {
+            reply: Some(self.targets[version].held(HeldReply {
                 status,
                 headers: head.headers,
                 body,
-            }),
+            })),
         }
     }
 }
@@ -140,7 +141,21 @@ impl Target {
             name,
             uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
             authorization: bearer,
+            api_key: endpoint.api_key.clone(),
         }
+    }
+
+    /// An answer as callers may see it. The words of a completion are nobody's to change.
+    fn held(&self, mut reply: HeldReply) -> HeldReply {
+        let Some(key) = &self.api_key else {
+            return reply;
+        };
+        cut_headers(&mut reply.headers, key);
+        let is_error = reply.status >= 400;
+        if let Some(safe) = is_error.then(|| key.cut_from(&reply.body)).flatten() {
+            reply.body = Bytes::from(safe);
+        }
+        reply
     }
 
     fn request(&self, message: Message) -> Option<Request<Full<Bytes>>> {
@@ -161,6 +176,16 @@ impl Target {
             http::set(map, headers::ATTEMPT, &n.to_string());
         }
         Some(request)
+    }
+}
+
+/// The same headers, where a value without the key takes the place of one with it.
+fn cut_headers(headers: &mut HeaderMap, key: &Secret) {
+    for value in headers.values_mut() {
+        let cut = key.cut_from(value.as_bytes());
+        if let Some(safe) = cut.and_then(|cut| HeaderValue::from_bytes(&cut).ok()) {
+            *value = safe;
+        }
     }
 }
 

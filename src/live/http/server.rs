@@ -139,13 +139,13 @@ where
 {
     let _ = stream.set_nodelay(true);
     // Kept until the last byte is sent: the connection outlives its handlers.
-    let busy = OnceLock::new();
-    let gate = drain.clone();
+    let busy = Arc::new(OnceLock::new());
+    let (gate, entered) = (drain.clone(), busy.clone());
     let service = service_fn(move |request| {
         let answer = match gate.enter() {
-            Some(entered) => {
+            Some(guard) => {
                 // A connection counts once, however many requests come over it.
-                busy.get_or_init(|| entered);
+                entered.get_or_init(|| guard);
                 Ok(handler(request))
             }
             None => Err(request),
@@ -167,8 +167,11 @@ where
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = drain.begun() => {
-            // Idle connections close now, others after their answer.
-            serving.as_mut().graceful_shutdown();
+            // Idle connections close now, others after their answer. On those without a request so
+            // far one may be on its way: it deserves an answer.
+            if busy.get().is_some() {
+                serving.as_mut().graceful_shutdown();
+            }
             serving.await
         }
     };
