@@ -62,11 +62,15 @@ impl Trust {
     }
 }
 
+#[allow(
+    clippy::expect_used,
+    reason = "ring knows the default versions of TLS: nothing that is read can change that"
+)]
 fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .expect("ring knows the default versions of TLS")
+        .expect("the default versions of TLS")
 }
 
 /// A client that keeps idle connections for so long.

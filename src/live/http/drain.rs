@@ -37,7 +37,12 @@ impl Drain {
         let busy = Busy {
             drain: self.clone(),
         };
-        (!*self.begun.borrow()).then_some(busy)
+        self.is_open().then_some(busy)
+    }
+
+    /// Are requests let in?
+    pub fn is_open(&self) -> bool {
+        !*self.begun.borrow()
     }
 
     /// Waits until the drain begins.

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::live::http::body::{BODY_TIMEOUT, MAX_BODY};
-use crate::live::http::drain::Drain;
+use crate::live::http::drain::{Busy, Drain};
 use crate::live::http::{Break, Reply, body};
 use crate::protocol::openai::ErrorReply;
 
@@ -132,23 +132,46 @@ impl Places {
     }
 }
 
+/// The way in for the requests of one connection.
+#[derive(Clone)]
+struct Door {
+    drain: Arc<Drain>,
+    /// From the first request on, and until the last byte is sent: the connection outlives its handlers.
+    busy: Arc<OnceLock<Busy>>,
+}
+
+impl Door {
+    fn new(drain: Arc<Drain>) -> Self {
+        let busy = Arc::default();
+        Self { drain, busy }
+    }
+
+    fn lets_in(&self) -> bool {
+        if self.is_busy() {
+            // A connection counts once, however many requests come over it.
+            return self.drain.is_open();
+        }
+        let entered = self.drain.enter();
+        entered.map(|busy| self.busy.set(busy)).is_some()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.get().is_some()
+    }
+}
+
 async fn connection<H, F>(stream: TcpStream, limits: Limits, drain: &Arc<Drain>, handler: H)
 where
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Reply, Break>> + Send + 'static,
 {
     let _ = stream.set_nodelay(true);
-    // Kept until the last byte is sent: the connection outlives its handlers.
-    let busy = Arc::new(OnceLock::new());
-    let (gate, entered) = (drain.clone(), busy.clone());
+    let door = Door::new(drain.clone());
+    let entry = door.clone();
     let service = service_fn(move |request| {
-        let answer = match gate.enter() {
-            Some(guard) => {
-                // A connection counts once, however many requests come over it.
-                entered.get_or_init(|| guard);
-                Ok(handler(request))
-            }
-            None => Err(request),
+        let answer = match entry.lets_in() {
+            true => Ok(handler(request)),
+            false => Err(request),
         };
         async move {
             match answer {
@@ -169,7 +192,7 @@ where
         () = drain.begun() => {
             // Idle connections close now, others after their answer. On those without a request so
             // far one may be on its way: it deserves an answer.
-            if busy.get().is_some() {
+            if door.is_busy() {
                 serving.as_mut().graceful_shutdown();
             }
             serving.await
