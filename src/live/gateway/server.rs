@@ -17,7 +17,8 @@ use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Command, Driver};
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
-use crate::live::http::{self, Break, Reply};
+use crate::live::http::drain::Drain;
+use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
 use crate::router::io::{AnswerTraits, Failure, Input, RequestFacts, Served};
@@ -41,8 +42,14 @@ impl Gateway {
 
     /// Serves callers on a listener, for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        self.serve_until(listener, Arc::default()).await;
+    }
+
+    /// The same until `drain` begins: from then on new requests are turned away, and those under way
+    /// are finished. Ends early only when the gateway breaks.
+    pub async fn serve_until(self: Arc<Self>, listener: TcpListener, drain: Arc<Drain>) {
         let driver = self.driver.clone();
-        let callers = http::serve(listener, |_| {
+        let callers = server::serve(listener, self.config.limits, drain, |_| {
             let gateway = self.clone();
             move |request| {
                 let gateway = gateway.clone();
@@ -78,8 +85,8 @@ impl Gateway {
     }
 
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
-        let (parts, body) = request.into_parts();
-        let body = match http::body(body, http::BODY_TIMEOUT).await {
+        let (parts, incoming) = request.into_parts();
+        let body = match body::read(incoming, self.config.limits).await {
             Ok(body) => body,
             Err(unread) => return unread.reply(),
         };

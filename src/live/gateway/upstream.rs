@@ -10,7 +10,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::{Endpoint, GatewayConfig};
+use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
+use crate::live::http::client::{POOL_IDLE, SecurePool, secure_pool};
 use crate::live::{clock, http};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
@@ -21,7 +22,7 @@ use crate::protocol::{headers, normalize};
 /// The client of all upstreams, with one pool of connections.
 #[derive(Clone, Debug)]
 pub struct UpstreamClient {
-    client: http::Pool,
+    client: SecurePool,
     targets: PerVersion<Target>,
 }
 
@@ -31,30 +32,11 @@ struct Target {
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
-}
-
-/// Is anybody there? Opens a connection to an endpoint and closes it again.
-///
-/// # Errors
-/// When no connection can be had within five seconds.
-pub async fn probe(endpoint: &Endpoint) -> io::Result<()> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
-    let uri: Uri = endpoint.base.parse().map_err(|_| invalid("not a URL"))?;
-    let host = uri.host().ok_or_else(|| invalid("no host in the URL"))?;
-    // An IPv6 address stands in brackets in a URL.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = (host, uri.port_u16().unwrap_or(80));
-    let connect = tokio::net::TcpStream::connect(address);
-    match tokio::time::timeout(PROBE_TIME, connect).await {
-        Ok(connected) => connected.map(drop),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    api_key: Option<Secret>,
 }
 
 /// Largest answer of an upstream that is read: far more than any chat completion.
 const MAX_ANSWER: usize = 64 << 20;
-/// Time to find out whether an upstream is there.
-const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -103,7 +85,7 @@ impl UpstreamClient {
             Target::new(name, endpoint)
         });
         Self {
-            client: http::pool(http::POOL_IDLE),
+            client: secure_pool(POOL_IDLE, config.router.timeouts.connect, &config.trust),
             targets: targets.collect(),
         }
     }
@@ -136,11 +118,11 @@ impl UpstreamClient {
             retry_after,
             drift: received.drift,
             usage: received.usage,
-            reply: Some(HeldReply {
+            reply: Some(self.targets[version].held(HeldReply {
                 status,
                 headers: head.headers,
                 body: received.body,
-            }),
+            })),
         }
     }
 }
@@ -168,7 +150,21 @@ impl Target {
             name,
             uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
             authorization: bearer,
+            api_key: endpoint.api_key.clone(),
         }
+    }
+
+    /// An answer as callers may see it. The words of a completion are nobody's to change.
+    fn held(&self, mut reply: HeldReply) -> HeldReply {
+        let Some(key) = &self.api_key else {
+            return reply;
+        };
+        cut_headers(&mut reply.headers, key);
+        let is_error = reply.status >= 400;
+        if let Some(safe) = is_error.then(|| key.cut_from(&reply.body)).flatten() {
+            reply.body = Bytes::from(safe);
+        }
+        reply
     }
 
     fn request(&self, message: Message) -> Option<Request<Full<Bytes>>> {
@@ -192,9 +188,22 @@ impl Target {
     }
 }
 
+/// The same headers, where a value without the key takes the place of one with it.
+fn cut_headers(headers: &mut HeaderMap, key: &Secret) {
+    for value in headers.values_mut() {
+        let cut = key.cut_from(value.as_bytes());
+        if let Some(safe) = cut.and_then(|cut| HeaderValue::from_bytes(&cut).ok()) {
+            *value = safe;
+        }
+    }
+}
+
 fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
-        return Outcome::Connect;
+        return match root_io(error) {
+            Some(io::ErrorKind::TimedOut) => Outcome::Timeout,
+            _ => Outcome::Connect,
+        };
     }
     let cause = error
         .source()
@@ -206,17 +215,27 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     }
 }
 
-/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens.
+/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens,
+/// and whether it is one of the connection or of a stream of HTTP/2.
 fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
     if error.is::<LengthLimitError>() {
         return Outcome::Malformed;
     }
-    let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
-    let io = error
-        .source()
-        .and_then(|e| e.downcast_ref::<std::io::Error>());
-    match io {
-        Some(error) if is_reset(error) => Outcome::Reset,
-        _ => Outcome::Truncated,
+    let is_http1 = error.source().is_none_or(|e| e.is::<io::Error>());
+    match root_io(error) {
+        Some(io::ErrorKind::ConnectionReset) => Outcome::Reset,
+        _ if is_http1 => Outcome::Truncated,
+        _ => Outcome::Reset,
     }
+}
+
+/// What the system said, when an error goes back to that.
+fn root_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut found = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        found = error.downcast_ref().map(io::Error::kind).or(found);
+        cause = error.source();
+    }
+    found
 }
