@@ -175,7 +175,8 @@ fn serve(
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
-    let driver = Driver::new(Box::new(core), clock, outbox, args.input_log.is_some());
+    let news = outbox.only(News::hears);
+    let driver = Driver::new(Box::new(core), clock, news, args.input_log.is_some());
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
@@ -292,6 +293,11 @@ struct News {
 }
 
 impl News {
+    /// What it tells of: the few events that are not about a single request.
+    fn hears(what: &What) -> bool {
+        matches!(what, What::RolledBack(_) | What::Judged(_))
+    }
+
     fn finding(&self, finding: &Finding) -> String {
         format!(
             "{} of {} is {:.4} (bound {}) over {} attempts",
