@@ -1,10 +1,12 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions, [`input_log`] keeps what went into the core.
+//! the versions, [`orders`] are what the core wants done for a request,
+//! [`input_log`] keeps what went into the core.
 
 pub mod driver;
 pub mod input_log;
+pub mod orders;
 pub mod server;
 pub mod upstream;
 

@@ -10,12 +10,12 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Command, Driver};
+use crate::live::gateway::orders::Taker;
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
 use crate::live::http::{self, Break, Reply};
 use crate::protocol::chat::ChatHead;
@@ -136,7 +136,7 @@ impl Drop for Call {
 struct RequestTask<'g> {
     gateway: &'g Gateway,
     call: Call,
-    orders: UnboundedReceiver<Command>,
+    orders: Taker<Command>,
     id: String,
     head: ChatHead,
     body: Bytes,
