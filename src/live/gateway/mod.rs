@@ -1,9 +1,10 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions, [`orders`] are what the core wants done for a request,
+//! the versions over their [`connections`], [`orders`] are what the core wants done for a request,
 //! [`input_log`] keeps what went into the core.
 
+pub mod connections;
 pub mod driver;
 pub mod input_log;
 pub mod orders;

@@ -7,16 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
+use crate::live::gateway::connections::{Connections, Lost};
 use crate::live::gateway::{Endpoint, GatewayConfig};
 use crate::live::http;
 use crate::protocol::openai::HttpAnswer;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{headers, openai, retry_after};
 
-/// The client of all upstreams, with one pool of connections.
+/// The client of all upstreams.
 #[derive(Clone, Debug)]
 pub struct UpstreamClient {
     client: http::Pool,
@@ -29,6 +31,8 @@ struct Target {
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
+    /// None when it speaks more than plain HTTP.
+    connections: Option<Connections>,
 }
 
 /// Is anybody there? Opens a connection to an endpoint and closes it again.
@@ -107,14 +111,9 @@ impl UpstreamClient {
         let Some(request) = self.targets[version].request(message) else {
             return AttemptResult::without_reply(Outcome::Connect);
         };
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return AttemptResult::without_reply(transport_outcome(&error)),
-        };
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, MAX_ANSWER).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return AttemptResult::without_reply(body_outcome(error.as_ref())),
+        let (head, body) = match self.exchange(version, request).await {
+            Ok(answer) => answer,
+            Err(outcome) => return AttemptResult::without_reply(outcome),
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
@@ -138,6 +137,26 @@ impl UpstreamClient {
     }
 }
 
+impl UpstreamClient {
+    /// Sends a request and waits for the whole answer: over a connection of the version's own, or by
+    /// the client that speaks everything else.
+    async fn exchange(
+        &self,
+        version: VersionId,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Bytes), Outcome> {
+        if let Some(connections) = &self.targets[version].connections {
+            let answer = connections.exchange(request, MAX_ANSWER).await;
+            return answer.map_err(|lost| lost_outcome(&lost));
+        }
+        let response = self.client.request(request).await;
+        let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|e| body_outcome(e.as_ref()))?;
+        Ok((head, body.to_bytes()))
+    }
+}
+
 impl AttemptResult {
     fn without_reply(outcome: Outcome) -> Self {
         Self {
@@ -155,9 +174,12 @@ impl Target {
             value.set_sensitive(true);
             Some(value)
         });
+        let uri = format!("{}/chat/completions", endpoint.base).parse().ok();
+        let plain = |uri| Connections::new(uri, http::POOL_IDLE);
         Self {
             name,
-            uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
+            connections: uri.as_ref().and_then(plain),
+            uri,
             authorization: bearer,
         }
     }
@@ -183,6 +205,14 @@ impl Target {
     }
 }
 
+fn lost_outcome(lost: &Lost) -> Outcome {
+    match lost {
+        Lost::Connect(_) => Outcome::Connect,
+        Lost::Head(error) => head_outcome(Some(error)),
+        Lost::Body(error) => body_outcome(error.as_ref()),
+    }
+}
+
 fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
         return Outcome::Connect;
@@ -190,6 +220,10 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     let cause = error
         .source()
         .and_then(|e| e.downcast_ref::<hyper::Error>());
+    head_outcome(cause)
+}
+
+fn head_outcome(cause: Option<&hyper::Error>) -> Outcome {
     match cause {
         // Bytes that are no HTTP.
         Some(error) if error.is_parse() => Outcome::Malformed,
