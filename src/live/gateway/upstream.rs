@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
@@ -18,8 +19,11 @@ use crate::protocol::openai::HttpAnswer;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{headers, openai, retry_after};
 
+static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
+static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+
 /// The client of all upstreams.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct UpstreamClient {
     client: http::Pool,
     targets: PerVersion<Target>,
@@ -27,7 +31,7 @@ pub struct UpstreamClient {
 
 #[derive(Clone, Debug)]
 struct Target {
-    name: String,
+    name: Option<HeaderValue>,
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
@@ -86,7 +90,7 @@ pub struct Message {
     /// The body, already for the version's model.
     pub body: Bytes,
     /// The caller's id of the request.
-    pub request_id: String,
+    pub request_id: HeaderValue,
     /// The traffic's key, in a run of the harness.
     pub key: Option<RequestKey>,
     /// Which attempt of the request it is, in a run of the harness.
@@ -96,10 +100,10 @@ pub struct Message {
 impl UpstreamClient {
     /// A client for the endpoints of a gateway.
     pub fn new(config: &GatewayConfig) -> Self {
-        let targets = config.endpoints.iter().map(|(version, endpoint)| {
-            let name = config.router.name(version).to_owned();
-            Target::new(name, endpoint)
-        });
+        let targets = config
+            .endpoints
+            .iter()
+            .map(|(version, endpoint)| Target::new(config.router.name(version), endpoint));
         Self {
             client: http::pool(http::POOL_IDLE),
             targets: targets.collect(),
@@ -107,7 +111,7 @@ impl UpstreamClient {
     }
 
     /// Sends one attempt and waits for its whole answer. Cancelled by dropping.
-    pub async fn attempt(self, version: VersionId, message: Message) -> AttemptResult {
+    pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> AttemptResult {
         let Some(request) = self.targets[version].request(message) else {
             return AttemptResult::without_reply(Outcome::Connect);
         };
@@ -168,7 +172,7 @@ impl AttemptResult {
 }
 
 impl Target {
-    fn new(name: String, endpoint: &Endpoint) -> Self {
+    fn new(name: &str, endpoint: &Endpoint) -> Self {
         let bearer = endpoint.api_key.as_ref().and_then(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).ok()?;
             value.set_sensitive(true);
@@ -177,7 +181,7 @@ impl Target {
         let uri = format!("{}/chat/completions", endpoint.base).parse().ok();
         let plain = |uri| Connections::new(uri, http::POOL_IDLE);
         Self {
-            name,
+            name: HeaderValue::from_str(name).ok(),
             connections: uri.as_ref().and_then(plain),
             uri,
             authorization: bearer,
@@ -193,8 +197,10 @@ impl Target {
         if let Some(bearer) = &self.authorization {
             map.insert(AUTHORIZATION, bearer.clone());
         }
-        http::set(map, headers::VERSION, &self.name);
-        http::set(map, headers::REQUEST_ID, &message.request_id);
+        if let Some(name) = &self.name {
+            map.insert(&VERSION, name.clone());
+        }
+        map.insert(&REQUEST_ID, message.request_id);
         if let Some(key) = message.key {
             http::set(map, headers::REQUEST_KEY, &key.to_string());
         }
