@@ -265,7 +265,8 @@ fn open(
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
     let log = input_log.is_some();
-    let driver = Driver::new(Box::new(core), router.clone(), clock, outbox, log);
+    let news = outbox.only(News::hears);
+    let driver = Driver::new(Box::new(core), router.clone(), clock, news, log);
     if canary == Canary::Closed {
         // Before anybody can connect. It is never refused.
         let _ = runtime.block_on(driver.order(None, Order::Withhold));

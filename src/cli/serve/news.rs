@@ -12,6 +12,12 @@ pub(super) struct News {
 }
 
 impl News {
+    /// What it tells of: the few events that are not about a single request.
+    pub(super) fn hears(what: &What) -> bool {
+        let of_release = matches!(what, What::RolledBack(_) | What::Standing(_));
+        of_release || matches!(what, What::Judged(_) | What::Held(_))
+    }
+
     fn finding(&self, finding: &Finding) -> String {
         format!(
             "{} of {} is {:.4} (bound {}) over {} attempts",

@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 
 use crate::id::{AttemptId, IdMap, RequestId, RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::gateway::input_log::{InputLog, LoggedCall};
+use crate::live::gateway::orders::{Giver, Taker, orders};
 use crate::live::outbox::Outbox;
 use crate::observe::bridge;
 use crate::observe::event::What;
@@ -80,7 +80,7 @@ type Asker = oneshot::Sender<Result<Standing, Refusal>>;
 
 struct Task {
     key: RequestKey,
-    commands: UnboundedSender<Command>,
+    commands: Giver<Command>,
     /// The attempt that is out.
     out: Option<AttemptId>,
 }
@@ -160,8 +160,8 @@ impl Driver {
         &self,
         key: Option<RequestKey>,
         facts: RequestFacts,
-    ) -> (RequestId, UnboundedReceiver<Command>) {
-        let (commands, orders) = unbounded_channel();
+    ) -> (RequestId, Taker<Command>) {
+        let (commands, orders) = orders();
         let mut inner = self.lock();
         let request = RequestId(inner.next_id);
         inner.next_id += 1;
@@ -317,7 +317,7 @@ impl Driver {
             Command::Forward(_) | Command::Fail(_) => {}
         }
         // A task that is gone has told the core already, or is about to.
-        let _ = task.commands.send(command);
+        task.commands.send(command);
     }
 
     /// Hands a change over to be kept. Without a store there is nothing to wait for.

@@ -1,10 +1,13 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions, [`probe`] asks them what they serve, [`secret`] keeps their keys, [`input_log`] what went into the core.
+//! the versions over their [`connections`], [`probe`] asks them what they serve, [`secret`] keeps their
+//! keys. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it.
 
+pub mod connections;
 pub mod driver;
 pub mod input_log;
+pub mod orders;
 pub mod probe;
 pub mod secret;
 pub mod server;

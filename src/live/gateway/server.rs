@@ -7,15 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
+use crate::id::{AttemptId, PerVersion, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Command, Driver};
+use crate::live::gateway::orders::Taker;
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
 use crate::live::http::drain::Drain;
 use crate::live::http::{self, Break, Reply, body, server};
@@ -23,18 +25,42 @@ use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
 use crate::router::io::{AnswerTraits, Failure, Input, RequestFacts, Served};
 
+static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
+static FALLBACK: HeaderName = HeaderName::from_static(headers::FALLBACK);
+static ATTEMPTS: HeaderName = HeaderName::from_static(headers::ATTEMPTS);
+static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+/// Headers of an upstream's answer that belong to its connection, or are the gateway's own to say.
+static NOT_RELAYED: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static(headers::VERSION),
+    HeaderName::from_static(headers::FALLBACK),
+    HeaderName::from_static(headers::ATTEMPTS),
+    HeaderName::from_static(headers::REQUEST_ID),
+];
+
 /// A gateway at work.
 pub struct Gateway {
     config: GatewayConfig,
     driver: Arc<Driver>,
-    upstream: UpstreamClient,
+    upstream: Arc<UpstreamClient>,
+    /// The versions' names, as they stand in answers.
+    names: PerVersion<Option<HeaderValue>>,
 }
 
 impl Gateway {
     /// A gateway whose core is behind `driver`.
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
         Arc::new(Self {
-            upstream: UpstreamClient::new(&config),
+            upstream: Arc::new(UpstreamClient::new(&config)),
+            names: config
+                .router
+                .versions
+                .iter()
+                .map(|(_, v)| HeaderValue::from_str(&v.name).ok())
+                .collect(),
             config,
             driver,
         })
@@ -105,7 +131,7 @@ impl Gateway {
         let key = header(headers::REQUEST_KEY).filter(|_| self.config.is_harness);
         let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
         let (request, orders) = self.driver.arrive(key, facts);
-        let id = header(headers::REQUEST_ID).map(str::to_owned);
+        let id = header(headers::REQUEST_ID).and_then(|id| HeaderValue::from_str(id).ok());
         let task = RequestTask {
             gateway: self,
             call: Call {
@@ -114,7 +140,7 @@ impl Gateway {
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| format!("gg-{}", request.0)),
+            id: id.unwrap_or_else(|| request_id(request)),
             head,
             body,
             key,
@@ -143,8 +169,8 @@ impl Drop for Call {
 struct RequestTask<'g> {
     gateway: &'g Gateway,
     call: Call,
-    orders: UnboundedReceiver<Command>,
-    id: String,
+    orders: Taker<Command>,
+    id: HeaderValue,
     head: ChatHead,
     body: Bytes,
     key: Option<RequestKey>,
@@ -272,18 +298,22 @@ impl RequestTask<'_> {
     }
 
     fn sign(&self, map: &mut HeaderMap, signature: Signature) {
-        if let Some(version) = signature.version {
-            http::set(
-                map,
-                headers::VERSION,
-                self.gateway.config.router.name(version),
-            );
+        let version = signature.version.map(|v| &self.gateway.names[v]);
+        if let Some(Some(name)) = version {
+            map.insert(&VERSION, name.clone());
         }
         let fallback = if signature.fallback { "true" } else { "false" };
-        http::set(map, headers::FALLBACK, fallback);
-        http::set(map, headers::ATTEMPTS, &signature.attempts.to_string());
-        http::set(map, headers::REQUEST_ID, &self.id);
+        map.insert(&FALLBACK, HeaderValue::from_static(fallback));
+        map.insert(&ATTEMPTS, HeaderValue::from(signature.attempts));
+        map.insert(&REQUEST_ID, self.id.clone());
     }
+}
+
+/// The id of a request whose caller gave it none.
+fn request_id(request: RequestId) -> HeaderValue {
+    let id = format!("gg-{}", request.0);
+    // Letters and digits only.
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("gg"))
 }
 
 /// What the headers of every answer say, of an error as well.
@@ -313,16 +343,7 @@ fn relay(held: HeldReply) -> Reply {
     let mut response = Response::new(Full::new(held.body));
     *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut map = held.headers;
-    for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        map.remove(own);
-    }
-    for own in [
-        "keep-alive",
-        headers::VERSION,
-        headers::FALLBACK,
-        headers::ATTEMPTS,
-        headers::REQUEST_ID,
-    ] {
+    for own in &NOT_RELAYED {
         map.remove(own);
     }
     *response.headers_mut() = map;

@@ -2,14 +2,17 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
+use crate::live::gateway::connections::{Connections, Lost};
 use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
 use crate::live::http::client::{POOL_IDLE, SecurePool, secure_pool};
 use crate::live::{clock, http};
@@ -19,8 +22,11 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
 use crate::protocol::{headers, normalize};
 
-/// The client of all upstreams, with one pool of connections.
-#[derive(Clone, Debug)]
+static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
+static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+
+/// The client of all upstreams.
+#[derive(Debug)]
 pub struct UpstreamClient {
     client: SecurePool,
     targets: PerVersion<Target>,
@@ -28,11 +34,13 @@ pub struct UpstreamClient {
 
 #[derive(Clone, Debug)]
 struct Target {
-    name: String,
+    name: Option<HeaderValue>,
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
     api_key: Option<Secret>,
+    /// None when it speaks more than plain HTTP.
+    connections: Option<Connections>,
 }
 
 /// Largest answer of an upstream that is read: far more than any chat completion.
@@ -70,7 +78,7 @@ pub struct Message {
     /// The body, already for the version's model.
     pub body: Bytes,
     /// The caller's id of the request.
-    pub request_id: String,
+    pub request_id: HeaderValue,
     /// The traffic's key, in a run of the harness.
     pub key: Option<RequestKey>,
     /// Which attempt of the request it is, in a run of the harness.
@@ -80,29 +88,25 @@ pub struct Message {
 impl UpstreamClient {
     /// A client for the endpoints of a gateway.
     pub fn new(config: &GatewayConfig) -> Self {
-        let targets = config.endpoints.iter().map(|(version, endpoint)| {
-            let name = config.router.name(version).to_owned();
-            Target::new(name, endpoint)
-        });
+        let connect = config.router.timeouts.connect;
+        let targets = config
+            .endpoints
+            .iter()
+            .map(|(version, endpoint)| Target::new(config.router.name(version), endpoint, connect));
         Self {
-            client: secure_pool(POOL_IDLE, config.router.timeouts.connect, &config.trust),
+            client: secure_pool(POOL_IDLE, connect, &config.trust),
             targets: targets.collect(),
         }
     }
 
     /// Sends one attempt and waits for its whole answer. Cancelled by dropping.
-    pub async fn attempt(self, version: VersionId, message: Message) -> AttemptResult {
+    pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> AttemptResult {
         let Some(request) = self.targets[version].request(message) else {
             return AttemptResult::without_reply(Outcome::Connect);
         };
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return AttemptResult::without_reply(transport_outcome(&error)),
-        };
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, MAX_ANSWER).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return AttemptResult::without_reply(body_outcome(error.as_ref())),
+        let (head, body) = match self.exchange(version, request).await {
+            Ok(answer) => answer,
+            Err(outcome) => return AttemptResult::without_reply(outcome),
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
@@ -127,6 +131,26 @@ impl UpstreamClient {
     }
 }
 
+impl UpstreamClient {
+    /// Sends a request and waits for the whole answer: over a connection of the version's own, or by
+    /// the client that speaks everything else.
+    async fn exchange(
+        &self,
+        version: VersionId,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Bytes), Outcome> {
+        if let Some(connections) = &self.targets[version].connections {
+            let answer = connections.exchange(request, MAX_ANSWER).await;
+            return answer.map_err(|lost| lost_outcome(&lost));
+        }
+        let response = self.client.request(request).await;
+        let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|e| body_outcome(e.as_ref()))?;
+        Ok((head, body.to_bytes()))
+    }
+}
+
 impl AttemptResult {
     fn without_reply(outcome: Outcome) -> Self {
         Self {
@@ -140,15 +164,18 @@ impl AttemptResult {
 }
 
 impl Target {
-    fn new(name: String, endpoint: &Endpoint) -> Self {
+    fn new(name: &str, endpoint: &Endpoint, connect: Duration) -> Self {
         let bearer = endpoint.api_key.as_ref().and_then(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).ok()?;
             value.set_sensitive(true);
             Some(value)
         });
+        let uri = format!("{}/chat/completions", endpoint.base).parse().ok();
+        let plain = |uri| Connections::new(uri, POOL_IDLE, connect);
         Self {
-            name,
-            uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
+            name: HeaderValue::from_str(name).ok(),
+            connections: uri.as_ref().and_then(plain),
+            uri,
             authorization: bearer,
             api_key: endpoint.api_key.clone(),
         }
@@ -176,8 +203,10 @@ impl Target {
         if let Some(bearer) = &self.authorization {
             map.insert(AUTHORIZATION, bearer.clone());
         }
-        http::set(map, headers::VERSION, &self.name);
-        http::set(map, headers::REQUEST_ID, &message.request_id);
+        if let Some(name) = &self.name {
+            map.insert(&VERSION, name.clone());
+        }
+        map.insert(&REQUEST_ID, message.request_id);
         if let Some(key) = message.key {
             http::set(map, headers::REQUEST_KEY, &key.to_string());
         }
@@ -198,16 +227,32 @@ fn cut_headers(headers: &mut HeaderMap, key: &Secret) {
     }
 }
 
+fn lost_outcome(lost: &Lost) -> Outcome {
+    match lost {
+        Lost::Connect(error) => connect_outcome(error.as_ref()),
+        Lost::Head(error) => head_outcome(Some(error)),
+        Lost::Body(error) => body_outcome(error.as_ref()),
+    }
+}
+
 fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
-        return match root_io(error) {
-            Some(io::ErrorKind::TimedOut) => Outcome::Timeout,
-            _ => Outcome::Connect,
-        };
+        return connect_outcome(error);
     }
     let cause = error
         .source()
         .and_then(|e| e.downcast_ref::<hyper::Error>());
+    head_outcome(cause)
+}
+
+fn connect_outcome(error: &(dyn Error + 'static)) -> Outcome {
+    match root_io(error) {
+        Some(io::ErrorKind::TimedOut) => Outcome::Timeout,
+        _ => Outcome::Connect,
+    }
+}
+
+fn head_outcome(cause: Option<&hyper::Error>) -> Outcome {
     match cause {
         // Bytes that are no HTTP.
         Some(error) if error.is_parse() => Outcome::Malformed,
