@@ -86,7 +86,7 @@ pub struct Batch {
 }
 
 /// The judge of one rollout.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SequentialJudge {
     config: SequentialConfig,
     budget: Budget,
@@ -222,10 +222,10 @@ impl SequentialJudge {
     /// random, none is slow, and what failed is an error and nothing else.
     pub fn tally(&mut self, now: Timestamp, arm: Arm, batch: Batch) {
         let now = self.advance(now);
-        self.watch.saw(now, arm);
-        let Some(segment) = self.segment() else {
+        let Some(segment) = self.segment().filter(|_| batch.units > 0) else {
             return;
         };
+        self.watch.saw(now, arm);
         if let Some(weight) = self.ledger.weight_mut() {
             weight.count_split(arm, batch.units);
         }
