@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 use clock::Clock;
 use gateway::driver::Driver;
 use gateway::server::Gateway;
-use gateway::{Endpoint, GatewayConfig, Secret};
+use gateway::{Endpoint, FindEndpoints, GatewayConfig, Secret};
 use http::client::Trust;
 use http::server::Limits;
 use load::client::LoadClient;
@@ -263,7 +263,7 @@ impl Stage {
         let driver = Driver::new(core, router, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
-            endpoints: servers.endpoints(&mocks),
+            endpoints: FindEndpoints::fixed(servers.endpoints(&mocks)),
             is_harness: true,
             forward,
             limits: Limits::default(),

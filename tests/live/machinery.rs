@@ -8,7 +8,7 @@ use graygate::id::{PerVersion, Seed};
 use graygate::live::clock::Clock;
 use graygate::live::gateway::driver::Driver;
 use graygate::live::gateway::server::Gateway;
-use graygate::live::gateway::{Endpoint, GatewayConfig};
+use graygate::live::gateway::{Endpoint, FindEndpoints, GatewayConfig};
 use graygate::live::http::client::Trust;
 use graygate::live::http::server::Limits;
 use graygate::live::outbox::outbox;
@@ -111,7 +111,7 @@ async fn a_gateway_whose_timer_broke_serves_nobody() {
         api_key: None,
     };
     let config = GatewayConfig {
-        endpoints: PerVersion::from_fn(router.versions.len(), |_| endpoint.clone()),
+        endpoints: FindEndpoints::fixed(PerVersion::from_fn(2, |_| endpoint.clone())),
         router,
         is_harness: false,
         forward: chat::forward,

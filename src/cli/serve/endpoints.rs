@@ -8,7 +8,7 @@ use crate::cli::serve::dotenv::DotEnv;
 use crate::cli::serve::keys::KeyRule;
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::id::PerVersion;
-use crate::live::gateway::{Endpoint, Secret};
+use crate::live::gateway::{Endpoint, FindEndpoints, Secret};
 use crate::router::config::{RouterConfig, VersionConfig};
 
 /// The endpoints of all versions; none when one of them lacks what it needs.
@@ -34,6 +34,31 @@ pub(super) fn collect(
     let found: Vec<_> = all.map(|version| search.endpoint(version)).collect();
     let found: Option<Vec<_>> = found.into_iter().collect();
     Some(found?.into_iter().collect())
+}
+
+/// Finds the endpoints of whatever configuration comes into force. What it lacks was told when it was
+/// applied; a checkpoint's may be from another day, and is served as far as it can be.
+pub(super) fn finder(path: &Path, rule: KeyRule) -> FindEndpoints {
+    let path = path.to_owned();
+    FindEndpoints::by(move |router| {
+        let problems = Problems::default();
+        collect(&path, router, rule, &problems).unwrap_or_else(|| {
+            tracing::error!(
+                "the configuration in force lacks addresses or keys: {}",
+                problems.into_diagnostics()
+            );
+            bare(router)
+        })
+    })
+}
+
+/// The addresses alone.
+fn bare(router: &RouterConfig) -> PerVersion<Endpoint> {
+    let endpoint = |version: &VersionConfig| Endpoint {
+        base: version.endpoint.clone().unwrap_or_default(),
+        api_key: None,
+    };
+    router.versions.values().map(endpoint).collect()
 }
 
 struct Search<'p> {

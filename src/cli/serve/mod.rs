@@ -207,7 +207,7 @@ fn serve(
     }
     let config = GatewayConfig {
         router: Arc::new(router),
-        endpoints,
+        endpoints: endpoints::finder(&args.router, args.key_rule()),
         is_harness: false,
         forward: chat::forward,
         limits: args.limits(),
@@ -229,12 +229,13 @@ fn serve(
     Ok(end)
 }
 
-/// The system's certificates, where anybody needs them.
+/// The system's certificates: another configuration may need them even if this one does not.
 fn trust(endpoints: &PerVersion<Endpoint>) -> Result<Trust, StartError> {
     let is_secure = |endpoint: &Endpoint| endpoint.base.starts_with("https://");
-    match endpoints.values().any(is_secure) {
-        true => Trust::system().map_err(StartError::Certificates),
-        false => Ok(Trust::nobody()),
+    match (Trust::system(), endpoints.values().any(is_secure)) {
+        (Ok(trust), _) => Ok(trust),
+        (Err(error), true) => Err(StartError::Certificates(error)),
+        (Err(_), false) => Ok(Trust::nobody()),
     }
 }
 

@@ -9,18 +9,19 @@ pub mod driver;
 pub mod input_log;
 pub mod orders;
 pub mod probe;
+pub mod release;
 pub mod secret;
 pub mod server;
 pub mod upstream;
 
 use std::sync::Arc;
 
-use crate::id::PerVersion;
 use crate::live::http::client::Trust;
 use crate::live::http::server::Limits;
 use crate::protocol::chat::Forward;
 use crate::router::config::RouterConfig;
 
+pub use release::FindEndpoints;
 pub use secret::Secret;
 
 /// Where a version's upstream is.
@@ -37,8 +38,8 @@ pub struct Endpoint {
 pub struct GatewayConfig {
     /// The router's configuration.
     pub router: Arc<RouterConfig>,
-    /// Where each version's upstream is.
-    pub endpoints: PerVersion<Endpoint>,
+    /// Where the upstreams of a configuration are.
+    pub endpoints: FindEndpoints,
     /// Is this a run of the harness, whose client sets the requests' keys by a header?
     pub is_harness: bool,
     /// How a caller's body becomes an upstream's.

@@ -14,11 +14,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::id::{AttemptId, PerVersion, RequestId, RequestKey, VersionId};
+use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
-use crate::live::gateway::driver::{Command, Driver};
+use crate::live::gateway::driver::{Arrival, Command, Driver};
 use crate::live::gateway::orders::Taker;
-use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
+use crate::live::gateway::release::{Current, Release};
+use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message};
 use crate::live::http::drain::Drain;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
@@ -45,22 +46,15 @@ static NOT_RELAYED: [HeaderName; 8] = [
 pub struct Gateway {
     config: GatewayConfig,
     driver: Arc<Driver>,
-    upstream: Arc<UpstreamClient>,
-    /// The versions' names, as they stand in answers.
-    names: PerVersion<Option<HeaderValue>>,
+    /// What new requests belong to.
+    current: Current,
 }
 
 impl Gateway {
     /// A gateway whose core is behind `driver`.
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
         Arc::new(Self {
-            upstream: Arc::new(UpstreamClient::new(&config)),
-            names: config
-                .router
-                .versions
-                .iter()
-                .map(|(_, v)| HeaderValue::from_str(&v.name).ok())
-                .collect(),
+            current: Current::new(&config),
             config,
             driver,
         })
@@ -96,7 +90,8 @@ impl Gateway {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
             (&Method::GET, "/v1/models") => {
-                let versions = self.config.router.versions.values();
+                let release = self.release();
+                let versions = release.router.versions.values();
                 let models = versions.map(|v| v.model.as_str());
                 Ok(http::json(200, openai::model_list(models)))
             }
@@ -107,6 +102,15 @@ impl Gateway {
                 let message = format!("there is nothing at {path}");
                 Ok(http::refuse(404, "not_found", message))
             }
+        }
+    }
+
+    /// What new requests belong to.
+    fn release(&self) -> Arc<Release> {
+        let release = self.current.get();
+        match self.driver.revision() == release.revision {
+            true => release,
+            false => self.current.adopt(&self.driver.adopted(), &self.config),
         }
     }
 
@@ -126,14 +130,24 @@ impl Gateway {
             return Ok(http::refuse(400, "unsupported_stream", message));
         }
         let header = |name: &str| http::header(&parts.headers, name);
-        let router = &self.config.router;
+        let mut release = self.release();
+        let router = &release.router;
         let facts = RequestFacts::collect(router, &head.model, head.user.as_deref(), header);
         let key = header(headers::REQUEST_KEY).filter(|_| self.config.is_harness);
         let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
-        let (request, orders) = self.driver.arrive(key, facts);
+        let Arrival {
+            request,
+            orders,
+            adopted,
+        } = self.driver.arrive(key, facts, release.revision);
+        if let Some(adopted) = adopted {
+            // It changed this very moment.
+            release = self.current.adopt(&adopted, &self.config);
+        }
         let id = header(headers::REQUEST_ID).and_then(|id| HeaderValue::from_str(id).ok());
         let task = RequestTask {
             gateway: self,
+            release,
             call: Call {
                 driver: self.driver.clone(),
                 request,
@@ -168,6 +182,8 @@ impl Drop for Call {
 /// One request on its way: does what the core orders, tells it what came of it.
 struct RequestTask<'g> {
     gateway: &'g Gateway,
+    /// What it belongs to, whatever is adopted meanwhile.
+    release: Arc<Release>,
     call: Call,
     orders: Taker<Command>,
     id: HeaderValue,
@@ -222,7 +238,7 @@ impl RequestTask<'_> {
 
     fn attempt(&self, attempt: AttemptId, version: VersionId) -> Out {
         let config = &self.gateway.config;
-        let model = &config.router.versions[version].model;
+        let model = &self.release.router.versions[version].model;
         let body = (config.forward)(&self.body, &self.head, model);
         let message = Message {
             body: Bytes::from(body),
@@ -230,7 +246,8 @@ impl RequestTask<'_> {
             key: self.key,
             n: config.is_harness.then_some(attempt.n),
         };
-        Box::pin(self.gateway.upstream.clone().attempt(version, message))
+        let upstream = self.release.upstream.clone();
+        Box::pin(upstream.attempt(version, message))
     }
 
     fn tell(
@@ -282,7 +299,7 @@ impl RequestTask<'_> {
     }
 
     fn compose(&self, failure: &Failure) -> Reply {
-        let router = &self.gateway.config.router;
+        let router = &self.release.router;
         let causes: Vec<_> = failure
             .causes
             .iter()
@@ -298,7 +315,7 @@ impl RequestTask<'_> {
     }
 
     fn sign(&self, map: &mut HeaderMap, signature: Signature) {
-        let version = signature.version.map(|v| &self.gateway.names[v]);
+        let version = signature.version.map(|v| &self.release.names[v]);
         if let Some(Some(name)) = version {
             map.insert(&VERSION, name.clone());
         }

@@ -13,14 +13,15 @@ use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::connections::{Connections, Lost};
-use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
-use crate::live::http::client::{POOL_IDLE, SecurePool, secure_pool};
+use crate::live::gateway::{Endpoint, Secret};
+use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
 use crate::protocol::{headers, normalize};
+use crate::router::config::RouterConfig;
 
 static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
 static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
@@ -86,15 +87,14 @@ pub struct Message {
 }
 
 impl UpstreamClient {
-    /// A client for the endpoints of a gateway.
-    pub fn new(config: &GatewayConfig) -> Self {
-        let connect = config.router.timeouts.connect;
-        let targets = config
-            .endpoints
+    /// A client for the upstreams of a configuration.
+    pub fn new(router: &RouterConfig, endpoints: &PerVersion<Endpoint>, trust: &Trust) -> Self {
+        let connect = router.timeouts.connect;
+        let targets = endpoints
             .iter()
-            .map(|(version, endpoint)| Target::new(config.router.name(version), endpoint, connect));
+            .map(|(version, endpoint)| Target::new(router.name(version), endpoint, connect));
         Self {
-            client: secure_pool(POOL_IDLE, connect, &config.trust),
+            client: secure_pool(POOL_IDLE, connect, trust),
             targets: targets.collect(),
         }
     }
