@@ -12,8 +12,10 @@ use crate::cli::exit;
 /// What a signal asks of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Come to an end: SIGTERM, Ctrl-C, or a terminal that was closed (SIGHUP).
+    /// Come to an end: SIGTERM or Ctrl-C.
     Stop,
+    /// Read the configuration again: SIGHUP.
+    Reload,
 }
 
 /// The signals that a gateway listens to.
@@ -39,7 +41,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Order::Stop,
             _ = self.terminate.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Stop,
+            _ = self.hangup.recv() => Order::Reload,
         }
     }
 }

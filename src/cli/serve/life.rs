@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cli::exit;
+use crate::cli::serve::reload::Reload;
 use crate::cli::signals::{Order, Signals};
 use crate::live::http::drain::Drain;
 
@@ -35,7 +36,6 @@ impl End {
 }
 
 /// What a gateway's life hangs on.
-#[derive(Debug)]
 pub(super) struct Life {
     /// The signals of the process.
     pub(super) signals: Signals,
@@ -43,13 +43,24 @@ pub(super) struct Life {
     pub(super) limit: Duration,
     /// How the gateway learns of its end.
     pub(super) drain: Arc<Drain>,
+    /// What reads the configuration again.
+    pub(super) reload: Reload,
 }
 
 impl Life {
+    /// Waits for the order to stop. The configuration may change any number of times before.
+    async fn stopped(&mut self) {
+        let watching = tokio::spawn(self.reload.clone().watch());
+        while self.signals.next().await == Order::Reload {
+            self.reload.now().await;
+        }
+        watching.abort();
+    }
+
     /// Waits for the end of a gateway at work, and leads it there.
     pub(super) async fn lead(mut self, gateway: JoinHandle<()>) -> End {
         tokio::select! {
-            Order::Stop = self.signals.next() => {}
+            () = self.stopped() => {}
             _ = gateway => {
                 tracing::error!("the gateway broke: it serves nobody any more");
                 return End::Broken;
@@ -64,10 +75,15 @@ impl Life {
                 tracing::info!("every request under way was answered");
                 return End::Drained;
             }
-            Order::Stop = self.signals.next() => "a second signal came".to_owned(),
+            () = stop_signal(&mut self.signals) => "a second signal came".to_owned(),
             () = tokio::time::sleep(self.limit.max(CLOSING)) => format!("{limit} are over"),
         };
         tracing::warn!("{why}: {} requests were cut off", self.drain.busy());
         End::Cut
     }
+}
+
+/// The next order to stop: what is coming to an end reads no configuration any more.
+pub(super) async fn stop_signal(signals: &mut Signals) {
+    while signals.next().await != Order::Stop {}
 }

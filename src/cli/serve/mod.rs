@@ -6,6 +6,7 @@ mod input_file;
 mod keys;
 mod life;
 mod news;
+mod reload;
 mod roll_call;
 
 use std::error::Error;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::output::{error, say};
-use crate::cli::signals::{Order as Signal, Signals};
+use crate::cli::signals::Signals;
 use crate::cli::{env, exit};
 use crate::config::diagnostic::{Diagnostics, Problems};
 use crate::config::redact::redact;
@@ -44,8 +45,9 @@ use crate::time::Timestamp;
 
 use input_file::InputFile;
 use keys::KeyRule;
-use life::{End, Life};
+use life::{End, Life, stop_signal};
 use news::News;
+use reload::Reload;
 use roll_call::{Canary, RollCall};
 
 #[derive(Debug, Args)]
@@ -193,7 +195,7 @@ fn serve(
     let canary = runtime.block_on(async {
         tokio::select! {
             canary = roll_call.call() => canary.map(Some),
-            Signal::Stop = signals.next() => Ok(None),
+            () = stop_signal(&mut signals) => Ok(None),
         }
     });
     let Some(canary) = canary? else {
@@ -220,7 +222,13 @@ fn serve(
         listener,
         input_log,
     };
-    let end = open(&runtime, config, start, |drain| Life {
+    let reload = |driver| Reload {
+        path: args.router.clone(),
+        rule: args.key_rule(),
+        driver,
+    };
+    let end = open(&runtime, config, start, |drain, driver| Life {
+        reload: reload(driver),
         signals,
         limit: args.drain,
         drain,
@@ -252,7 +260,7 @@ fn open(
     runtime: &Runtime,
     config: GatewayConfig,
     start: Start,
-    life: impl FnOnce(Arc<Drain>) -> Life,
+    life: impl FnOnce(Arc<Drain>, Arc<Driver>) -> Life,
 ) -> Result<End, StartError> {
     let Start {
         seed,
@@ -284,7 +292,7 @@ fn open(
     let drain = Arc::new(Drain::default());
     let gateway = Gateway::new(config, driver.clone()).serve_until(listener, drain.clone());
     let gateway = runtime.spawn(gateway);
-    let life = runtime.spawn(life(drain).lead(gateway));
+    let life = runtime.spawn(life(drain, driver.clone()).lead(gateway));
     let is_over = || life.is_finished();
     std::thread::scope(|scope| {
         if let Some(file) = input_log {
