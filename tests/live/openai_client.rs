@@ -55,8 +55,13 @@ fn gateway(folder: &Path, fault: Option<&str>) -> (Server, Server) {
     args.extend(fault.iter().flat_map(|f| ["--fault", f]));
     let mock = Server::start(&args, &[]);
     let canary = Server::start(&["mock", "--model", "gpt-4.1-new"], &[]);
-    let more = "retry: {max_retries: 0}\ntimeouts: {attempt: 500ms, request: 5s}";
-    let router = router_file(folder, &mock.base, &canary.base, more);
+    // Brief only where nothing answers.
+    let limit = match fault {
+        Some("kind: timeout") => "300ms",
+        _ => "20s",
+    };
+    let more = format!("retry: {{max_retries: 0}}\ntimeouts: {{attempt: {limit}, request: 30s}}");
+    let router = router_file(folder, &mock.base, &canary.base, &more);
     let gateway = Server::start(&["serve", &router], &KEYS);
     (gateway, mock)
 }

@@ -136,6 +136,21 @@ fn upstreams_that_do_not_say_what_they_serve_are_let_through() {
     }
 }
 
+/// Requests take no proxy, so that asking through one would tell of other ways than theirs.
+#[test]
+fn a_proxy_of_the_machine_is_not_asked() {
+    let _company = in_company();
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start(Manner::default());
+    let router = router(folder.path(), &upstream, &upstream);
+    let mut environment = KEYS.to_vec();
+    let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+    environment.extend(proxies.map(|name| (name, "http://127.0.0.1:9")));
+    let gateway = Server::start(&["serve", &router], &environment);
+    assert!(!gateway.log().contains("WARN"), "{}", gateway.log());
+    assert_eq!(premium_is_served_by(&gateway), "v2");
+}
+
 #[test]
 fn keys_come_from_a_file_and_the_environment_wins() {
     let _company = in_company();

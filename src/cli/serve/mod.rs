@@ -146,7 +146,7 @@ pub(super) fn start_log(quiet: bool) {
     };
     // A second subscriber in one process is refused; the first one is good enough.
     let _ = tracing_subscriber::fmt()
-        .with_writer(|| Redacted)
+        .with_writer(|| Redacted(io::stderr()))
         .with_max_level(level)
         .with_target(false)
         .with_ansi(!env::no_color() && io::stderr().is_terminal())
@@ -155,18 +155,19 @@ pub(super) fn start_log(quiet: bool) {
         .try_init();
 }
 
-/// Standard error without keys, wherever they come from: an upstream's error may name one.
-struct Redacted;
+/// A log without keys, wherever they come from: an upstream's error may name one. A line comes in one
+/// piece.
+struct Redacted<W>(W);
 
-impl Write for Redacted {
+impl<W: Write> Write for Redacted<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let safe = redact(&String::from_utf8_lossy(line));
-        io::stderr().write_all(safe.as_bytes())?;
+        self.0.write_all(safe.as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.0.flush()
     }
 }
 
@@ -301,4 +302,17 @@ fn open(
         inbox.record(clock, &mut News { router }, is_over);
     });
     Ok(runtime.block_on(life).unwrap_or(End::Broken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_no_key_that_somebody_else_said() {
+        let mut log = Redacted(Vec::new());
+        log.write_all(b"WARN no sk-0123456789abcdef here\n")
+            .unwrap();
+        assert_eq!(log.0, b"WARN no sk-*** here\n");
+    }
 }

@@ -284,3 +284,32 @@ fn root_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::live::http::client::Trust;
+
+    /// How a request ends for which no connection can be had.
+    async fn outcome(uri: String, limit: Duration) -> Outcome {
+        let pool = secure_pool(POOL_IDLE, limit, &Trust::nobody());
+        let error = pool.get(uri.parse().unwrap()).await.unwrap_err();
+        transport_outcome(&error)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_too_long_is_a_timeout_and_none_at_all_is_not() {
+        // It listens, and never speaks TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let limit = Duration::from_millis(20);
+        let late = outcome(format!("https://{address}/"), limit).await;
+        assert_eq!(late, Outcome::Timeout);
+        drop(silent);
+        let limit = Duration::from_secs(30);
+        let refused = outcome(format!("http://{address}/"), limit).await;
+        assert_eq!(refused, Outcome::Connect);
+    }
+}
