@@ -2,6 +2,7 @@
 
 mod conformance;
 mod drain;
+mod connections;
 mod gateway;
 mod input_log;
 mod limits;
