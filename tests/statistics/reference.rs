@@ -200,10 +200,7 @@ impl ReferenceJudge {
         };
         self.units[i].end = Some(outcome);
         use Outcome as O;
-        let is_error = !matches!(
-            outcome,
-            O::Success | O::BadRequest | O::ClientGone | O::Deadline
-        );
+        let is_error = outcome != O::Success && !is_void(Some(outcome));
         let metrics = [
             (is_error, Metric::Error),
             (is_error, Metric::ErrorSlo),
@@ -504,9 +501,14 @@ pub(crate) fn in_words(refusal: &Refusal) -> Option<String> {
     }
 }
 
+/// Endings that say nothing about the version, by name.
 fn is_void(end: Option<Outcome>) -> bool {
-    matches!(
-        end,
-        Some(Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline)
-    )
+    const VOID: [&str; 5] = [
+        "bad_request",
+        "client_gone",
+        "limited",
+        "deadline",
+        "shutdown",
+    ];
+    end.is_some_and(|outcome| VOID.contains(&outcome.name()))
 }
