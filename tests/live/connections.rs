@@ -71,7 +71,7 @@ async fn one_connection_serves_requests_that_follow_each_other() {
     let (listener, uri) = listen().await;
     let host = format!("host: {}\r\n", uri.authority().unwrap());
     let server = answering(listener, &[3]);
-    let connections = Connections::new(&uri, LONG).unwrap();
+    let connections = Connections::new(&uri, LONG, LONG).unwrap();
     for _ in 0..3 {
         ask(&connections).await;
     }
@@ -88,7 +88,7 @@ async fn a_connection_that_was_closed_meanwhile_is_not_used() {
     let (listener, uri) = listen().await;
     // Each connection is closed after its answer.
     let server = answering(listener, &[1, 1, 1]);
-    let connections = Connections::new(&uri, LONG).unwrap();
+    let connections = Connections::new(&uri, LONG, LONG).unwrap();
     for _ in 0..3 {
         ask(&connections).await;
         // The end of the connection is on its way; here it arrives.
@@ -102,7 +102,7 @@ async fn a_connection_that_was_idle_for_too_long_is_not_used() {
     let _company = support::in_company();
     let (listener, uri) = listen().await;
     let server = answering(listener, &[1, 1]);
-    let connections = Connections::new(&uri, Duration::ZERO).unwrap();
+    let connections = Connections::new(&uri, Duration::ZERO, LONG).unwrap();
     for _ in 0..2 {
         ask(&connections).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -120,7 +120,7 @@ async fn idle_connections_are_closed_when_nothing_follows() {
         stream.write_all(ANSWER).await.unwrap();
         read(&mut stream).await
     });
-    let connections = Connections::new(&uri, Duration::from_millis(1)).unwrap();
+    let connections = Connections::new(&uri, Duration::from_millis(1), LONG).unwrap();
     ask(&connections).await;
     // Ends only because the connection is closed.
     assert_eq!(server.await.unwrap(), "");
@@ -138,7 +138,7 @@ async fn a_request_that_breaks_its_connection_is_lost_and_not_sent_again() {
         drop(stream);
         (second, listener)
     });
-    let connections = Connections::new(&uri, LONG).unwrap();
+    let connections = Connections::new(&uri, LONG, LONG).unwrap();
     ask(&connections).await;
     let lost = connections.exchange(request(), LIMIT).await.unwrap_err();
     assert!(matches!(lost, Lost::Head(_)), "{lost:?}");
@@ -153,7 +153,7 @@ async fn a_request_that_breaks_its_connection_is_lost_and_not_sent_again() {
 async fn an_attempt_that_is_dropped_hangs_up() {
     let _company = support::in_company();
     let (listener, uri) = listen().await;
-    let connections = Connections::new(&uri, LONG).unwrap();
+    let connections = Connections::new(&uri, LONG, LONG).unwrap();
     let mut attempt = Box::pin(connections.exchange(request(), LIMIT));
     let accepted = tokio::select! {
         _ = &mut attempt => unreachable!("nobody answers"),
@@ -182,7 +182,7 @@ async fn bodies_that_are_too_large_or_cut_short_are_lost() {
             stream.write_all(answer).await.unwrap();
             stream.write_all(&[b' '; 101]).await.ok();
         });
-        let connections = Connections::new(&uri, LONG).unwrap();
+        let connections = Connections::new(&uri, LONG, LONG).unwrap();
         let lost = connections.exchange(request(), LIMIT).await.unwrap_err();
         assert!(matches!(lost, Lost::Body(_)), "{lost:?}");
         server.await.unwrap();
@@ -194,7 +194,7 @@ async fn where_nobody_listens_there_is_no_connection() {
     let _company = support::in_company();
     let (listener, uri) = listen().await;
     drop(listener);
-    let connections = Connections::new(&uri, LONG).unwrap();
+    let connections = Connections::new(&uri, LONG, LONG).unwrap();
     let lost = connections.exchange(request(), LIMIT).await.unwrap_err();
     assert!(matches!(lost, Lost::Connect(_)), "{lost:?}");
     let secure = "https://127.0.0.1/v1".parse().unwrap();

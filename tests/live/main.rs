@@ -1,8 +1,8 @@
 //! Real sockets, real time, real clients.
 
 mod conformance;
-mod drain;
 mod connections;
+mod drain;
 mod gateway;
 mod input_log;
 mod limits;
