@@ -198,5 +198,5 @@ async fn where_nobody_listens_there_is_no_connection() {
     let lost = connections.exchange(request(), LIMIT).await.unwrap_err();
     assert!(matches!(lost, Lost::Connect(_)), "{lost:?}");
     let secure = "https://127.0.0.1/v1".parse().unwrap();
-    assert!(Connections::new(&secure, LONG).is_none());
+    assert!(Connections::new(&secure, LONG, LONG).is_none());
 }
