@@ -13,7 +13,7 @@ use crate::protocol::headers;
 use crate::protocol::outcome::Outcome;
 use crate::router::config::{Features, RouterConfig, ThresholdAction};
 use crate::router::control::{Control, ControlId, Refusal};
-use crate::router::deployment::Change;
+use crate::router::deployment::{Change, Checkpoint, Deployment};
 use crate::router::ramp::Phase;
 use crate::time::Timestamp;
 
@@ -147,6 +147,14 @@ pub enum Input {
         op: u64,
         /// Will it survive a restart?
         ok: bool,
+    },
+    /// What an earlier process kept is known at last: the answer that a router which
+    /// [was started without it](crate::router::gray::GrayRouter::unknown) waits for.
+    Found {
+        /// The release; none when nothing was kept.
+        kept: Option<Box<Deployment>>,
+        /// Its checkpoints, oldest first.
+        checkpoints: Vec<Checkpoint>,
     },
 }
 
