@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::canonical;
 use crate::cli::output::{error, say};
+use crate::cli::serve_state::Kept;
 use crate::cli::{env, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
@@ -23,15 +25,14 @@ use crate::live::gateway::server::Gateway;
 use crate::live::gateway::upstream::probe;
 use crate::live::gateway::{Endpoint, GatewayConfig, Secret};
 use crate::live::outbox::outbox;
+use crate::live::store::beginning::Beginning;
 use crate::live::{self, StartError};
 use crate::observe::event::{Finding, RunEvent, Sink, What};
 use crate::protocol::chat;
 use crate::router::config::{RouterConfig, VersionConfig};
-use crate::router::gray::GrayRouter;
 use crate::runner::run_dir::OutputError;
 use crate::scenario::compile;
 use crate::scenario::load::Loader;
-use crate::time::Timestamp;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -47,6 +48,9 @@ pub(super) struct ServeArgs {
     /// every decision
     #[arg(long, value_name = "FILE")]
     input_log: Option<PathBuf>,
+    /// Where the release, its checkpoints and its history are kept; `none` forgets them at the end
+    #[arg(long, value_name = "FILE", default_value = "graygate.db")]
+    state: PathBuf,
     /// Only warnings and errors
     #[arg(long, short)]
     quiet: bool,
@@ -92,20 +96,22 @@ pub(super) fn start_log(quiet: bool) {
 fn load(path: &Path) -> Result<(RouterConfig, PerVersion<Endpoint>), Diagnostics> {
     let problems = Problems::default();
     let config = compile::router_from_file(&problems, path, &Loader::default());
-    let endpoints = config.as_ref().map(|config| {
-        let all = config.versions.values();
-        let read: Vec<_> = all
-            .map(|version| endpoint(path, version, &problems))
-            .collect();
-        read
-    });
-    let endpoints: Option<Vec<Endpoint>> = endpoints.and_then(|e| e.into_iter().collect());
-    match (config, endpoints) {
-        (Some(config), Some(endpoints)) if !problems.has_errors() => {
-            Ok((config, endpoints.into_iter().collect()))
-        }
-        _ => Err(problems.into_diagnostics()),
-    }
+    let Some(config) = config.filter(|_| !problems.has_errors()) else {
+        return Err(problems.into_diagnostics());
+    };
+    let endpoints = endpoints_of(path, &config)?;
+    Ok((config, endpoints))
+}
+
+/// The addresses and keys of a configuration that stands in `path`.
+fn endpoints_of(path: &Path, config: &RouterConfig) -> Result<PerVersion<Endpoint>, Diagnostics> {
+    let problems = Problems::default();
+    let all = config.versions.values();
+    let read: Vec<_> = all
+        .map(|version| endpoint(path, version, &problems))
+        .collect();
+    let read: Option<PerVersion<Endpoint>> = read.into_iter().collect();
+    read.ok_or_else(|| problems.into_diagnostics())
 }
 
 /// The address and key of a version, from the file and the environment.
@@ -173,10 +179,19 @@ fn serve(
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
+    let kept = Kept::open(&args.state, router)?;
+    let router = kept.config().clone();
+    let endpoints = match kept.is_of_the_file() {
+        true => endpoints,
+        false => endpoints_of(&args.state, &router).map_err(|problems| problems.to_string())?,
+    };
     let clock = runtime.block_on(async { Clock::starting_now() });
-    let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
     let log = args.input_log.is_some();
-    let driver = Driver::new(Box::new(core), router.clone(), clock, outbox, log);
+    let core = Box::new(kept.beginning.core(seed));
+    let (changes, store) = channel();
+    let driver = Driver::with_store(core, router.clone(), clock, outbox, log, Some(changes));
+    let beginning = kept.beginning.clone();
+    let keeping = kept.keep(store, &driver, clock)?;
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
@@ -196,7 +211,7 @@ fn serve(
         forward: chat::forward,
     };
     if let Some(file) = &mut input_log {
-        file.begin(seed, &router);
+        file.begin(seed, &router, beginning);
     }
     runtime.spawn(Gateway::new(config, driver.clone()).serve(listener));
     let mut news = News { router };
@@ -208,6 +223,7 @@ fn serve(
         inbox.record(clock, &mut news, is_over);
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    keeping.finish(driver);
     Ok(())
 }
 
@@ -248,11 +264,12 @@ impl InputFile {
         })
     }
 
-    fn begin(&mut self, seed: Seed, router: &RouterConfig) {
+    fn begin(&mut self, seed: Seed, router: &RouterConfig, beginning: Beginning) {
         let header = LogHeader {
             format: input_log::FORMAT.to_owned(),
             seed,
             router_sha256: canonical::sha256(router),
+            beginning,
         };
         let line = serde_json::to_string(&header).unwrap_or_default();
         // The header fits the buffer; whether the file takes it shows with the first calls.

@@ -23,8 +23,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `graygate` with these arguments on a free port, and waits until it says where.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        // Only who says where leaves a state behind.
+        let is_stateless = args.first() == Some(&"serve") && !args.contains(&"--state");
+        let state: &[&str] = if is_stateless {
+            &["--state", "none"]
+        } else {
+            &[]
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_graygate"))
             .args(args)
+            .args(state)
             .args(["--listen", "127.0.0.1:0"])
             .env_remove("NO_COLOR")
             .envs(env.iter().copied())
