@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod outbox;
+pub mod store;
 
 use std::fmt;
 use std::io;

@@ -3,6 +3,9 @@
 mod choosing;
 mod defects;
 mod reference;
+mod release;
+mod release_ramp;
+mod release_store;
 mod rig;
 mod same_as_reference;
 mod scripts;

@@ -529,7 +529,7 @@ impl Core for ReferenceRouter {
                 }
             }
             // It keeps nothing and obeys nobody.
-            Input::Control { .. } | Input::Persisted { .. } => {}
+            Input::Control { .. } | Input::Persisted { .. } | Input::Found { .. } => {}
         }
     }
 

@@ -28,7 +28,15 @@ impl Server {
 
     /// The same in this working directory.
     pub(crate) fn start_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        // Only who says where leaves a state behind.
+        let is_stateless = args.first() == Some(&"serve") && !args.contains(&"--state");
+        let state: &[&str] = if is_stateless {
+            &["--state", "none"]
+        } else {
+            &[]
+        };
         let mut child = command(args, env)
+            .args(state)
             .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()

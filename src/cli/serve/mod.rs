@@ -8,12 +8,14 @@ mod life;
 mod news;
 mod reload;
 mod roll_call;
+mod state;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::Args;
@@ -38,10 +40,8 @@ use crate::live::{self, StartError};
 use crate::protocol::chat;
 use crate::router::config::RouterConfig;
 use crate::router::control::Order;
-use crate::router::gray::GrayRouter;
 use crate::scenario::compile;
 use crate::scenario::load::Loader;
-use crate::time::Timestamp;
 
 use input_file::InputFile;
 use keys::KeyRule;
@@ -49,6 +49,7 @@ use life::{End, Life, stop_signal};
 use news::News;
 use reload::Reload;
 use roll_call::{Canary, RollCall};
+use state::Kept;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -64,6 +65,9 @@ pub(super) struct ServeArgs {
     /// every decision
     #[arg(long, value_name = "FILE")]
     input_log: Option<PathBuf>,
+    /// Where the release, its checkpoints and its history are kept; `none` forgets them at the end
+    #[arg(long, value_name = "FILE", default_value = "graygate.db")]
+    state: PathBuf,
     /// Time for requests under way to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     drain: Duration,
@@ -183,6 +187,17 @@ fn load(path: &Path, rule: KeyRule) -> Result<(RouterConfig, PerVersion<Endpoint
     }
 }
 
+/// The addresses and keys of a configuration that was kept in `path`.
+fn endpoints_of(
+    path: &Path,
+    router: &RouterConfig,
+    rule: KeyRule,
+) -> Result<PerVersion<Endpoint>, String> {
+    let problems = Problems::default();
+    let endpoints = endpoints::collect(path, router, rule, &problems);
+    endpoints.ok_or_else(|| problems.into_diagnostics().to_string())
+}
+
 fn serve(
     args: &ServeArgs,
     router: RouterConfig,
@@ -191,6 +206,12 @@ fn serve(
     let runtime = live::runtime()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
+    let kept = Kept::open(&args.state, Arc::new(router))?;
+    let router = kept.config().clone();
+    let endpoints = match kept.is_of_the_file() {
+        true => endpoints,
+        false => endpoints_of(&args.state, &router, args.key_rule())?,
+    };
     let trust = trust(&endpoints)?;
     let roll_call = RollCall::new(&router, &endpoints, &trust)?;
     let canary = runtime.block_on(async {
@@ -209,7 +230,7 @@ fn serve(
         runtime.spawn(roll_call.keep_asking(args.probe_every));
     }
     let config = GatewayConfig {
-        router: Arc::new(router),
+        router,
         endpoints: endpoints::finder(&args.router, args.key_rule()),
         is_harness: false,
         forward: chat::forward,
@@ -218,6 +239,7 @@ fn serve(
     };
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let start = Start {
+        kept,
         seed,
         canary,
         listener,
@@ -250,6 +272,7 @@ fn trust(endpoints: &PerVersion<Endpoint>) -> Result<Trust, StartError> {
 
 /// What a gateway begins with.
 struct Start {
+    kept: Kept,
     seed: Seed,
     canary: Canary,
     listener: TcpListener,
@@ -262,8 +285,9 @@ fn open(
     config: GatewayConfig,
     start: Start,
     life: impl FnOnce(Arc<Drain>, Arc<Driver>) -> Life,
-) -> Result<End, StartError> {
+) -> Result<End, Box<dyn Error>> {
     let Start {
+        kept,
         seed,
         canary,
         listener,
@@ -273,10 +297,13 @@ fn open(
     let router = config.router.clone();
     let (outbox, inbox) = outbox();
     let clock = runtime.block_on(async { Clock::starting_now() });
-    let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
+    let core = Box::new(kept.beginning.core(seed));
+    let beginning = kept.beginning.clone();
+    let (changes, store) = channel();
     let log = input_log.is_some();
     let news = outbox.only(News::hears);
-    let driver = Driver::new(Box::new(core), router.clone(), clock, news, log);
+    let driver = Driver::with_store(core, router.clone(), clock, news, log, Some(changes));
+    let keeping = kept.keep(store, &driver, clock)?;
     if canary == Canary::Closed {
         // Before anybody can connect. It is never refused.
         let _ = runtime.block_on(driver.order(None, Order::Withhold));
@@ -288,7 +315,7 @@ fn open(
         "serving {base}"
     );
     if let Some(file) = &mut input_log {
-        file.begin(seed, &router);
+        file.begin(seed, &router, beginning);
     }
     let drain = Arc::new(Drain::default());
     let gateway = Gateway::new(config, driver.clone()).serve_until(listener, drain.clone());
@@ -301,7 +328,9 @@ fn open(
         }
         inbox.record(clock, &mut News { router }, is_over);
     });
-    Ok(runtime.block_on(life).unwrap_or(End::Broken))
+    let end = runtime.block_on(life).unwrap_or(End::Broken);
+    keeping.finish(driver);
+    Ok(end)
 }
 
 #[cfg(test)]
