@@ -9,6 +9,7 @@ mod output;
 mod replay;
 mod run;
 mod serve;
+mod serve_admin;
 mod signals;
 mod validate;
 

@@ -13,6 +13,7 @@ use clap::Args;
 
 use crate::canonical;
 use crate::cli::output::{error, say};
+use crate::cli::serve_admin::{AdminDesk, AdminPlan, Both, ServeAdminArgs};
 use crate::cli::{env, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
@@ -40,6 +41,8 @@ pub(super) struct ServeArgs {
     /// Where callers connect
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    admin: ServeAdminArgs,
     /// Seed of the split [default: a fresh one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -60,9 +63,16 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    let admin = match args.admin.plan() {
+        Ok(admin) => admin,
+        Err(why) => {
+            error(why);
+            return exit::USAGE;
+        }
+    };
     start_log(args.quiet);
     let cancel = signals::install();
-    match serve(args, router, endpoints, &cancel) {
+    match serve(args, router, endpoints, admin, &cancel) {
         Ok(()) => exit::PASS,
         Err(failure) => {
             error(failure);
@@ -167,22 +177,42 @@ fn serve(
     args: &ServeArgs,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
+    admin: AdminPlan,
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), Box<dyn Error>> {
     let runtime = live::runtime()?;
+    let (admin, changes) = AdminDesk::open(admin, &runtime)?;
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let clock = runtime.block_on(async { Clock::starting_now() });
     let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
     let log = args.input_log.is_some();
-    let driver = Driver::new(Box::new(core), router.clone(), clock, outbox, log);
+    let driver = Driver::with_store(
+        Box::new(core),
+        router.clone(),
+        clock,
+        outbox,
+        log,
+        Some(changes),
+    );
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
     // Only now, so that a port that is taken leaves no empty file behind.
     let input_log = args.input_log.as_deref();
     let mut input_log = input_log.map(InputFile::create).transpose()?;
+    let path = args.router.clone();
+    let counter = admin.attend(
+        &runtime,
+        &driver,
+        clock,
+        &router,
+        move |config, problems| {
+            let versions = config.versions.values();
+            versions.for_each(|version| drop(endpoint(&path, version, problems)));
+        },
+    )?;
     tracing::info!(
         share = router.canary_share(),
         stable = router.name(router.stable),
@@ -199,7 +229,7 @@ fn serve(
         file.begin(seed, &router);
     }
     runtime.spawn(Gateway::new(config, driver.clone()).serve(listener));
-    let mut news = News { router };
+    let mut news = Both(News { router }, counter);
     let is_over = || cancel.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         if let Some(file) = input_log {
