@@ -17,6 +17,7 @@ use crate::cli::serve_admin::{AdminDesk, AdminPlan, Both, ServeAdminArgs};
 use crate::cli::{env, exit, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::{PerVersion, Seed};
+use crate::live::admin::records;
 use crate::live::clock::{Clock, fresh_seed};
 use crate::live::gateway::driver::Driver;
 use crate::live::gateway::input_log::{self, LogHeader};
@@ -181,7 +182,7 @@ fn serve(
     cancel: &Arc<AtomicBool>,
 ) -> Result<(), Box<dyn Error>> {
     let runtime = live::runtime()?;
-    let (admin, changes) = AdminDesk::open(admin, &runtime)?;
+    let (sender, changes) = records::way();
     let (outbox, inbox) = outbox();
     let router = Arc::new(router);
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
@@ -194,11 +195,12 @@ fn serve(
         clock,
         outbox,
         log,
-        Some(changes),
+        Some(sender),
     );
     runtime.block_on(look_for_upstreams(&router, &endpoints))?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let base = live::base_url(&listener)?;
+    let admin = AdminDesk::open(admin, &runtime, changes)?;
     // Only now, so that a port that is taken leaves no empty file behind.
     let input_log = args.input_log.as_deref();
     let mut input_log = input_log.map(InputFile::create).transpose()?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Receiver;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -17,8 +18,8 @@ use crate::live::admin::records::{MemoryRecords, Records};
 use crate::live::admin::tally::{Counter, SharedTally};
 use crate::live::admin::{Admin, AdminConfig, Check};
 use crate::live::clock::{Clock, unix_now};
-use crate::live::gateway::driver::{Driver, StoreSender};
-use crate::live::{self, StartError, admin::records};
+use crate::live::gateway::driver::Driver;
+use crate::live::{self, StartError};
 use crate::observe::event::{RunEvent, Sink};
 use crate::router::config::RouterConfig;
 use crate::router::deployment::Change;
@@ -95,28 +96,29 @@ fn flaw(token: &str) -> Option<&'static str> {
     (token.len() < LEAST).then_some(hint)
 }
 
-/// The admin API before its gateway is there: its port is taken, and changes have somewhere to go.
+/// Changes on their way to where they are kept.
+type Changes = Receiver<(u64, Box<Change>)>;
+
+/// The admin API before it goes to work: its port is taken.
 pub(super) struct AdminDesk {
     listener: Option<TcpListener>,
     token: Option<Token>,
-    changes: std::sync::mpsc::Receiver<(u64, Box<Change>)>,
+    changes: Changes,
 }
 
 impl AdminDesk {
-    /// Takes the port. The sender is for the driver.
+    /// Takes the port. `changes` come from the driver.
     pub(super) fn open(
         plan: AdminPlan,
         runtime: &Runtime,
-    ) -> Result<(Self, StoreSender), StartError> {
+        changes: Changes,
+    ) -> Result<Self, StartError> {
         let bind = |address: SocketAddr| runtime.block_on(bind(address));
-        let listener = plan.address.map(bind).transpose()?;
-        let (sender, changes) = records::way();
-        let desk = Self {
-            listener,
+        Ok(Self {
+            listener: plan.address.map(bind).transpose()?,
             token: plan.token,
             changes,
-        };
-        Ok((desk, sender))
+        })
     }
 
     /// Goes to work for the gateway of this driver. Whoever records its events must tell them the

@@ -23,8 +23,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `graygate` with these arguments on a free port, and waits until it says where.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // A free port for the admin API as well, unless the test has its own wishes.
+        let is_gateway = args.first() == Some(&"serve") && !args.contains(&"--admin");
+        let admin: &[&str] = match is_gateway {
+            true => &["--admin", "127.0.0.1:0"],
+            false => &[],
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_graygate"))
             .args(args)
+            .args(admin)
             .args(["--listen", "127.0.0.1:0"])
             .env_remove("NO_COLOR")
             .envs(env.iter().copied())
@@ -60,6 +68,16 @@ impl Server {
     /// Everything it wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// `http://127.0.0.1:PORT` of its admin API, which it says before it says where it serves.
+    pub(crate) fn admin(&self) -> String {
+        let log = self.log();
+        let line = log.lines().find(|l| l.contains("admin API on http://"));
+        let line = line.expect("it has an admin API");
+        let at = line.find("http://").expect("an address");
+        let address = line[at..].split_whitespace().next();
+        address.expect("an address").to_owned()
     }
 
     /// How many files and sockets it has open.
