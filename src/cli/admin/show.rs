@@ -90,7 +90,10 @@ fn cell(name: &str, value: &Value) -> String {
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => clean(text),
         Value::Number(_) if name.ends_with("share") => percent(value),
-        Value::Number(n) if n.is_f64() => format!("{:.1}", value.as_f64().unwrap_or_default()),
+        Value::Number(n) if n.is_f64() => {
+            let text = format!("{:.4}", value.as_f64().unwrap_or_default());
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         other => other.to_string(),
