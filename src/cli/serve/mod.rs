@@ -1,5 +1,6 @@
 //! `graygate serve`: the gray router as an OpenAI-compatible gateway.
 
+pub(super) mod admin;
 mod dotenv;
 mod endpoints;
 mod input_file;
@@ -28,6 +29,8 @@ use crate::cli::{env, exit};
 use crate::config::diagnostic::{Diagnostics, Problems};
 use crate::config::redact::redact;
 use crate::id::{PerVersion, Seed};
+use crate::live::admin::Check;
+use crate::live::admin::tally::Counter;
 use crate::live::clock::{Clock, fresh_seed};
 use crate::live::gateway::driver::Driver;
 use crate::live::gateway::server::Gateway;
@@ -43,6 +46,7 @@ use crate::router::control::Order;
 use crate::scenario::compile;
 use crate::scenario::load::Loader;
 
+use admin::{AdminDesk, AdminPlan, Both, ServeAdminArgs, Served};
 use input_file::InputFile;
 use keys::KeyRule;
 use life::{End, Life, stop_signal};
@@ -58,6 +62,8 @@ pub(super) struct ServeArgs {
     /// Where callers connect
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    admin: ServeAdminArgs,
     /// Seed of the split [default: a fresh one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -131,8 +137,15 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    let admin = match args.admin.plan() {
+        Ok(admin) => admin,
+        Err(why) => {
+            error(why);
+            return exit::USAGE;
+        }
+    };
     start_log(args.quiet);
-    match serve(args, router, endpoints) {
+    match serve(args, router, endpoints, admin) {
         Ok(end) => end.exit_code(),
         Err(failure) => {
             error(failure);
@@ -202,10 +215,12 @@ fn serve(
     args: &ServeArgs,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
+    admin: AdminPlan,
 ) -> Result<End, Box<dyn Error>> {
     let runtime = live::runtime()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
+    let admin = AdminDesk::open(admin, &runtime)?;
     let kept = Kept::open(&args.state, Arc::new(router))?;
     let router = kept.config().clone();
     let endpoints = match kept.is_of_the_file() {
@@ -238,7 +253,12 @@ fn serve(
         trust,
     };
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
+    let (path, rule) = (args.router.clone(), args.key_rule());
     let start = Start {
+        admin,
+        check: Box::new(move |config, problems| {
+            endpoints::collect(&path, config, rule, problems);
+        }),
         kept,
         seed,
         canary,
@@ -272,6 +292,8 @@ fn trust(endpoints: &PerVersion<Endpoint>) -> Result<Trust, StartError> {
 
 /// What a gateway begins with.
 struct Start {
+    admin: AdminDesk,
+    check: Box<Check>,
     kept: Kept,
     seed: Seed,
     canary: Canary,
@@ -287,6 +309,8 @@ fn open(
     life: impl FnOnce(Arc<Drain>, Arc<Driver>) -> Life,
 ) -> Result<End, Box<dyn Error>> {
     let Start {
+        admin,
+        check,
         kept,
         seed,
         canary,
@@ -301,7 +325,8 @@ fn open(
     let beginning = kept.beginning.clone();
     let (changes, store) = channel();
     let log = input_log.is_some();
-    let news = outbox.only(News::hears);
+    let records = kept.state.clone();
+    let news = outbox.only(|what| News::hears(what) || Counter::hears(what));
     let driver = Driver::with_store(core, router.clone(), clock, news, log, Some(changes));
     let keeping = kept.keep(store, &driver, clock)?;
     if canary == Canary::Closed {
@@ -318,6 +343,15 @@ fn open(
         file.begin(seed, &router, beginning);
     }
     let drain = Arc::new(Drain::default());
+    let served = Served {
+        driver: &driver,
+        clock,
+        router: &router,
+        records,
+        drain: drain.clone(),
+        check,
+    };
+    let counter = admin.attend(runtime, served)?;
     let gateway = Gateway::new(config, driver.clone()).serve_until(listener, drain.clone());
     let gateway = runtime.spawn(gateway);
     let life = runtime.spawn(life(drain, driver.clone()).lead(gateway));
@@ -326,7 +360,7 @@ fn open(
         if let Some(file) = input_log {
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
-        inbox.record(clock, &mut News { router }, is_over);
+        inbox.record(clock, &mut Both(News { router }, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
     keeping.finish(driver);
