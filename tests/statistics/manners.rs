@@ -214,8 +214,10 @@ fn silence_and_staleness_hold() {
 
 #[test]
 fn a_leaping_clock_neither_promotes_nor_rolls_back() {
-    let mut config = SequentialConfig::default();
-    config.attempt_limit = Duration::ZERO;
+    let config = SequentialConfig {
+        attempt_limit: Duration::ZERO,
+        ..SequentialConfig::default()
+    };
     let mut judge = SequentialJudge::new(config, 4, Timestamp::ZERO);
     judge.begin_step(at(0.0), step(0, 0.05, 3_600));
     tell(&mut judge, 1.0, Arm::Canary, 500, 0);
