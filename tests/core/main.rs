@@ -2,6 +2,7 @@
 
 mod choosing;
 mod defects;
+mod limiting;
 mod reference;
 mod rig;
 mod same_as_reference;
