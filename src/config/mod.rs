@@ -6,6 +6,7 @@
 
 pub mod diagnostic;
 pub mod fields;
+pub mod judge;
 pub mod limits;
 pub mod node;
 pub mod redact;

@@ -65,6 +65,8 @@ pub enum What {
     Answered(Answered),
     /// The router's judge looked.
     Judged(Finding),
+    /// The router's judge holds, for this reason, or no longer does.
+    Held(Option<&'static str>),
     /// The router closed the canary.
     RolledBack(RollbackFacts),
     /// The release stands elsewhere: another weight, step or phase.

@@ -90,6 +90,7 @@ impl Join {
             }
             What::Judged(_)
             | What::RolledBack(_)
+            | What::Held(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

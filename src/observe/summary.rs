@@ -166,6 +166,7 @@ impl Summary {
             | What::Booked(_)
             | What::Settled(_)
             | What::Judged(_)
+            | What::Held(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
         }

@@ -241,6 +241,7 @@ impl Timeline {
             | What::Settled(_)
             | What::Judged(_)
             | What::RolledBack(_)
+            | What::Held(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{PerVersion, VersionId};
 use crate::router::budget::RetryBudget;
 use crate::router::io::Measure;
+use crate::router::judge::sequential::SequentialConfig;
 use crate::router::limit::RateLimit;
 use crate::router::ramp::RampConfig;
 
@@ -310,6 +311,18 @@ pub enum JudgeConfig {
     Off,
     /// Thresholds on a sliding window.
     Literal(LiteralConfig),
+    /// Evidence that holds at every look.
+    Sequential(SequentialConfig),
+}
+
+impl JudgeConfig {
+    /// How long a weight is planned to last that no ramp plans.
+    pub fn horizon(&self) -> Duration {
+        match self {
+            Self::Sequential(settings) => settings.horizon,
+            Self::Off | Self::Literal(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// Thresholds on a sliding window of the canary's attempts.

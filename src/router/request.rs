@@ -44,8 +44,6 @@ pub struct RequestMachine {
     pub release: u64,
     /// What became of the caller's choice of a version.
     pub choice: Option<ChoiceNote>,
-    /// Is its first attempt evidence, because chance alone gave it its version?
-    pub is_evidence: bool,
     /// The version that is being tried, or will be after the wait.
     pub version: VersionId,
     /// Attempts so far, over all versions.
@@ -83,7 +81,6 @@ impl RequestMachine {
             config,
             release,
             choice: None,
-            is_evidence: false,
             version,
             attempts: 0,
             tries: 0,

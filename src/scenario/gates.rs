@@ -12,6 +12,7 @@ use crate::protocol::outcome::Outcome;
 use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
+use crate::router::judge::sequential::Metric;
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
@@ -260,6 +261,7 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 /// the run.
 fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str) {
     let why = match &setting.router.judge {
+        JudgeConfig::Sequential(_) => return,
         JudgeConfig::Off => "the router's judge is off",
         JudgeConfig::Literal(judge) => {
             let acts = |t: &Threshold| t.action == ThresholdAction::Rollback;
@@ -286,8 +288,9 @@ fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSp
 fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
     needs_rollback(cx, entry, setting, "pass");
     let fields = gate_fields(cx, &entry.value, "rollback")?;
-    let measures = ["error_rate", "success_rate", "p99"].map(|m| (m, m));
-    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &measures));
+    let reasons = reasons(setting.router);
+    let reasons: Vec<_> = reasons.iter().map(|r| (*r, *r)).collect();
+    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &reasons));
     let since = fields.optional("since", values::duration);
     let within = fields.optional("within", values::positive_duration);
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
@@ -300,6 +303,16 @@ fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec>
         canary_requests,
         user_errors,
     }))
+}
+
+/// What the router's judge may roll back for.
+fn reasons(router: &RouterConfig) -> Vec<&'static str> {
+    let mut reasons = match &router.judge {
+        JudgeConfig::Off | JudgeConfig::Literal(_) => vec!["error_rate", "success_rate", "p99"],
+        JudgeConfig::Sequential(_) => Metric::ALL.iter().map(|m| m.name()).collect(),
+    };
+    reasons.extend(router.ramp.iter().map(|_| "inconclusive"));
+    reasons
 }
 
 /// When the trouble begins: with the first fault on the canary.

@@ -91,7 +91,8 @@ fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
 impl ReferenceRouter {
     pub(crate) fn new(config: RouterConfig, seed: Seed) -> Self {
         let (next_tick, thresholds) = match &config.judge {
-            JudgeConfig::Off => (Timestamp::MAX, 0),
+            // It only knows the literal one.
+            JudgeConfig::Off | JudgeConfig::Sequential(_) => (Timestamp::MAX, 0),
             JudgeConfig::Literal(l) => (Timestamp::ZERO + l.every, l.thresholds.len()),
         };
         Self {

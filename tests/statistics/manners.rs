@@ -134,6 +134,32 @@ fn the_slo_needs_a_stable_that_is_proven_good() {
     );
 }
 
+/// What stable has in flight may fail yet, what the canary has may not: neither is held against it.
+#[test]
+fn what_is_in_flight_proves_nothing() {
+    let config = SequentialConfig {
+        material: graygate::router::judge::sequential::Material {
+            min_events: 1_000_000,
+            ..Default::default()
+        },
+        ..quick()
+    };
+    let mut judge = judge(config, 0.5);
+    tell(&mut judge, 1.0, Arm::Stable, 1_000, 5);
+    tell(&mut judge, 1.0, Arm::Canary, 1_000, 400);
+    for n in 0..200 {
+        judge.assigned(at(1.0), RequestId(n), None, Arm::Stable);
+        judge.assigned(at(1.0), RequestId(1_000 + n), None, Arm::Canary);
+    }
+    let decision = look(&mut judge, 1.0);
+    assert_eq!(decision, Decision::Hold(HoldReason::Immaterial));
+    for n in 0..200 {
+        judge.ended(at(1.0), RequestId(n), Outcome::Success, false);
+    }
+    assert_eq!(judge.wants_look(at(1.0)), Some(Occasion::Failure));
+    rollback(judge.look(at(1.0), Occasion::Failure, &mut |_| ()));
+}
+
 #[test]
 fn without_a_control_the_frozen_baseline_speaks() {
     let mut judge = judge(quick(), 0.5);

@@ -69,6 +69,10 @@ fn promotion_takes_what_the_table_says() {
         (0.50, 0.02, 17_521, 100, 0.1),
         (0.05, 0.03, 2_177, 10, 0.1),
         (0.15, 0.03, 3_667, 20, 0.1),
+        (0.50, 0.03, 27_850, 200, 0.1),
+        // Three failures in 1,151 are one too many (their upper limit is 1.15 %), and come in 11 % of the
+        // runs: so the 90th percentile lies beyond the least number, where three are allowed.
+        (0.50, 0.001, 1_298, 1, 0.1),
     ];
     let mut wrong = Vec::new();
     for (share, rate, expected, each, tolerance) in table {

@@ -48,6 +48,9 @@ pub(crate) struct Found {
     pub(crate) start: StartOfCount,
     pub(crate) ln_e: f64,
     pub(crate) excess: f64,
+    /// ln E of "stable keeps the SLO", and whether the evidence suffices.
+    pub(crate) kept: Option<f64>,
+    pub(crate) is_enough: bool,
     pub(crate) canary: (u64, u64),
     pub(crate) stable: (u64, u64),
 }
@@ -57,6 +60,8 @@ pub(crate) struct Verdict {
     pub(crate) holds: BTreeSet<HoldReason>,
     /// Is something so near to a threshold that rounding may decide?
     pub(crate) is_close: bool,
+    /// Every metric at every start.
+    pub(crate) all: Vec<Found>,
 }
 
 pub(crate) struct ReferenceJudge {
@@ -195,10 +200,7 @@ impl ReferenceJudge {
         };
         self.units[i].end = Some(outcome);
         use Outcome as O;
-        let is_error = !matches!(
-            outcome,
-            O::Success | O::BadRequest | O::ClientGone | O::Deadline
-        );
+        let is_error = outcome != O::Success && !is_void(Some(outcome));
         let metrics = [
             (is_error, Metric::Error),
             (is_error, Metric::ErrorSlo),
@@ -322,6 +324,7 @@ impl ReferenceJudge {
             rollback: None,
             holds: BTreeSet::new(),
             is_close: false,
+            all: Vec::new(),
         };
         for metric in Metric::ALL {
             let best = self.best(now, metric, &mut verdict);
@@ -353,7 +356,7 @@ impl ReferenceJudge {
                 .filter(|u| since(u))
                 .map(|u| (1, self.theta(u)))
                 .collect();
-            let (ln_e, holds) = if metric == Metric::ErrorSlo {
+            let (ln_e, kept, is_enough) = if metric == Metric::ErrorSlo {
                 let p0 = self.config.slo_error_rate;
                 let is_frozen = self.step.is_some_and(|s| !s.has_control);
                 let judged = self
@@ -376,7 +379,7 @@ impl ReferenceJudge {
                 if above >= threshold && outage >= threshold {
                     verdict.holds.insert(HoldReason::SharedOutage);
                 }
-                (above, kept >= threshold)
+                (above, Some(kept), kept >= threshold)
             } else {
                 let e = ln_e(canary.0, &groups, false);
                 verdict.is_close |= (e - threshold).abs() < 1e-7;
@@ -384,18 +387,22 @@ impl ReferenceJudge {
                 if e >= threshold && !is_material {
                     verdict.holds.insert(HoldReason::Immaterial);
                 }
-                (e, is_material)
+                (e, None, is_material)
             };
             let excess = ln_e - threshold;
-            if excess >= 0.0 && holds && best.is_none_or(|b| excess > b.excess) {
-                best = Some(Found {
-                    metric,
-                    start,
-                    ln_e,
-                    excess,
-                    canary,
-                    stable,
-                });
+            let found = Found {
+                metric,
+                start,
+                ln_e,
+                excess,
+                kept,
+                is_enough,
+                canary,
+                stable,
+            };
+            verdict.all.push(found);
+            if excess >= 0.0 && is_enough && best.is_none_or(|b| excess > b.excess) {
+                best = Some(found);
             }
         }
         best
@@ -406,7 +413,7 @@ impl ReferenceJudge {
         let differs = canary.1 > 0 && stable.1 > 0 && rate(canary) - rate(stable) >= 0.01;
         let expected: f64 = groups.iter().map(|(_, theta)| theta).sum();
         let others: f64 = groups.iter().map(|(_, theta)| 1.0 - theta).sum();
-        let is_double = canary.0 as f64 * others >= 2.0 * stable.0 as f64 * expected;
+        let is_double = canary.0 as f64 * others - 2.0 * stable.0 as f64 * expected >= -1e-6;
         canary.0 >= 3 && (differs || is_double)
     }
 
@@ -494,9 +501,14 @@ pub(crate) fn in_words(refusal: &Refusal) -> Option<String> {
     }
 }
 
+/// Endings that say nothing about the version, by name.
 fn is_void(end: Option<Outcome>) -> bool {
-    matches!(
-        end,
-        Some(Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline)
-    )
+    const VOID: [&str; 5] = [
+        "bad_request",
+        "client_gone",
+        "limited",
+        "deadline",
+        "shutdown",
+    ];
+    end.is_some_and(|outcome| VOID.contains(&outcome.name()))
 }

@@ -7,12 +7,13 @@ use graygate::id::RequestId;
 use graygate::protocol::outcome::Outcome;
 use graygate::router::judge::Occasion;
 use graygate::router::judge::sequential::{
-    Arm, Decision, Promotion, PromotionLevel, SequentialConfig, SequentialJudge, Step,
+    Arm, Decision, Promotion, PromotionLevel, SequentialConfig, SequentialEvidence,
+    SequentialJudge, Step,
 };
 use graygate::time::Timestamp;
 use proptest::prelude::*;
 
-use crate::reference::{ReferenceJudge, in_words};
+use crate::reference::{Found, ReferenceJudge, Verdict, in_words};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -141,19 +142,20 @@ impl Pair {
         let is_tick = occasion == Some(Occasion::Tick);
         let verdict = self.slow.look(self.now, is_tick);
         let asked = occasion.unwrap_or(Occasion::Failure);
-        let decision = self.real.look(self.now, asked, &mut |_| ());
+        let mut told = Vec::new();
+        let decision = self.real.look(self.now, asked, &mut |e| told.push(e));
+        for evidence in told {
+            same_evidence(&evidence, &verdict)?;
+        }
         if verdict.is_close {
             return Ok(());
         }
         match (decision, verdict.rollback) {
             (Decision::RollBack(evidence), Some(found)) => {
                 self.decided.insert("rollback");
-                prop_assert!((evidence.ln_e - found.ln_e).abs() < 1e-6);
-                prop_assert_eq!(evidence.metric, found.metric);
-                prop_assert_eq!(evidence.start, found.start);
-                let canary = (evidence.canary.events, evidence.canary.units);
-                let stable = (evidence.stable.events, evidence.stable.units);
-                prop_assert_eq!((canary, stable), (found.canary, found.stable));
+                let (real, slow) = (evidence, found);
+                prop_assert_eq!((real.metric, real.start), (slow.metric, slow.start));
+                same_evidence(&evidence, &verdict)?;
                 prop_assert!(occasion.is_some(), "nobody would have looked");
             }
             (Decision::Hold(reason), None) => {
@@ -177,6 +179,26 @@ impl Pair {
         prop_assert_eq!(missing, self.slow.not_shown());
         Ok(())
     }
+}
+
+/// What was told of a metric is what the reference reckons for that start, to the last count.
+fn same_evidence(real: &SequentialEvidence, verdict: &Verdict) -> Result<(), TestCaseError> {
+    let is_it = |f: &&Found| f.metric == real.metric && f.start == real.start;
+    let Some(slow) = verdict.all.iter().find(is_it) else {
+        return Err(TestCaseError::fail(format!("no such start: {real:?}")));
+    };
+    let canary = (real.canary.events, real.canary.units);
+    let stable = (real.stable.events, real.stable.units);
+    prop_assert_eq!((canary, stable), (slow.canary, slow.stable));
+    prop_assert!((real.ln_e - slow.ln_e).abs() < 1e-6);
+    prop_assert!((real.ln_e - real.threshold - slow.excess).abs() < 1e-6);
+    prop_assert_eq!(real.stable_ln_e.is_some(), slow.kept.is_some());
+    let kept = (real.stable_ln_e.unwrap_or(0.0), slow.kept.unwrap_or(0.0));
+    prop_assert!((kept.0 - kept.1).abs() < 1e-6, "{real:?} {slow:?}");
+    if !verdict.is_close {
+        prop_assert_eq!(real.material, slow.is_enough, "{:?} {:?}", real, slow);
+    }
+    Ok(())
 }
 
 fn tell(

@@ -264,3 +264,58 @@ fn a_late_break_is_found_quickly() {
     assert!(tenths <= 120, "{tenths}");
     assert!(once >= tenths * 3 / 2, "{once} without tenths");
 }
+
+/// The whole recipe over three steps of an hour, looked at after every event, both
+/// versions alike. Counts the runs that end in a rollback.
+fn whole_recipe(runs: u64) -> usize {
+    let steps = [0.05, 0.15, 0.5];
+    let one_run = |run: u64| {
+        let mut dice = Dice::new(8, run);
+        let mut judge = SequentialJudge::new(SequentialConfig::default(), 3, Timestamp::ZERO);
+        let mut now = 0.0;
+        for (index, share) in steps.into_iter().enumerate() {
+            judge.begin_step(at(now), step(index, share, 3_600));
+            let until = now + 3_600.0;
+            loop {
+                now += dice.exponential(9.0);
+                if now >= until {
+                    break;
+                }
+                if is_event_convicting(&mut judge, &mut dice, at(now), share) {
+                    return true;
+                }
+            }
+            now = until;
+        }
+        false
+    };
+    (0..runs)
+        .into_par_iter()
+        .filter(|run| one_run(*run))
+        .count()
+}
+
+/// A hundred requests, of which one failed.
+fn is_event_convicting(
+    judge: &mut SequentialJudge,
+    dice: &mut Dice,
+    now: Timestamp,
+    share: f64,
+) -> bool {
+    let canary = (100.0 * share).round() as u64;
+    let failed = u64::from(dice.chance(share));
+    let batch = |units, failed| Batch { units, failed };
+    judge.tally(now, Arm::Stable, batch(100 - canary, 1 - failed));
+    judge.tally(now, Arm::Canary, batch(canary, failed));
+    let occasion = judge.wants_look(now);
+    let decision = occasion.map(|occasion| judge.look(now, occasion, &mut |_| ()));
+    matches!(decision, Some(Decision::RollBack(_)))
+}
+
+/// 0 of 1,500 shows a rate of at most 0.2 %, by Clopper–Pearson, one-sided 95 %.
+#[test]
+fn the_whole_recipe_convicts_nobody() {
+    let convicted = whole_recipe(1_500);
+    println!("whole recipe: {convicted} of 1,500");
+    assert_eq!(convicted, 0);
+}

@@ -81,7 +81,7 @@ impl GrayRouter {
             .as_ref()
             .and_then(Limiter::free_at);
         machine.retry_after = free.map(|free| free.since(now));
-        self.fail(request, &machine, Outcome::Limited, false);
+        self.fail(now, request, &machine, Outcome::Limited, false);
     }
 
     /// Takes over the limits of another configuration. What was let through still counts.

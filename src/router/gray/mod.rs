@@ -25,7 +25,7 @@ use crate::router::door::CanaryDoor;
 use crate::router::gray::requests::End;
 use crate::router::health::{HealthWindow, WindowBounds};
 use crate::router::io::{Action, Cause, Event, Input};
-use crate::router::judge::{Judge, Occasion};
+use crate::router::judge::Judge;
 use crate::router::keeper::Keeper;
 use crate::router::limit::Limiter;
 use crate::router::ramp::{Held, Phase};
@@ -157,9 +157,7 @@ impl GrayRouter {
             }
         }
         self.let_through(now);
-        if self.next_tick().is_some_and(|tick| tick <= now) {
-            self.look(now, Occasion::Tick);
-        }
+        self.judge_due(now);
         self.release_due(now);
         self.tidy_timers();
     }
@@ -175,7 +173,8 @@ impl GrayRouter {
 /// The windows that the judge looks at; none without a judge.
 fn windows(config: &RouterConfig) -> Option<PerVersion<HealthWindow>> {
     let bounds = match &config.judge {
-        JudgeConfig::Off => return None,
+        // The sequential judge keeps its own counts.
+        JudgeConfig::Off | JudgeConfig::Sequential(_) => return None,
         JudgeConfig::Literal(literal) => WindowBounds::of(literal),
     };
     let versions = config.versions.len();
@@ -271,6 +270,7 @@ impl Core for GrayRouter {
                 + self.timers.bytes()
                 + self.keeper.bytes()
                 + self.budget.as_ref().map_or(0, BudgetAccount::bytes)
+                + self.judge.bytes()
                 + self
                     .limits
                     .values()

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
-use crate::protocol::outcome::{Judgement, Outcome};
-use crate::rng::{Purpose, draw};
+use crate::protocol::drift::DriftKind;
+use crate::protocol::outcome::Outcome;
+use crate::rng::{Purpose, draw, keyed_hash};
 use crate::router::config::RouterConfig;
 use crate::router::fallback::{self, FailedAttempt, Next};
 use crate::router::gray::GrayRouter;
 use crate::router::io::{
     Action, AnswerTraits, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served,
 };
-use crate::router::judge::Occasion;
 use crate::router::request::{RequestMachine, Stage};
 use crate::router::{retry, routes, split};
 use crate::time::Timestamp;
@@ -47,8 +47,18 @@ impl GrayRouter {
         let config = self.config().clone();
         let mut machine = RequestMachine::new(key, config, release, version, now);
         machine.choice = note(choice);
-        machine.is_evidence = matches!(choice, Choice::Random | Choice::Sticky);
+        if matches!(choice, Choice::Random | Choice::Sticky) {
+            let caller = self.caller(choice, facts);
+            self.tell_assigned(now, request, caller, version);
+        }
         self.send(now, request, machine);
+    }
+
+    /// A hash of the key that decided, when one did.
+    fn caller(&self, choice: Choice, facts: &RequestFacts) -> Option<u64> {
+        let sticky = self.config().split.sticky.as_ref();
+        let by = sticky.filter(|_| choice == Choice::Sticky)?;
+        split::caller(by, facts).map(|name| keyed_hash(0, name).0)
     }
 
     /// The version of a new request: first match wins, and nothing opens a closed door.
@@ -163,13 +173,13 @@ impl GrayRouter {
         };
         let committed = self.book(now, attempt.request, &machine, outcome, answer);
         if outcome.is_success() {
-            self.end(attempt.request, &machine, outcome);
+            self.end(now, attempt.request, &machine, outcome);
             return;
         }
         machine.note_failure(outcome, retry_after);
         if committed {
             // The caller has part of this answer: nothing may be spliced onto it.
-            self.fail(attempt.request, &machine, outcome, false);
+            self.fail(now, attempt.request, &machine, outcome, false);
         } else {
             self.after_failure(now, attempt.request, machine, outcome);
         }
@@ -209,9 +219,11 @@ impl GrayRouter {
             if let Some(health) = &mut self.health {
                 health[machine.version].record(now, outcome, latency);
             }
-            if machine.is_at_canary() && outcome.judgement() == Judgement::Bad {
-                self.look(now, Occasion::Failure);
+            if machine.attempts == 1 {
+                let missing_usage = answer.drift.has(DriftKind::MissingUsage);
+                self.judge.ended(now, request, outcome, missing_usage);
             }
+            self.look_after(now, outcome, machine.is_at_canary());
         }
         committed
     }
@@ -232,7 +244,13 @@ impl GrayRouter {
                 machine.fall_back();
                 self.send(now, request, machine);
             }
-            Next::GiveUp => self.fail(request, &machine, outcome, outcome == Outcome::BadRequest),
+            Next::GiveUp => self.fail(
+                now,
+                request,
+                &machine,
+                outcome,
+                outcome == Outcome::BadRequest,
+            ),
         }
     }
 
@@ -313,7 +331,7 @@ impl GrayRouter {
             machine.fall_back();
             self.send(now, request, machine);
         } else {
-            self.fail(request, &machine, outcome, false);
+            self.fail(now, request, &machine, outcome, false);
         }
     }
 
@@ -321,7 +339,7 @@ impl GrayRouter {
         if let Some(machine) = self.requests.remove(request) {
             self.leave_queue(request, &machine);
             self.cancel(now, request, &machine, Outcome::ClientGone);
-            self.end(request, &machine, Outcome::ClientGone);
+            self.end(now, request, &machine, Outcome::ClientGone);
         }
     }
 
@@ -354,7 +372,7 @@ impl GrayRouter {
                 self.cancel(now, request, &machine, Outcome::Timeout);
                 machine.note_failure(Outcome::Timeout, None);
                 if committed {
-                    self.fail(request, &machine, Outcome::Timeout, false);
+                    self.fail(now, request, &machine, Outcome::Timeout, false);
                 } else {
                     self.after_failure(now, request, machine, Outcome::Timeout);
                 }
@@ -368,13 +386,14 @@ impl GrayRouter {
             _ => {
                 self.leave_queue(request, &machine);
                 self.cancel(now, request, &machine, Outcome::Deadline);
-                self.fail(request, &machine, Outcome::Deadline, false);
+                self.fail(now, request, &machine, Outcome::Deadline, false);
             }
         }
     }
 
     pub(super) fn fail(
         &mut self,
+        now: Timestamp,
         request: RequestId,
         machine: &RequestMachine,
         outcome: Outcome,
@@ -393,10 +412,20 @@ impl GrayRouter {
                 choice: machine.choice,
             },
         });
-        self.end(request, machine, outcome);
+        self.end(now, request, machine, outcome);
     }
 
-    fn end(&mut self, request: RequestId, machine: &RequestMachine, outcome: Outcome) {
+    fn end(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        machine: &RequestMachine,
+        outcome: Outcome,
+    ) {
+        if machine.attempts == 0 && machine.release == self.deployment.release {
+            // It left the queue of a rate limiter without any attempt.
+            self.judge.ended(now, request, outcome, false);
+        }
         self.events.push_back(Event::RequestEnded {
             request,
             key: machine.key,

@@ -18,6 +18,7 @@ use crate::protocol::outcome::Outcome;
 use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Refusal};
 use crate::router::deployment::Change;
+use crate::router::judge::sequential::HoldReason;
 
 pub use facts::{Chosen, RequestFacts};
 pub use news::{Cause, Evidence, Measure, Reason, Rollback, Standing};
@@ -277,6 +278,8 @@ pub enum Event {
     },
     /// The judge looked: on regular ticks, and whenever its finding changed.
     Judged(Evidence),
+    /// The judge holds, for this reason, or no longer does.
+    Held(Option<HoldReason>),
     /// The canary is closed for good.
     RolledBack(Rollback),
     /// The release stands elsewhere: another configuration, weight, step or phase.

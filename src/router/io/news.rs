@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::VersionId;
 use crate::router::config::ThresholdAction;
+use crate::router::judge::sequential::Metric;
 use crate::router::ramp::Phase;
 use crate::time::Timestamp;
 
@@ -98,15 +99,18 @@ pub enum Measure {
     SuccessRate,
     /// 99th percentile of the latency, in seconds.
     P99,
+    /// The sequential judge's evidence, ln E, for one of its metrics.
+    Sequential(Metric),
 }
 
 impl Measure {
-    /// The name in files: `error_rate`, `success_rate`, `p99`.
+    /// The name in files: `error_rate`, `success_rate`, `p99`; the metric's for the sequential judge.
     pub fn name(self) -> &'static str {
         match self {
             Self::ErrorRate => "error_rate",
             Self::SuccessRate => "success_rate",
             Self::P99 => "p99",
+            Self::Sequential(metric) => metric.name(),
         }
     }
 }

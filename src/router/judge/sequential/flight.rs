@@ -18,7 +18,7 @@ pub(super) struct Unit {
 }
 
 /// All units in flight.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Flight {
     units: IdMap<RequestId, Unit>,
     timers: Timers,

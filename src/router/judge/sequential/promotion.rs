@@ -1,11 +1,48 @@
 //! What a step must show before it is promoted: not "nothing bad was found", but limits.
 
 use super::config::{PromotionLevel, SequentialConfig};
-use super::evidence::Refusal;
+use super::evidence::{Promotion, Refusal, SequentialEvidence};
 use super::metric::{Arm, Metric};
 use super::tally::{Both, Rate, Tally};
+use super::{InForce, SequentialJudge, Step};
 use crate::stats::confidence;
 use crate::stats::proportion::Limits;
+use crate::time::Timestamp;
+
+impl SequentialJudge {
+    /// May the step in force be promoted?
+    pub fn promotion(&self, now: Timestamp) -> Promotion {
+        let now = self.watch.clamp(now);
+        let Some(InForce { step, began }) = self.step else {
+            return Promotion::No(vec![Refusal::NoStep]);
+        };
+        let Some(terms) = Terms::new(&self.config, step.canary_share) else {
+            return Promotion::No(vec![Refusal::NoStep]);
+        };
+        let mut missing = Vec::new();
+        if now.since(began) < step.planned_hold.max(self.config.bake) {
+            missing.push(Refusal::HoldNotOver);
+        }
+        let is_convicted = |e: &SequentialEvidence| e.demands_rollback();
+        let held = self.hold_reason(now);
+        missing.extend(held.map(Refusal::Held));
+        if self.findings.iter().flatten().any(is_convicted) {
+            missing.push(Refusal::RolledBack);
+        }
+        missing.extend(self.not_shown(now, &step, &terms));
+        match missing.is_empty() {
+            true => Promotion::Yes,
+            false => Promotion::No(missing),
+        }
+    }
+
+    fn not_shown(&self, now: Timestamp, step: &Step, terms: &Terms<'_>) -> Vec<Refusal> {
+        let counts = self.cohorts.ripe(now);
+        let none = Tally::default();
+        let baseline = self.baseline.as_ref().unwrap_or(&none);
+        terms.missing(&counts, (!step.has_control).then_some(baseline))
+    }
+}
 
 /// What is asked for: the level of the step's share, and whether the canary is the larger part.
 pub(super) struct Terms<'a> {

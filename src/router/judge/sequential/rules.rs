@@ -41,7 +41,8 @@ fn is_material(config: &SequentialConfig, evidence: &SequentialEvidence, sum: &S
     // counts as infinitely more.
     let of_canary = canary.events as f64 * sum.expected[Arm::Stable.index()];
     let of_stable = stable.events as f64 * sum.expected[Arm::Canary.index()];
-    let is_multiple = of_canary >= bound.ratio * of_stable;
+    // A ratio of exactly two counts, however its parts were rounded.
+    let is_multiple = of_canary >= bound.ratio * of_stable * (1.0 - 1e-9);
     canary.events >= bound.min_events && (differs || is_multiple)
 }
 
