@@ -96,7 +96,7 @@ impl Attempt {
 fn is_giving_up(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Timeout | Outcome::Deadline | Outcome::ClientGone
+        Outcome::Timeout | Outcome::Deadline | Outcome::ClientGone | Outcome::Shutdown
     )
 }
 
@@ -222,7 +222,9 @@ mod tests {
 
     #[test]
     fn the_truth_is_the_upstreams_but_for_what_it_cannot_know() {
-        use Outcome::{ClientGone, Connect, Deadline, Reset, ServerError, Success, Timeout};
+        use Outcome::{
+            ClientGone, Connect, Deadline, Reset, ServerError, Shutdown, Success, Timeout,
+        };
         let truth = |ended, is_accepted, is_stopped: bool, said: Option<Outcome>| {
             let attempt = Attempt {
                 cancelled_at: is_stopped.then(|| at(4)),
@@ -238,7 +240,7 @@ mod tests {
         );
         assert_eq!(truth(None, true, false, Some(ServerError)), None);
         // A hang-up: the router's reason, if it is one.
-        for reason in [Timeout, Deadline, ClientGone] {
+        for reason in [Timeout, Deadline, ClientGone, Shutdown] {
             assert_eq!(
                 truth(Some(ClientGone), true, true, Some(reason)),
                 Some(reason)

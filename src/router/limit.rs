@@ -141,6 +141,14 @@ impl Limiter {
         Some(head.request)
     }
 
+    /// The attempt that was let go last is sent only now: its slot is kept from now on. For a driver
+    /// that is late, since what the upstream sees is when it was sent, not when it could have been.
+    pub fn sent_at(&mut self, now: Timestamp) {
+        if let Some(last) = self.taken.back_mut() {
+            *last = now.max(*last);
+        }
+    }
+
     /// Takes a request out of the queue that will not be sent. Was it there?
     pub fn remove(&mut self, request: RequestId) -> bool {
         let ticket = self.tickets.remove(request);
@@ -165,7 +173,7 @@ impl Limiter {
     }
 
     /// When a slot is free; the start of the run when one is, none when there are no slots at all.
-    fn free_at(&self) -> Option<Timestamp> {
+    pub fn free_at(&self) -> Option<Timestamp> {
         let limit = self.config.requests as usize;
         if self.taken.len() < limit {
             return Some(Timestamp::ZERO);

@@ -52,7 +52,9 @@ pub struct RequestMachine {
     pub tries: u32,
     /// Why the attempt that is out was made.
     pub kind: AttemptKind,
-    /// Did stable take over from the canary?
+    /// The version that was tried last; none while none was.
+    pub tried: Option<VersionId>,
+    /// Was stable tried after the canary failed?
     pub fallback: bool,
     /// The last failure of each version tried.
     pub causes: Causes,
@@ -83,6 +85,7 @@ impl RequestMachine {
             attempts: 0,
             tries: 0,
             kind: AttemptKind::First,
+            tried: None,
             fallback: false,
             causes: Causes::new(),
             retry_after: None,
@@ -111,6 +114,8 @@ impl RequestMachine {
             (0, _) => AttemptKind::Fallback,
             _ => AttemptKind::Retry,
         };
+        self.tried = Some(self.version);
+        self.fallback |= self.kind == AttemptKind::Fallback;
         let n = self.attempts;
         self.attempts += 1;
         self.tries += 1;
@@ -147,10 +152,12 @@ impl RequestMachine {
         }
     }
 
-    /// Hands the request over to stable.
+    /// Hands the request over to stable. A caller whose choice was not even tried did not get it.
     pub fn fall_back(&mut self) {
         self.version = self.config.stable;
         self.tries = 0;
-        self.fallback = true;
+        if self.tried.is_none() {
+            self.choice = self.choice.map(|_| ChoiceNote::Refused);
+        }
     }
 }

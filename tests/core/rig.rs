@@ -186,6 +186,13 @@ impl Rig {
         self.now = until;
     }
 
+    /// Time passes, and the driver only looks when it is over.
+    pub(crate) fn advance_late(&mut self, by: Duration) {
+        self.now = self.now + by;
+        self.core.handle_timeout(self.now);
+        self.drain();
+    }
+
     /// The attempts that were sent for a request, with their versions.
     pub(crate) fn sent(&self, request: RequestId) -> Vec<(AttemptId, VersionId)> {
         let sends = self.actions.iter().filter_map(|action| match action {

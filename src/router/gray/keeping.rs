@@ -150,6 +150,7 @@ impl GrayRouter {
         if !self.door.store_failed {
             self.door.store_failed = true;
             self.tell_standing(now, Cause::StoreFailed);
+            self.clear_queue(now);
         }
     }
 
@@ -190,7 +191,7 @@ impl GrayRouter {
             self.health = windows(&config);
             self.given_to_canary = 0;
             self.budget = budget(&config);
-            self.take_limits_over(&config);
+            self.take_limits_over(now, &config);
         }
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         if is_adopted {

@@ -13,15 +13,15 @@ use crate::time::Timestamp;
 impl GrayRouter {
     /// Sends the next attempt of a request to the machine's version, once the version's limit lets it.
     pub(super) fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        if let Some(limiter) = &mut self.limits[machine.version]
-            && !limiter.try_take(now)
-        {
-            let until = limiter.enqueue(now, request);
-            machine.stage = Stage::Queued { until };
-            self.keep(request, machine);
-        } else {
-            self.dispatch(now, request, machine);
+        if let Some(limiter) = &mut self.limits[machine.version] {
+            if !limiter.try_take(now) {
+                let until = limiter.enqueue(now, request);
+                machine.stage = Stage::Queued { until };
+                return self.keep(request, machine);
+            }
+            limiter.sent_at(self.clock);
         }
+        self.dispatch(now, request, machine);
     }
 
     /// Lets through whoever's turn it is.
@@ -29,7 +29,7 @@ impl GrayRouter {
         for version in self.versions() {
             while let Some(request) = self.next_through(now, version) {
                 if let Some(machine) = self.requests.remove(request) {
-                    self.turn_has_come(now, request, machine);
+                    self.dispatch(now, request, machine);
                 }
             }
         }
@@ -40,16 +40,23 @@ impl GrayRouter {
     }
 
     fn next_through(&mut self, now: Timestamp, version: VersionId) -> Option<RequestId> {
-        self.limits[version].as_mut()?.pop_ready(now)
+        let limiter = self.limits[version].as_mut()?;
+        let request = limiter.pop_ready(now)?;
+        limiter.sent_at(self.clock);
+        Some(request)
     }
 
-    /// The canary may have been closed meanwhile.
-    fn turn_has_come(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        if !machine.is_at_canary() || self.door.admits(machine.release) {
-            self.dispatch(now, request, machine);
-        } else {
-            machine.fall_back();
-            self.send(now, request, machine);
+    /// Nobody waits at a door that has been closed.
+    pub(super) fn clear_queue(&mut self, now: Timestamp) {
+        let is_queued = |m: &RequestMachine| matches!(m.stage, Stage::Queued { .. });
+        for request in self.requests.sorted_keys() {
+            let machine = self.requests.get(request);
+            if machine.is_some_and(|m| is_queued(m) && self.is_shut_out(m))
+                && let Some(machine) = self.requests.remove(request)
+            {
+                self.leave_queue(request, &machine);
+                self.turn_away(now, request, machine);
+            }
         }
     }
 
@@ -72,19 +79,24 @@ impl GrayRouter {
         self.leave_queue(request, &machine);
         let free = self.limits[machine.version]
             .as_ref()
-            .and_then(Limiter::next);
+            .and_then(Limiter::free_at);
         machine.retry_after = free.map(|free| free.since(now));
         self.fail(now, request, &machine, Outcome::Limited, false);
     }
 
     /// Takes over the limits of another configuration. What was let through still counts.
-    pub(super) fn take_limits_over(&mut self, config: &RouterConfig) {
+    /// Who waits under a limit that is gone, or higher now, waits no longer.
+    pub(super) fn take_limits_over(&mut self, now: Timestamp, config: &RouterConfig) {
         for (version, limiter) in self.limits.iter_mut() {
             let wanted = config.versions[version].rate_limit.clone();
             match (limiter.as_mut(), wanted) {
                 (Some(limiter), wanted) => limiter.reconfigure(wanted.unwrap_or(UNLIMITED)),
                 (None, wanted) => *limiter = wanted.map(Limiter::new),
             }
+        }
+        self.let_through(now);
+        for (version, limiter) in self.limits.iter_mut() {
+            limiter.take_if(|_| config.versions[version].rate_limit.is_none());
         }
     }
 }

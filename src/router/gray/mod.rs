@@ -44,6 +44,9 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// The built-in router core. See [`Core`] for how to drive it.
 pub struct GrayRouter {
     seed: Seed,
+    /// The time of the driver's last call. What was due before is handled as of then, but whatever is
+    /// sent is sent now.
+    clock: Timestamp,
     /// Milliseconds since 1970 at time 0; none in virtual time.
     unix_zero: Option<u64>,
     /// The release in force. Its `held` is only valid together with `held`.
@@ -109,6 +112,7 @@ impl GrayRouter {
             door,
             deployment,
             seed,
+            clock: now,
             unix_zero,
         };
         router.begin_step(now);
@@ -137,9 +141,24 @@ impl GrayRouter {
 
     /// Handles what was due before `now`, each at its own time.
     fn catch_up(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
         while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
-            self.handle_timeout(due);
+            self.handle_due(due);
         }
+    }
+
+    /// Handles what is due at `now`.
+    fn handle_due(&mut self, now: Timestamp) {
+        while let Some((at, request)) = self.timers.pop_due(now) {
+            let is_due = |m: &RequestMachine| m.deadline() == at;
+            if self.requests.get(request).is_some_and(is_due) {
+                self.request_due(now, request);
+            }
+        }
+        self.let_through(now);
+        self.judge_due(now);
+        self.release_due(now);
+        self.tidy_timers();
     }
 
     fn tidy_timers(&mut self) {
@@ -218,16 +237,8 @@ impl Core for GrayRouter {
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some((at, request)) = self.timers.pop_due(now) {
-            let is_due = |m: &RequestMachine| m.deadline() == at;
-            if self.requests.get(request).is_some_and(is_due) {
-                self.request_due(now, request);
-            }
-        }
-        self.let_through(now);
-        self.judge_due(now);
-        self.release_due(now);
-        self.tidy_timers();
+        self.catch_up(now);
+        self.handle_due(now);
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -258,6 +269,7 @@ impl Core for GrayRouter {
             bytes: self.requests.capacity() * machine
                 + self.timers.bytes()
                 + self.keeper.bytes()
+                + self.budget.as_ref().map_or(0, BudgetAccount::bytes)
                 + self.judge.bytes()
                 + self
                     .limits

@@ -73,6 +73,7 @@ impl GrayRouter {
             _ if version == config.stable => (version, choice),
             Choice::Override if is_refused(version) => (config.stable, Choice::OverrideRefused),
             _ if !self.door.is_open() => (config.stable, Choice::CanaryClosed),
+            _ if is_refused(version) => (config.stable, Choice::Features),
             _ => (version, choice),
         }
     }
@@ -110,7 +111,8 @@ impl GrayRouter {
         request: RequestId,
         mut machine: RequestMachine,
     ) {
-        let n = machine.begin_attempt(now);
+        // A late driver sends late, whenever this was due: limits count from when it is sent.
+        let n = machine.begin_attempt(now.max(self.clock));
         if n == 0
             && let Some(budget) = &mut self.budget
         {
@@ -298,8 +300,28 @@ impl GrayRouter {
     }
 
     /// The wait before a retry is over. The canary may have been closed meanwhile.
-    fn wait_is_over(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        if !machine.is_at_canary() || self.door.admits(machine.release) {
+    fn wait_is_over(&mut self, now: Timestamp, request: RequestId, machine: RequestMachine) {
+        match self.is_shut_out(&machine) {
+            true => self.turn_away(now, request, machine),
+            false => self.send(now, request, machine),
+        }
+    }
+
+    /// Does it wait for a canary that has been closed?
+    pub(super) fn is_shut_out(&self, machine: &RequestMachine) -> bool {
+        machine.is_at_canary() && !self.door.admits(machine.release)
+    }
+
+    /// What becomes of a request that no attempt is out for, and that may not go to the canary any
+    /// more. One that never was there goes to stable as if it came now.
+    pub(super) fn turn_away(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        mut machine: RequestMachine,
+    ) {
+        if machine.tried.is_none() {
+            machine.fall_back();
             self.send(now, request, machine);
             return;
         }
@@ -383,7 +405,7 @@ impl GrayRouter {
                 outcome,
                 causes: machine.causes.clone(),
                 retry_after: machine.retry_after,
-                version: (machine.attempts > 0).then_some(machine.version),
+                version: machine.tried,
                 fallback: machine.fallback,
                 attempts: machine.attempts,
                 relay,

@@ -69,7 +69,7 @@ impl AttributionGate {
         }
     }
 
-    fn attempt(&mut self, story: &Story, attempt: &Attempt) {
+    fn attempt(&mut self, story: &Story, attempt: &Attempt, so_far: &SoFar) {
         let Some((_, booked)) = attempt.booked else {
             // Of a request that is done with, nothing is left to be booked.
             if owes(story) || story.settled.is_some() {
@@ -80,18 +80,30 @@ impl AttributionGate {
         self.version
             .compare(story, booked.version == attempt.version);
         // An attempt that is booked as left by a caller who stayed is booked wrong.
-        let is_excuse = booked.outcome == Outcome::ClientGone && !story.client_left();
+        let is_excuse = match booked.outcome {
+            Outcome::ClientGone => !story.client_left(),
+            // The router takes attempts back only from a canary that it closes.
+            Outcome::Shutdown => so_far.closed() != Some(attempt.version),
+            _ => false,
+        };
         let is_true = attempt.truth() == Some(booked.outcome) && !is_excuse;
         if attempt.truth().is_some() || owes(story) {
             self.outcome.compare(story, is_true);
         }
     }
 
-    /// The version that the router says it chose is the one that it tried first.
-    fn assignment(&mut self, story: &Story) {
+    /// The version that the router says it chose is the one that it tried first, unless that was closed
+    /// while the request waited for its slot there.
+    fn assignment(&mut self, story: &Story, so_far: &SoFar) {
         let first = story.attempts.iter().find(|a| a.dispatched_at.is_some());
         if let (Some(assigned), Some(first)) = (story.assigned, first) {
-            self.version.compare(story, assigned == first.version);
+            let closed = so_far.rollback.as_ref().filter(|r| r.from == assigned);
+            let was_closed = closed.is_some_and(|r| {
+                let sent_at = story.sent.map(|(at, _)| at);
+                sent_at <= Some(r.decided_at) && first.dispatched_at >= Some(r.decided_at)
+            });
+            let agree = assigned == first.version || was_closed;
+            self.version.compare(story, agree);
         }
         for _ in 0..story.misbooked {
             self.version.compare(story, false);
@@ -186,11 +198,11 @@ fn kinds(story: &Story) -> impl Iterator<Item = (AttemptKind, AttemptKind)> {
 }
 
 impl Gate for AttributionGate {
-    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
         for attempt in &story.attempts {
-            self.attempt(story, attempt);
+            self.attempt(story, attempt, so_far);
         }
-        self.assignment(story);
+        self.assignment(story, so_far);
         if let Some((_, answered)) = &story.answered {
             self.answer(story, answered);
         }

@@ -48,6 +48,11 @@ pub struct SoFar {
 }
 
 impl SoFar {
+    /// The version that was closed.
+    pub fn closed(&self) -> Option<VersionId> {
+        self.rollback.as_ref().map(|record| record.from)
+    }
+
     /// Was a rollback decided at this moment, give or take?
     pub fn is_recall(&self, at: Timestamp, tolerance: Duration) -> bool {
         self.rollback.as_ref().is_some_and(|record| {
