@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod fields;
 pub mod limits;
 pub mod node;
+pub mod prices;
 pub mod redact;
 pub mod release;
 pub mod router_file;

@@ -286,6 +286,7 @@ mod tests {
                 version: VersionId(1),
                 ordinal: 0,
                 outcome: Outcome::Success,
+                usage: None,
             });
             let at = Timestamp(s * 1_000_000_000 + 5);
             let event = RunEvent { at, what };
