@@ -34,6 +34,7 @@ pub(crate) fn config() -> RouterConfig {
         api_key_env: Some(format!("{name}_KEY")),
         features: Features::ALL,
         rate_limit: None,
+        price: None,
     };
     let threshold = |limit, action| Threshold { limit, action };
     RouterConfig {

@@ -29,8 +29,6 @@ use crate::time::Timestamp;
 /// Any error.
 type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Time to open a connection.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Most connections that are kept idle.
 const MAX_IDLE: usize = 4_096;
 
@@ -57,6 +55,8 @@ struct Shared {
     host: HeaderValue,
     connector: HttpConnector,
     clock: Clock,
+    /// How long it may take to connect.
+    limit: Duration,
     /// How long a connection may be idle.
     patience: Duration,
     idle: Mutex<Idle>,
@@ -83,13 +83,13 @@ impl Connections {
         let path = address.path_and_query()?.as_str();
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(limit));
         Some(Self(Arc::new(Shared {
             address: address.clone(),
             path: path.parse().ok()?,
             host: HeaderValue::from_str(&host).ok()?,
             connector,
             clock: Clock::starting_now(),
+            limit,
             patience,
             idle: Mutex::default(),
         })))
@@ -126,7 +126,7 @@ impl Shared {
     }
 
     async fn connect_in_time(&self) -> Result<Line, AnyError> {
-        match tokio::time::timeout(CONNECT_TIME, self.connect()).await {
+        match tokio::time::timeout(self.limit, self.connect()).await {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         }
