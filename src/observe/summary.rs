@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::{CostBook, Projection};
 use crate::observe::event::{RollbackFacts, RunEvent, StandingFacts, What};
+use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
 use crate::observe::story::Story;
@@ -106,6 +107,8 @@ pub struct Summary {
     pub fault_hits: Vec<u64>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
+    /// What the judge saw, over time.
+    pub evidence: Tracks,
     /// Where the release stood, and since when, in order.
     pub standings: Vec<(Timestamp, StandingFacts)>,
     /// The time of the last event that is not of an upstream alone.
@@ -158,6 +161,7 @@ impl Summary {
             unexplained: 0,
             fault_hits: vec![0; faults],
             rollbacks: Vec::new(),
+            evidence: Tracks::default(),
             standings: Vec::new(),
             end: Timestamp::ZERO,
         }
@@ -196,6 +200,7 @@ impl Summary {
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
+            What::Judged(finding) => self.evidence.judged(event.at, finding),
             What::Standing(standing) => self.standings.push((event.at, standing.clone())),
             What::Answered(answered) => self.answers.count(answered.outcome),
             What::Booked(booked) => self.versions[booked.version].drift.count(booked.drift),
@@ -204,7 +209,6 @@ impl Summary {
             | What::Cancelled { .. }
             | What::UpstreamEnded(_)
             | What::Settled(_)
-            | What::Judged(_)
             | What::Held(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

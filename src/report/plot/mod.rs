@@ -3,12 +3,14 @@
 
 mod cost;
 mod errors;
+mod evidence;
 mod frame;
 mod latency;
 mod split;
 
 pub use cost::cost;
 pub use errors::errors;
+pub use evidence::evidence;
 pub use latency::latency;
 pub use split::split;
 
@@ -27,12 +29,19 @@ const ALWAYS: [(&str, &str, Draw); 3] = [
     ),
     ("errors.svg", "Errors and fallbacks over time", errors),
 ];
+/// The plot of a run with a judge.
+const JUDGED: (&str, &str, Draw) = (
+    "evidence.svg",
+    "The judge's evidence against its bounds",
+    evidence,
+);
 /// The plot of a run whose versions have prices.
 const PRICED: (&str, &str, Draw) = ("cost.svg", "Cost per version over time", cost);
 
 fn of(report: &Report) -> impl Iterator<Item = (&'static str, &'static str, Draw)> {
     let priced = report.summary.costs.is_priced().then_some(PRICED);
-    ALWAYS.into_iter().chain(priced)
+    let judged = report.summary.evidence.iter().next().map(|_| JUDGED);
+    ALWAYS.into_iter().chain(judged).chain(priced)
 }
 
 /// The plots of a run: file name and what it shows.
