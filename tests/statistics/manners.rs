@@ -134,6 +134,19 @@ fn the_slo_needs_a_stable_that_is_proven_good() {
     );
 }
 
+#[test]
+fn a_late_driver_changes_nothing() {
+    let mut judge = judge(SequentialConfig::default(), 0.05);
+    for n in 0..5 {
+        judge.assigned(at(1.0), RequestId(n), None, Arm::Canary);
+    }
+    for n in 0..5 {
+        judge.ended(at(9.0), RequestId(n), Outcome::Success, false);
+    }
+    let decision = judge.look(at(9.0), Occasion::Failure, &mut |_| ());
+    assert_eq!(rollback(decision).metric, Metric::Slow);
+}
+
 /// What stable has in flight may fail yet, what the canary has may not: neither is held against it.
 #[test]
 fn what_is_in_flight_proves_nothing() {
