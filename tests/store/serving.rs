@@ -48,6 +48,11 @@ fn a_rollback_survives_a_restart_and_another_file_is_another_release() {
     assert!(!gateway.log().contains("rolled back from"), "it is no news");
     gateway.stop();
     assert_eq!(stand.kept().rollback, kept.rollback);
+    assert_eq!(
+        (stand.kept().salt, kept.salt),
+        (1, 1),
+        "callers keep their places"
+    );
 
     let gateway = stand.serve(&stand.router("timeouts: {attempt: 7s, request: 30s}"));
     stand.roll_back(&gateway);
