@@ -2,6 +2,7 @@
 //! figures that are folded from them as they come, in memory that does not grow with the run.
 
 pub mod bridge;
+pub mod cost;
 pub mod event;
 pub mod join;
 pub mod latency;

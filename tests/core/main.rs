@@ -2,6 +2,7 @@
 
 mod choosing;
 mod defects;
+mod limiting;
 mod reference;
 mod release;
 mod release_ramp;

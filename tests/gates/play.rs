@@ -10,6 +10,8 @@ use graygate::observe::event::{
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
 use graygate::observe::summary::Summary;
+use graygate::protocol::drift::Drift;
+use graygate::protocol::openai::Usage;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op, Share};
 use graygate::time::Timestamp;
@@ -33,6 +35,8 @@ pub(crate) struct To {
     pub(crate) arrives: bool,
     /// Does the driver stop it?
     pub(crate) cancelled: bool,
+    /// The tokens that its upstream spends on it.
+    pub(crate) usage: Option<Usage>,
 }
 
 pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
@@ -43,6 +47,7 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         altered: false,
         arrives: true,
         cancelled: false,
+        usage: None,
     }
 }
 
@@ -199,6 +204,7 @@ impl Play {
                 version,
                 ordinal,
                 outcome: to.outcome,
+                usage: to.usage,
             };
             self.event(end, What::UpstreamEnded(ended));
         }
@@ -216,6 +222,8 @@ impl Play {
                 },
                 outcome: booked_as,
                 latency: self.latency,
+                usage: to.usage.filter(|_| booked_as.is_success()),
+                drift: Drift::NONE,
             }),
         );
     }

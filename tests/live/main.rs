@@ -1,14 +1,23 @@
 //! Real sockets, real time, real clients.
 
+mod admin;
 mod conformance;
+mod connections;
+mod drain;
 mod gateway;
 mod input_log;
+mod limits;
 mod machinery;
 mod normalize;
+mod openai_client;
 mod process;
+mod redaction;
 mod responder;
 mod retry_after;
 mod shipped;
+mod start_up;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
+mod upstream;
 mod upstreams;

@@ -2,7 +2,7 @@
 
 use crate::router::control::{ControlId, Refusal};
 use crate::router::deployment::{Change, Deployment, HistoryEntry};
-use crate::router::gray::{GrayRouter, held, windows};
+use crate::router::gray::{GrayRouter, budget, held, windows};
 use crate::router::io::{Action, Cause};
 use crate::router::judge::Judge;
 use crate::router::keeper::What;
@@ -150,6 +150,7 @@ impl GrayRouter {
         if !self.door.store_failed {
             self.door.store_failed = true;
             self.tell_standing(now, Cause::StoreFailed);
+            self.clear_queue(now);
         }
     }
 
@@ -189,6 +190,8 @@ impl GrayRouter {
             self.judge = Judge::new(&config, now);
             self.health = windows(&config);
             self.given_to_canary = 0;
+            self.budget = budget(&config);
+            self.take_limits_over(now, &config);
         }
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         if is_adopted {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::canonical;
 use crate::id::PerVersion;
-use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Order, Refusal};
 use crate::router::deployment::{CheckpointKind, Deployment};
 use crate::router::gray::GrayRouter;
@@ -56,9 +55,12 @@ impl GrayRouter {
         match order {
             Order::SetWeights(weights) => self.other_weights(present, &weights),
             Order::Apply { config, again } => {
-                let is_same = self.is_rolled_back_config(&config);
+                let is_same = canonical::sha256(&*config) == self.deployment.source_sha256;
                 if is_same && !again {
-                    return Err(Refusal::SameAsRolledBack);
+                    return Err(match self.deployment.phase {
+                        Phase::RolledBack => Refusal::SameAsRolledBack,
+                        _ => Refusal::Unchanged,
+                    });
                 }
                 let next = present.with_applied(config, unix_ms);
                 Ok(Planned {
@@ -81,11 +83,6 @@ impl GrayRouter {
             | Order::RollBack { .. }
             | Order::InstantRollback { .. } => Err(Refusal::Busy),
         }
-    }
-
-    pub(super) fn is_rolled_back_config(&self, config: &RouterConfig) -> bool {
-        let is_closed = self.deployment.phase == Phase::RolledBack;
-        is_closed && canonical::sha256(config) == self.deployment.source_sha256
     }
 
     pub(super) fn other_weights(

@@ -8,7 +8,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{
     FallbackPolicy, JudgeConfig, Limit, RouterConfig, Threshold, ThresholdAction,
 };
-use graygate::router::io::{Action, AttemptKind, Event, Input, RequestFacts};
+use graygate::router::io::{Action, AnswerTraits, AttemptKind, Event, Input, RequestFacts};
 use graygate::verdict::result::Status;
 
 use super::{Defect, assert_red, broken, router, with_config, with_core, with_defect};
@@ -225,19 +225,19 @@ fn limits_of_time_that_are_not_kept_are_caught() {
     assert_red(&output, "policy", "no request takes more");
 }
 
-/// A refusal of the gateway's key is passed on to the caller, who takes it for its own.
+/// A caller who is told of a server error tries again, what a refused key can never heal.
 #[test]
-fn a_refused_key_that_is_shown_to_the_caller_is_caught() {
-    struct Relays;
-    impl Defect for Relays {
+fn a_refused_key_that_is_told_as_a_server_error_is_caught() {
+    struct Blurs;
+    impl Defect for Blurs {
         fn action(&mut self, mut action: Action) -> Option<Action> {
             if let Action::Fail { failure, .. } = &mut action {
-                failure.relay = true;
+                failure.outcome = Outcome::ServerError;
             }
             Some(action)
         }
     }
-    let output = with_defect("canary-401-with-a-shared-key", |_| Relays);
+    let output = with_defect("canary-401-with-a-shared-key", |_| Blurs);
     assert_red(&output, "attribution", "real outcome");
 }
 
@@ -253,12 +253,14 @@ fn failures_that_are_forwarded_as_answers_are_caught() {
                     attempt,
                     outcome: Outcome::Unauthorized,
                     retry_after,
+                    ..
                 } => vec![
                     Input::FirstContent { attempt },
                     Input::AttemptEnded {
                         attempt,
                         outcome: Outcome::Success,
                         retry_after,
+                        answer: AnswerTraits::default(),
                     },
                 ],
                 other => vec![other],
