@@ -48,6 +48,11 @@ fn a_rollback_survives_a_restart_and_another_file_is_another_release() {
     assert!(!gateway.log().contains("rolled back from"), "it is no news");
     gateway.stop();
     assert_eq!(stand.kept().rollback, kept.rollback);
+    assert_eq!(
+        (stand.kept().salt, kept.salt),
+        (1, 1),
+        "callers keep their places"
+    );
 
     let gateway = stand.serve(&stand.router("timeouts: {attempt: 7s, request: 30s}"));
     stand.roll_back(&gateway);
@@ -191,6 +196,64 @@ fn a_disk_that_takes_nothing_closes_the_canary_until_it_does() {
     gateway.wait_for_log("the state file can be used again");
     wait_for(|| (stand.ask(&gateway).as_deref() == Some("v2")).then_some(()));
     assert_eq!(gateway.log().matches("cannot be used").count(), 1);
+}
+
+/// A small file system of its own; none, said aloud, where it cannot be mounted.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    fn mounted() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=600k", "none"])
+            .arg(folder.path())
+            .output();
+        if mount.is_ok_and(|done| done.status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("SKIPPED: no file system can be mounted here");
+        None
+    }
+
+    fn filler(&self) -> std::path::PathBuf {
+        self.0.path().join("filler")
+    }
+
+    fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.filler()).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_closes_the_canary_until_there_is_room() {
+    let Some(disk) = Disk::mounted() else {
+        return;
+    };
+    let stand = Stand::new(200);
+    let steps = "ramp: {steps: [{name: a, weight: 50%, hold: 1h}, {name: b, weight: 100%}]}";
+    let state = disk.0.path().join("state.db");
+    let gateway = Gateway::start(&stand.router(steps), &state, &[]);
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    disk.fill();
+    gateway.wait_for_log("the disk is full");
+    gateway.wait_for_log("hint: make room");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v1")).then_some(()));
+    std::fs::remove_file(disk.filler()).unwrap();
+    gateway.wait_for_log("the state file can be used again");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v2")).then_some(()));
+    assert_eq!(gateway.log().matches("the disk is full").count(), 1);
 }
 
 #[test]

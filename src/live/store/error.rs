@@ -118,3 +118,52 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Error, ffi};
+
+    use super::*;
+
+    #[test]
+    fn what_sqlite_says_becomes_a_cause_with_a_way_out() {
+        let cases = [
+            (ffi::SQLITE_FULL, "the disk is full", "make room"),
+            (
+                ffi::SQLITE_BUSY,
+                "another process is using it",
+                "stop the other gateway",
+            ),
+            (
+                ffi::SQLITE_READONLY,
+                "it may not be written",
+                "let this user write",
+            ),
+            (
+                ffi::SQLITE_CANTOPEN,
+                "it cannot be opened",
+                "choose a file in a folder",
+            ),
+            (
+                ffi::SQLITE_NOTADB,
+                "no state file of graygate",
+                "choose another file",
+            ),
+            (
+                ffi::SQLITE_CORRUPT,
+                "it is damaged",
+                "put a good copy in its place",
+            ),
+            (ffi::SQLITE_IOERR, "disk I/O error", "look at the disk"),
+        ];
+        for (code, cause, hint) in cases {
+            let error = Error::SqliteFailure(ffi::Error::new(code), None);
+            let said = StoreError::sqlite(Path::new("/var/state.db"), &error).to_string();
+            assert!(
+                said.contains("/var/state.db") && said.contains(cause),
+                "{said}"
+            );
+            assert!(said.contains(&format!("= hint: {hint}")), "{said}");
+        }
+    }
+}
