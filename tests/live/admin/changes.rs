@@ -39,7 +39,10 @@ fn other_weights_take_effect_at_once() {
     let answer = stand.post(WEIGHTS, &weights(0, 100));
     assert_eq!(answer.status, 200, "{}", answer.text);
     let json = answer.json();
-    assert_eq!((&json["revision"], &json["canary_share"]), (&json!(2), &json!(1.0)));
+    assert_eq!(
+        (&json["revision"], &json["canary_share"]),
+        (&json!(2), &json!(1.0))
+    );
     assert_eq!(answer.headers["etag"], "\"2\"");
     assert_eq!(stand.served_by("free"), "v2");
     assert_eq!(stand.get(WEIGHTS), json);
@@ -50,7 +53,10 @@ fn wrong_weights_are_told_all_at_once() {
     let stand = Stand::new(&[], "");
     let body = json!({"weights": {"v1": -1, "v3": 2}, "revison": 1});
     let answer = stand.post(WEIGHTS, &body);
-    assert_eq!((answer.status, answer.code().as_str()), (422, "invalid_fields"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (422, "invalid_fields")
+    );
     let mistakes = answer.json()["error"]["mistakes"].clone();
     assert_eq!(
         mistakes,
@@ -62,7 +68,10 @@ fn wrong_weights_are_told_all_at_once() {
         ])
     );
     let answer = stand.post(WEIGHTS, &weights(0, 0));
-    assert_eq!((answer.status, answer.code().as_str()), (422, "bad_weights"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (422, "bad_weights")
+    );
     assert_eq!(stand.get(WEIGHTS)["revision"], 1);
 }
 
@@ -73,12 +82,22 @@ fn a_change_based_on_an_older_revision_is_refused() {
     change["revision"] = json!(1);
     assert_eq!(stand.post(WEIGHTS, &change).status, 200);
     let stale = stand.post(WEIGHTS, &change);
-    assert_eq!((stale.status, stale.code().as_str()), (409, "stale_revision"));
+    assert_eq!(
+        (stale.status, stale.code().as_str()),
+        (409, "stale_revision")
+    );
     assert_eq!(stale.json()["error"]["revision"], 2);
     let stale = &at_once(&stand, 1, WEIGHTS, &weights(1, 1), Some("\"1\""))[0];
-    assert_eq!((stale.status, stale.code().as_str()), (412, "stale_revision"));
+    assert_eq!(
+        (stale.status, stale.code().as_str()),
+        (412, "stale_revision")
+    );
     assert_eq!(stale.json()["error"]["revision"], 2);
-    assert!(stale.text.contains("the revision is 2 now"), "{}", stale.text);
+    assert!(
+        stale.text.contains("the revision is 2 now"),
+        "{}",
+        stale.text
+    );
 }
 
 #[test]
@@ -91,7 +110,10 @@ fn of_twenty_writers_exactly_one_wins_a_revision() {
         assert_eq!(won, 1, "{answers:#?}");
         for lost in answers.iter().filter(|a| a.status != 200) {
             let code = lost.code();
-            assert!(["stale_revision", "busy"].contains(&code.as_str()), "{code}");
+            assert!(
+                ["stale_revision", "busy"].contains(&code.as_str()),
+                "{code}"
+            );
         }
         assert_eq!(stand.get(WEIGHTS)["revision"], round + 1);
     }
@@ -108,16 +130,25 @@ fn fifty_who_roll_back_at_once_make_one_record() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         let json = answer.json();
         assert_eq!(json["rollback"]["id"], first);
-        assert_eq!((&json["phase"], &json["kept"]), (&json!("rolled_back"), &json!(true)));
+        assert_eq!(
+            (&json["phase"], &json["kept"]),
+            (&json!("rolled_back"), &json!(true))
+        );
     }
     let records = stand.get("/v1/deployment/rollbacks");
     let records = records["rollbacks"].as_array().unwrap();
     assert_eq!(records.len(), 1, "{records:#?}");
     assert_eq!(records[0]["words"], "answers in Latin");
-    assert_eq!((&records[0]["from"], &records[0]["to"]), (&json!("v2"), &json!("v1")));
+    assert_eq!(
+        (&records[0]["from"], &records[0]["to"]),
+        (&json!("v2"), &json!("v1"))
+    );
     assert_eq!(stand.served_by("premium"), "v1");
     let reopened = stand.post(WEIGHTS, &weights(50, 50));
-    assert_eq!((reopened.status, reopened.code().as_str()), (409, "rolled_back"));
+    assert_eq!(
+        (reopened.status, reopened.code().as_str()),
+        (409, "rolled_back")
+    );
     let checkpoints = stand.get("/v1/deployment/checkpoints");
     assert_eq!(checkpoints["checkpoints"][0]["name"], "pre_rollback_backup");
 }
@@ -126,7 +157,12 @@ fn fifty_who_roll_back_at_once_make_one_record() {
 fn a_peer_s_rollback_counts_once_however_late_it_comes_again() {
     let stand = Stand::new(&[], "");
     let phase = || stand.get("/v1/deployment")["phase"].clone();
-    let told = |id: &str| stand.post("/v1/deployment/rollback", &json!({"id": id, "reason": "p99"}));
+    let told = |id: &str| {
+        stand.post(
+            "/v1/deployment/rollback",
+            &json!({"id": id, "reason": "p99"}),
+        )
+    };
     let peers = at_once(
         &stand,
         10,
@@ -134,7 +170,11 @@ fn a_peer_s_rollback_counts_once_however_late_it_comes_again() {
         &json!({"id": "rb-v2-7-1", "reason": "p99"}),
         None,
     );
-    assert!(peers.iter().all(|a| a.status == 200 && a.json()["phase"] == "rolled_back"));
+    assert!(
+        peers
+            .iter()
+            .all(|a| a.status == 200 && a.json()["phase"] == "rolled_back")
+    );
     let another = format!("{}\nretry: {{max_retries: 1}}\n", stand.router());
     let applied = stand.ask("PUT", CONFIG, &another);
     assert_eq!(applied.status, 200, "{}", applied.text);
@@ -160,19 +200,38 @@ split: {weights: {v1: 90}}
 retry: {max_retries: many}
 ";
     let answer = stand.ask("PUT", CONFIG, broken);
-    assert_eq!((answer.status, answer.code().as_str()), (422, "invalid_config"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (422, "invalid_config")
+    );
     let mistakes = answer.json()["error"]["mistakes"].clone();
-    let lines: Vec<&Value> = mistakes.as_array().unwrap().iter().map(|m| &m["line"]).collect();
+    let lines: Vec<&Value> = mistakes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| &m["line"])
+        .collect();
     for line in [2, 3, 5] {
         assert!(lines.contains(&&json!(line)), "{mistakes:#}");
     }
-    assert!(answer.text.contains("did you mean `model`?"), "{}", answer.text);
+    assert!(
+        answer.text.contains("did you mean `model`?"),
+        "{}",
+        answer.text
+    );
     let unreadable = stand.ask("PUT", CONFIG, "versions: {v1: [");
-    assert_eq!((unreadable.status, unreadable.code().as_str()), (400, "invalid_config"));
+    assert_eq!(
+        (unreadable.status, unreadable.code().as_str()),
+        (400, "invalid_config")
+    );
     let keyless = stand.router().replace("CANARY_API_KEY", "NOT_SET_ANYWHERE");
     let answer = stand.ask("PUT", CONFIG, &keyless);
     assert_eq!(answer.status, 422);
-    assert!(answer.text.contains("NOT_SET_ANYWHERE is not set"), "{}", answer.text);
+    assert!(
+        answer.text.contains("NOT_SET_ANYWHERE is not set"),
+        "{}",
+        answer.text
+    );
     assert_eq!(stand.get(CONFIG), before, "nothing was changed");
 }
 
@@ -180,9 +239,14 @@ retry: {max_retries: many}
 fn another_configuration_is_another_release() {
     let stand = Stand::new(&[], "");
     let before = stand.get(CONFIG);
-    let body = stand.router().replace("{v1: 100, v2: 0}", "{v1: 0, v2: 100}");
+    let body = stand
+        .router()
+        .replace("{v1: 100, v2: 0}", "{v1: 0, v2: 100}");
     let stale = stand.ask("PUT", &format!("{CONFIG}?revision=9"), &body);
-    assert_eq!((stale.status, stale.code().as_str()), (409, "stale_revision"));
+    assert_eq!(
+        (stale.status, stale.code().as_str()),
+        (409, "stale_revision")
+    );
     let answer = stand.ask("PUT", &format!("{CONFIG}?revision=1"), &body);
     assert_eq!(answer.status, 200, "{}", answer.text);
     let after = answer.json();
@@ -207,7 +271,11 @@ fn another_configuration_is_another_release() {
     let other = stand.router().replace("gpt-4.1-new", "gpt-5");
     let answer = stand.ask("PUT", CONFIG, &other);
     assert_eq!(answer.status, 422);
-    assert!(answer.text.contains("cannot change that while it runs"), "{}", answer.text);
+    assert!(
+        answer.text.contains("cannot change that while it runs"),
+        "{}",
+        answer.text
+    );
 }
 
 #[test]
@@ -215,7 +283,10 @@ fn the_rolled_back_configuration_is_only_tried_again_on_purpose() {
     let stand = Stand::new(&[], "");
     assert_eq!(stand.post("/v1/deployment/abort", &json!({})).status, 200);
     let same = stand.ask("PUT", CONFIG, &stand.router());
-    assert_eq!((same.status, same.code().as_str()), (409, "same_as_rolled_back"));
+    assert_eq!(
+        (same.status, same.code().as_str()),
+        (409, "same_as_rolled_back")
+    );
     let again = stand.ask("PUT", &format!("{CONFIG}?again=true"), &stand.router());
     assert_eq!(again.status, 200, "{}", again.text);
     assert_eq!(stand.served_by("premium"), "v2");
@@ -225,22 +296,35 @@ fn the_rolled_back_configuration_is_only_tried_again_on_purpose() {
 fn a_ramp_is_paused_resumed_and_promoted_by_hand() {
     let stand = Stand::new(&[], "");
     let ramp = "ramp: {steps: [{name: few, weight: 5%, hold: 1h}, {name: all, weight: 100%}]}";
-    let ramped = stand.router().replace("split: {weights: {v1: 100, v2: 0}}", ramp);
+    let ramped = stand
+        .router()
+        .replace("split: {weights: {v1: 100, v2: 0}}", ramp);
     let applied = stand.ask("PUT", CONFIG, &ramped);
     assert_eq!(applied.status, 200, "{}", applied.text);
     let order = |what: &str| stand.post(&format!("/v1/deployment/{what}"), &json!({}));
     let release = stand.get("/v1/deployment");
-    assert_eq!(release["step"], json!({"position": 0, "name": "few", "of": 2}));
+    assert_eq!(
+        release["step"],
+        json!({"position": 0, "name": "few", "of": 2})
+    );
     assert_eq!(release["canary_share"], 0.05);
     assert_eq!(order("resume").code(), "not_in_this_phase");
     assert_eq!(order("pause").json()["phase"], "paused");
     assert_eq!(order("pause").status, 409);
     assert_eq!(order("resume").json()["phase"], "progressing");
     let promoted = order("promote").json();
-    assert_eq!((&promoted["phase"], &promoted["canary_share"]), (&json!("promoted"), &json!(1.0)));
+    assert_eq!(
+        (&promoted["phase"], &promoted["canary_share"]),
+        (&json!("promoted"), &json!(1.0))
+    );
     assert_eq!(stand.served_by("free"), "v2");
     let history = stand.get("/v1/deployment/history?limit=4");
-    let kinds: Vec<&Value> = history["history"].as_array().unwrap().iter().map(|e| &e["kind"]).collect();
+    let kinds: Vec<&Value> = history["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["kind"])
+        .collect();
     assert_eq!(kinds, ["promoted", "resumed", "paused", "applied"]);
 }
 
@@ -253,14 +337,23 @@ fn checkpoints_are_made_listed_and_restored() {
     let made = stand.post(path, &json!({"name": "all is well"}));
     assert_eq!(made.status, 201, "{}", made.text);
     let checkpoint = made.json();
-    assert_eq!((&checkpoint["id"], &checkpoint["kind"]), (&json!("cp-1"), &json!("manual")));
+    assert_eq!(
+        (&checkpoint["id"], &checkpoint["kind"]),
+        (&json!("cp-1"), &json!("manual"))
+    );
     assert_eq!(stand.get(path)["checkpoints"], json!([checkpoint]));
     assert_eq!(stand.post(WEIGHTS, &weights(0, 100)).status, 200);
     let restored = stand.post(&format!("{path}/cp-1/restore"), &json!({}));
     assert_eq!(restored.json()["canary_share"], 0.0, "{}", restored.text);
     assert_eq!(stand.served_by("free"), "v1");
     let missing = stand.post(&format!("{path}/cp-99/restore"), &json!({}));
-    assert_eq!((missing.status, missing.code().as_str()), (404, "no_checkpoint"));
-    let back = stand.post("/v1/deployment/instant-rollback", &json!({"reason": "enough"}));
+    assert_eq!(
+        (missing.status, missing.code().as_str()),
+        (404, "no_checkpoint")
+    );
+    let back = stand.post(
+        "/v1/deployment/instant-rollback",
+        &json!({"reason": "enough"}),
+    );
     assert_eq!(back.json()["phase"], "rolled_back", "{}", back.text);
 }

@@ -16,7 +16,9 @@ fn admin_at(url: &str, token: &str, args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
     command.args(["admin", "--url", url]).args(args);
     // A proxy between an operator and a gateway would see the token.
-    command.env("http_proxy", "http://127.0.0.1:9").env("GRAYGATE_ADMIN_TOKEN", token);
+    command
+        .env("http_proxy", "http://127.0.0.1:9")
+        .env("GRAYGATE_ADMIN_TOKEN", token);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done {
@@ -44,7 +46,12 @@ fn a_release_is_seen_through_from_the_command_line() {
     assert!(done(&["checkpoints"]).contains("good"));
     assert!(done(&["config", "get"]).contains("\"sha256\""));
 
-    let file = stand.folder.path().join("router.yaml").display().to_string();
+    let file = stand
+        .folder
+        .path()
+        .join("router.yaml")
+        .display()
+        .to_string();
     let json = done(&["config", "put", &file, "--format", "json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["revision"], 3);
@@ -52,7 +59,11 @@ fn a_release_is_seen_through_from_the_command_line() {
     std::fs::write(&broken, "versions: 1\nsplit: 2\n").unwrap();
     let refused = admin(&["config", "put", &broken.display().to_string()]);
     assert_eq!(refused.code, Some(2), "{}", refused.err);
-    assert!(refused.err.contains("body:1:") && refused.err.contains("body:2:"), "{}", refused.err);
+    assert!(
+        refused.err.contains("body:1:") && refused.err.contains("body:2:"),
+        "{}",
+        refused.err
+    );
 
     assert!(done(&["stats"]).contains("VERSION  GIVEN  SHARE"));
     assert_eq!(done(&["errors"]), "none\n");
@@ -73,11 +84,19 @@ fn exit_codes_tell_refusals_from_mistakes_from_silence() {
     let stand = Stand::new(&[], "");
     let stranger = admin_at(&stand.admin, "token-of-somebody-else", &["status"]);
     assert_eq!(stranger.code, Some(1));
-    assert!(stranger.err.contains("GRAYGATE_ADMIN_TOKEN"), "{}", stranger.err);
+    assert!(
+        stranger.err.contains("GRAYGATE_ADMIN_TOKEN"),
+        "{}",
+        stranger.err
+    );
     assert!(!stranger.err.contains("somebody-else"), "{}", stranger.err);
     for (url, args, code) in [
         ("http://127.0.0.1:9", &["status"][..], 5),
-        (stand.gateway.base.trim_end_matches("/v1"), &["config", "put", "/dev/null/x"], 2),
+        (
+            stand.gateway.base.trim_end_matches("/v1"),
+            &["config", "put", "/dev/null/x"],
+            2,
+        ),
         (&stand.mocks[0].base, &["stats"], 1),
         ("ftp://127.0.0.1", &["status"], 2),
         ("http://me:hunter2@127.0.0.1", &["status"], 2),

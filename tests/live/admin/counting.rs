@@ -12,7 +12,11 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
     let mut lines: Vec<&str> = page.lines().collect();
     assert_eq!(lines.pop(), Some("# EOF"));
     let (about, samples): (Vec<&str>, Vec<&str>) = lines.iter().partition(|l| l.starts_with("# "));
-    assert!(about.iter().all(|l| l.starts_with("# HELP graygate_") || l.starts_with("# TYPE graygate_")));
+    assert!(
+        about
+            .iter()
+            .all(|l| l.starts_with("# HELP graygate_") || l.starts_with("# TYPE graygate_"))
+    );
     let split = |line: &&str| {
         let (name, value) = line.rsplit_once(' ').expect("a value");
         (name.to_owned(), value.parse().expect("a number"))
@@ -35,12 +39,24 @@ fn traffic_shows_in_statistics_metrics_and_errors_alike() {
     assert_eq!(stats["requests"]["outcomes"], json!({"success": 10}));
     assert_eq!(stats["fallbacks"], json!({"tried": 2, "answered": 2}));
     let v2 = &stats["versions"]["v2"];
-    assert_eq!((&v2["assigned"], &v2["share"], &v2["served"]), (&json!(2), &json!(0.2), &json!(0)));
+    assert_eq!(
+        (&v2["assigned"], &v2["share"], &v2["served"]),
+        (&json!(2), &json!(0.2), &json!(0))
+    );
     assert_eq!(v2["outcomes"], json!({"unauthorized": 2}));
     let v1 = &stats["versions"]["v1"];
-    assert_eq!((&v1["assigned"], &v1["served"], &v1["served_as_fallback"]), (&json!(8), &json!(10), &json!(2)));
+    assert_eq!(
+        (&v1["assigned"], &v1["served"], &v1["served_as_fallback"]),
+        (&json!(8), &json!(10), &json!(2))
+    );
     assert!(v1["mean_latency_ms"]["success"].as_f64().unwrap() >= 2.0);
-    assert!(stats["judge"].as_array().unwrap().iter().all(|f| f["version"] == "v2"));
+    assert!(
+        stats["judge"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|f| f["version"] == "v2")
+    );
 
     let page = stand.ask("GET", "/metrics", "");
     assert_eq!(
@@ -93,7 +109,11 @@ fn traffic_shows_in_statistics_metrics_and_errors_alike() {
     assert_eq!(errors.len(), 2, "{errors:#?}");
     assert_eq!(errors[0]["outcome"], "unauthorized");
     assert_eq!(errors[0]["of"], "attempt");
-    assert!(errors[0]["at"].as_str().unwrap().starts_with("20"), "{}", errors[0]);
+    assert!(
+        errors[0]["at"].as_str().unwrap().starts_with("20"),
+        "{}",
+        errors[0]
+    );
 }
 
 #[test]
@@ -108,5 +128,8 @@ fn a_rollback_shows_in_the_metrics() {
     });
     assert_eq!(metrics["graygate_rollbacks_total{reason=\"by_hand\"}"], 1.0);
     assert_eq!(metrics["graygate_phase{phase=\"rolled_back\"}"], 1.0);
-    assert_eq!(metrics["graygate_canary_closed{reason=\"rolled_back\"}"], 1.0);
+    assert_eq!(
+        metrics["graygate_canary_closed{reason=\"rolled_back\"}"],
+        1.0
+    );
 }

@@ -61,12 +61,20 @@ fn misfits(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<
     if !types.is_empty() && !types.iter().any(|t| fits(t)) {
         wrong.push(format!("{place} is {own}, not {types:?}"));
     }
-    if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+    if schema["enum"]
+        .as_array()
+        .is_some_and(|all| !all.contains(value))
+    {
         wrong.push(format!("{place} is {value}"));
     }
     if let Value::Array(items) = value {
         for (i, item) in items.iter().enumerate() {
-            wrong.extend(misfits(document, &schema["items"], item, &format!("{place}[{i}]")));
+            wrong.extend(misfits(
+                document,
+                &schema["items"],
+                item,
+                &format!("{place}[{i}]"),
+            ));
         }
     }
     if let Value::Object(members) = value {
@@ -96,7 +104,10 @@ fn routes_and_document_are_the_same_list() {
         .collect();
     let served = routes::all().into_iter().flat_map(|route| {
         let path = route.path.to_owned();
-        route.methods.iter().map(move |m| (path.clone(), (*m).to_owned()))
+        route
+            .methods
+            .iter()
+            .map(move |m| (path.clone(), (*m).to_owned()))
     });
     assert_eq!(served.collect::<BTreeSet<_>>(), documented);
 }
@@ -149,7 +160,10 @@ fn examples_fit_their_schemas() {
         }
     };
     for (path, method, operation) in operations(&document) {
-        check(format!("{method} {path} request"), &operation["requestBody"]["content"]);
+        check(
+            format!("{method} {path} request"),
+            &operation["requestBody"]["content"],
+        );
         for (status, response) in operation["responses"].as_object().unwrap() {
             let response = resolve(&document, response);
             check(format!("{method} {path} {status}"), &response["content"]);
@@ -176,7 +190,12 @@ fn real_answers_fit_their_schemas() {
         let response = document.pointer(&pointer);
         let response = resolve(&document, response.unwrap_or_else(|| panic!("{pointer}")));
         let schema = &response["content"]["application/json"]["schema"];
-        let wrong = misfits(&document, schema, &answer.json(), &format!("{method} {real}"));
+        let wrong = misfits(
+            &document,
+            schema,
+            &answer.json(),
+            &format!("{method} {real}"),
+        );
         assert!(wrong.is_empty(), "{wrong:#?}\n{}", answer.text);
         answer.status
     };
@@ -185,19 +204,63 @@ fn real_answers_fit_their_schemas() {
     let restore = "/v1/deployment/checkpoints/{id}/restore";
     let config = "/v1/deployment/config";
     for (method, path, real, body, status) in [
-        ("POST", "/v1/routing/config", "/v1/routing/config", good.as_str(), 200),
-        ("POST", "/v1/routing/config", "/v1/routing/config", "{}", 422),
-        ("POST", "/v1/deployment/checkpoints", "/v1/deployment/checkpoints", &checkpoint, 201),
-        ("POST", restore, "/v1/deployment/checkpoints/cp-1/restore", "", 200),
-        ("POST", restore, "/v1/deployment/checkpoints/cp-9/restore", "", 404),
+        (
+            "POST",
+            "/v1/routing/config",
+            "/v1/routing/config",
+            good.as_str(),
+            200,
+        ),
+        (
+            "POST",
+            "/v1/routing/config",
+            "/v1/routing/config",
+            "{}",
+            422,
+        ),
+        (
+            "POST",
+            "/v1/deployment/checkpoints",
+            "/v1/deployment/checkpoints",
+            &checkpoint,
+            201,
+        ),
+        (
+            "POST",
+            restore,
+            "/v1/deployment/checkpoints/cp-1/restore",
+            "",
+            200,
+        ),
+        (
+            "POST",
+            restore,
+            "/v1/deployment/checkpoints/cp-9/restore",
+            "",
+            404,
+        ),
         ("PUT", config, config, "versions: 1", 422),
         ("PUT", config, "/v1/deployment/config?revision=9", "[", 400),
-        ("POST", "/v1/deployment/pause", "/v1/deployment/pause", "", 409),
-        ("POST", "/v1/deployment/rollback", "/v1/deployment/rollback", "", 200),
+        (
+            "POST",
+            "/v1/deployment/pause",
+            "/v1/deployment/pause",
+            "",
+            409,
+        ),
+        (
+            "POST",
+            "/v1/deployment/rollback",
+            "/v1/deployment/rollback",
+            "",
+            200,
+        ),
     ] {
         assert_eq!(fits(method, path, real, body), status, "{method} {real}");
     }
-    let reads = routes::all().into_iter().filter(|r| r.methods.contains(&"GET"));
+    let reads = routes::all()
+        .into_iter()
+        .filter(|r| r.methods.contains(&"GET"));
     for route in reads.filter(|r| r.path != "/metrics") {
         assert_eq!(fits("GET", route.path, route.path, ""), 200);
     }
@@ -206,11 +269,16 @@ fn real_answers_fit_their_schemas() {
 #[test]
 fn the_list_of_operations() {
     let document = document();
-    let lines = operations(&document).into_iter().map(|(path, method, operation)| {
-        let statuses = operation["responses"].as_object().unwrap().keys();
-        let statuses: Vec<&str> = statuses.map(String::as_str).collect();
-        let summary = operation["summary"].as_str().unwrap();
-        format!("{method:4} {path}\n     {summary}\n     {}\n", statuses.join(" "))
-    });
+    let lines = operations(&document)
+        .into_iter()
+        .map(|(path, method, operation)| {
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            let statuses: Vec<&str> = statuses.map(String::as_str).collect();
+            let summary = operation["summary"].as_str().unwrap();
+            format!(
+                "{method:4} {path}\n     {summary}\n     {}\n",
+                statuses.join(" ")
+            )
+        });
     insta::assert_snapshot!(lines.collect::<String>());
 }

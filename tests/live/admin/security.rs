@@ -46,7 +46,10 @@ fn without_a_token_this_machine_may_and_web_pages_may_not() {
     let ask = |headers| stand.ask_with("POST", "/v1/deployment/rollback", "", headers);
     assert_eq!(ask(&[("origin", "http://evil.example")]).status, 403);
     assert_eq!(ask(&[("host", "evil.example:8081")]).status, 403);
-    assert_eq!(stand.ask_with("GET", "/v1/deployment", "", &[]).json()["phase"], "progressing");
+    assert_eq!(
+        stand.ask_with("GET", "/v1/deployment", "", &[]).json()["phase"],
+        "progressing"
+    );
     assert_eq!(ask(&[]).status, 200);
 }
 
@@ -57,8 +60,12 @@ fn refused(args: &[&str], token: Option<&str>) -> (Option<i32>, String) {
     let router = router_file(folder.path(), nobody, nobody, "");
     let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
     command.args(["serve", &router]).args(args);
-    command.env("STABLE_API_KEY", STABLE_KEY).env("CANARY_API_KEY", CANARY_KEY);
-    command.env_remove("GRAYGATE_ADMIN_TOKEN").stdin(Stdio::null());
+    command
+        .env("STABLE_API_KEY", STABLE_KEY)
+        .env("CANARY_API_KEY", CANARY_KEY);
+    command
+        .env_remove("GRAYGATE_ADMIN_TOKEN")
+        .stdin(Stdio::null());
     command.envs(token.map(|token| ("GRAYGATE_ADMIN_TOKEN", token)));
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -96,7 +103,10 @@ fn the_api_can_be_turned_off() {
     let folder = tempfile::tempdir().unwrap();
     let mock = Server::start(&["mock"], &[]);
     let router = router_file(folder.path(), &mock.base, &mock.base, "");
-    let keys = [("STABLE_API_KEY", STABLE_KEY), ("CANARY_API_KEY", CANARY_KEY)];
+    let keys = [
+        ("STABLE_API_KEY", STABLE_KEY),
+        ("CANARY_API_KEY", CANARY_KEY),
+    ];
     let gateway = Server::start(&["serve", &router, "--admin", "none"], &keys);
     assert!(!gateway.log().contains("admin API"), "{}", gateway.log());
 }
@@ -110,10 +120,18 @@ fn no_answer_and_no_log_line_holds_a_secret() {
     stand.wait_for_stats(|stats| stats["fallbacks"]["answered"] == 3);
     let key = "sk-pasted-by-mistake-0123456789";
     let mut said = vec![
-        stand.post("/v1/deployment/checkpoints", &json!({"name": key})).text,
-        stand.ask("PUT", "/v1/deployment/config", &format!("versions: {key}")).text,
-        stand.post("/v1/deployment/rollback", &json!({"reason": key})).text,
-        stand.post("/v1/routing/config", &json!({"weights": {key: 1}})).text,
+        stand
+            .post("/v1/deployment/checkpoints", &json!({"name": key}))
+            .text,
+        stand
+            .ask("PUT", "/v1/deployment/config", &format!("versions: {key}"))
+            .text,
+        stand
+            .post("/v1/deployment/rollback", &json!({"reason": key}))
+            .text,
+        stand
+            .post("/v1/routing/config", &json!({"weights": {key: 1}}))
+            .text,
         stand.ask("GET", &format!("/{key}"), "").text,
     ];
     for route in routes::all().iter().filter(|r| r.methods.contains(&"GET")) {
@@ -134,7 +152,10 @@ fn what_is_too_large_is_not_read() {
     let stand = Stand::new(&[], "");
     let large = "x".repeat((1 << 20) + 1);
     let answer = stand.ask("PUT", "/v1/deployment/config", &large);
-    assert_eq!((answer.status, answer.code().as_str()), (413, "request_too_large"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (413, "request_too_large")
+    );
     let long = "x".repeat(64 << 10);
     let answer = stand.ask_with("GET", "/healthz", "", &[("x-long", &long)]);
     assert_eq!(answer.status, 431);

@@ -115,7 +115,10 @@ async fn a_missing_model_degrades_until_somebody_resumes() {
     desk.driver.order(None, Order::Withhold).await.unwrap();
     desk.degraded("model_missing").await;
     let (_, release) = desk.ask("GET", "/v1/deployment", json!({})).await;
-    assert_eq!((&release["canary_closed"], &release["canary_share"]), (&json!("model_missing"), &json!(0.0)));
+    assert_eq!(
+        (&release["canary_closed"], &release["canary_share"]),
+        (&json!("model_missing"), &json!(0.0))
+    );
     let (status, _) = desk.ask("POST", "/v1/deployment/resume", json!({})).await;
     assert_eq!(status, 200);
     while desk.ready().await != ready {
@@ -129,11 +132,19 @@ async fn a_missing_model_degrades_until_somebody_resumes() {
 async fn a_store_that_fails_closes_the_canary_and_delays_no_rollback() {
     let _company = in_company();
     let desk = Desk::new(false).await;
-    let (status, answer) = desk.ask("POST", "/v1/deployment/checkpoints", json!({})).await;
-    assert_eq!((status, &answer["error"]["code"]), (503, &json!("store_failed")));
+    let (status, answer) = desk
+        .ask("POST", "/v1/deployment/checkpoints", json!({}))
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (503, &json!("store_failed"))
+    );
     desk.degraded("store_failed").await;
     let why = json!({"reason": "now"});
     let (status, answer) = desk.ask("POST", "/v1/deployment/rollback", why).await;
     assert_eq!(status, 202, "{answer:#}");
-    assert_eq!((&answer["phase"], &answer["kept"]), (&json!("rolled_back"), &json!(false)));
+    assert_eq!(
+        (&answer["phase"], &answer["kept"]),
+        (&json!("rolled_back"), &json!(false))
+    );
 }
