@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 use clock::Clock;
 use gateway::driver::Driver;
 use gateway::server::Gateway;
-use gateway::{Endpoint, FindEndpoints, GatewayConfig, Secret};
+use gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig, Secret};
 use http::client::Trust;
 use http::server::Limits;
 use load::client::LoadClient;
@@ -266,6 +266,7 @@ impl Stage {
         let config = GatewayConfig {
             router: experiment.router.clone(),
             endpoints: FindEndpoints::fixed(servers.endpoints(&mocks)),
+            choosers: FindChoosers::nobody(),
             is_harness: true,
             forward,
             limits: Limits::default(),

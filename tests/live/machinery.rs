@@ -8,7 +8,7 @@ use graygate::id::{PerVersion, Seed};
 use graygate::live::clock::Clock;
 use graygate::live::gateway::driver::Driver;
 use graygate::live::gateway::server::Gateway;
-use graygate::live::gateway::{Endpoint, FindEndpoints, GatewayConfig};
+use graygate::live::gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig};
 use graygate::live::http::client::Trust;
 use graygate::live::http::server::Limits;
 use graygate::live::outbox::outbox;
@@ -112,6 +112,7 @@ async fn a_gateway_whose_timer_broke_serves_nobody() {
     };
     let config = GatewayConfig {
         endpoints: FindEndpoints::fixed(PerVersion::from_fn(2, |_| endpoint.clone())),
+        choosers: FindChoosers::nobody(),
         router,
         is_harness: false,
         forward: chat::forward,

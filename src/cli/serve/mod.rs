@@ -247,6 +247,7 @@ fn serve(
     let config = GatewayConfig {
         router,
         endpoints: endpoints::finder(&args.router, args.key_rule()),
+        choosers: endpoints::chooser_finder(&args.router),
         is_harness: false,
         forward: chat::forward,
         limits: args.limits(),

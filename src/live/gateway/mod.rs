@@ -2,8 +2,9 @@
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
 //! the versions over their [`connections`], [`probe`] asks them what they serve, [`secret`] keeps their
-//! keys. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it.
+//! keys, [`choosers`] knows who may choose a version. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it.
 
+pub mod choosers;
 pub mod connections;
 pub mod driver;
 pub mod input_log;
@@ -21,6 +22,7 @@ use crate::live::http::server::Limits;
 use crate::protocol::chat::Forward;
 use crate::router::config::RouterConfig;
 
+pub use choosers::{Choosers, FindChoosers};
 pub use release::FindEndpoints;
 pub use secret::Secret;
 
@@ -40,6 +42,8 @@ pub struct GatewayConfig {
     pub router: Arc<RouterConfig>,
     /// Where the upstreams of a configuration are.
     pub endpoints: FindEndpoints,
+    /// Who may choose a version under a configuration by a key.
+    pub choosers: FindChoosers,
     /// Is this a run of the harness, whose client sets the requests' keys by a header?
     pub is_harness: bool,
     /// How a caller's body becomes an upstream's.

@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use crate::id::PerVersion;
 use crate::live::gateway::driver::Adopted;
 use crate::live::gateway::upstream::UpstreamClient;
-use crate::live::gateway::{Endpoint, GatewayConfig};
+use crate::live::gateway::{Choosers, Endpoint, GatewayConfig};
 use crate::router::config::{RouterConfig, VersionConfig};
 
 /// Finds the addresses and keys of a configuration's versions.
@@ -51,15 +51,23 @@ pub(super) struct Release {
     pub(super) upstream: Arc<UpstreamClient>,
     /// The versions' names, as they stand in answers.
     pub(super) names: PerVersion<Option<HeaderValue>>,
+    /// Who may choose a version by a key.
+    pub(super) choosers: Choosers,
 }
 
 impl Release {
     fn first(config: &GatewayConfig) -> Self {
         let upstream = upstream(config, &config.router);
-        Self::new(0, config.router.clone(), upstream)
+        let choosers = config.choosers.find(&config.router);
+        Self::new(0, config.router.clone(), upstream, choosers)
     }
 
-    fn new(revision: u64, router: Arc<RouterConfig>, upstream: Arc<UpstreamClient>) -> Self {
+    fn new(
+        revision: u64,
+        router: Arc<RouterConfig>,
+        upstream: Arc<UpstreamClient>,
+        choosers: Choosers,
+    ) -> Self {
         let names = router.versions.values();
         let names = names.map(|v| HeaderValue::from_str(&v.name).ok()).collect();
         Self {
@@ -67,6 +75,7 @@ impl Release {
             router,
             upstream,
             names,
+            choosers,
         }
     }
 
@@ -78,7 +87,11 @@ impl Release {
             true => self.upstream.clone(),
             false => upstream(config, &router),
         };
-        Self::new(adopted.revision, router, upstream)
+        let choosers = match same_keys(&self.router, &router) {
+            true => self.choosers.clone(),
+            false => config.choosers.find(&router),
+        };
+        Self::new(adopted.revision, router, upstream, choosers)
     }
 }
 
@@ -91,6 +104,11 @@ fn same_places(one: &RouterConfig, other: &RouterConfig) -> bool {
     let place = |v: &VersionConfig| (v.name.clone(), v.endpoint.clone(), v.api_key_env.clone());
     let places = |config: &RouterConfig| config.versions.values().map(place).collect::<Vec<_>>();
     places(one) == places(other) && one.timeouts.connect == other.timeouts.connect
+}
+
+fn same_keys(one: &RouterConfig, other: &RouterConfig) -> bool {
+    let keys = |config: &RouterConfig| config.overrides.clone().map(|policy| policy.key_envs);
+    keys(one) == keys(other)
 }
 
 /// The release that new requests belong to.

@@ -24,14 +24,16 @@ use crate::live::http::drain::Drain;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
-use crate::router::io::{AnswerTraits, Failure, Input, RequestFacts, Served};
+use crate::router::config::Features;
+use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
 
 static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
 static FALLBACK: HeaderName = HeaderName::from_static(headers::FALLBACK);
 static ATTEMPTS: HeaderName = HeaderName::from_static(headers::ATTEMPTS);
 static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+static OVERRIDE: HeaderName = HeaderName::from_static(headers::OVERRIDE);
 /// Headers of an upstream's answer that belong to its connection, or are the gateway's own to say.
-static NOT_RELAYED: [HeaderName; 8] = [
+static NOT_RELAYED: [HeaderName; 9] = [
     CONNECTION,
     CONTENT_LENGTH,
     TRANSFER_ENCODING,
@@ -40,6 +42,7 @@ static NOT_RELAYED: [HeaderName; 8] = [
     HeaderName::from_static(headers::FALLBACK),
     HeaderName::from_static(headers::ATTEMPTS),
     HeaderName::from_static(headers::REQUEST_ID),
+    HeaderName::from_static(headers::OVERRIDE),
 ];
 
 /// A gateway at work.
@@ -133,6 +136,20 @@ impl Gateway {
         let mut release = self.release();
         let router = &release.router;
         let facts = RequestFacts::collect(router, &head.model, head.user.as_deref(), header);
+        let facts = RequestFacts {
+            needs: Features {
+                streaming: head.stream,
+                tools: head.tools,
+            },
+            ..facts
+        };
+        let facts = match &router.overrides {
+            None => facts,
+            Some(policy) => {
+                let has_key = release.choosers.include(header("authorization"));
+                facts.with_choice(router, header(&policy.header), has_key)
+            }
+        };
         let key = header(headers::REQUEST_KEY).filter(|_| self.config.is_harness);
         let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
         let Arrival {
@@ -279,6 +296,7 @@ impl RequestTask<'_> {
             version: Some(served.version),
             fallback: served.fallback,
             attempts: served.attempts,
+            choice: served.choice,
         };
         self.sign(reply.headers_mut(), signature);
         reply
@@ -293,6 +311,7 @@ impl RequestTask<'_> {
             version: failure.version,
             fallback: failure.fallback,
             attempts: failure.attempts,
+            choice: failure.choice,
         };
         self.sign(reply.headers_mut(), signature);
         reply
@@ -323,6 +342,9 @@ impl RequestTask<'_> {
         map.insert(&FALLBACK, HeaderValue::from_static(fallback));
         map.insert(&ATTEMPTS, HeaderValue::from(signature.attempts));
         map.insert(&REQUEST_ID, self.id.clone());
+        if let Some(choice) = signature.choice {
+            map.insert(&OVERRIDE, HeaderValue::from_static(choice.name()));
+        }
     }
 }
 
@@ -341,6 +363,8 @@ struct Signature {
     fallback: bool,
     /// Attempts made.
     attempts: u32,
+    /// What became of the caller's choice of a version.
+    choice: Option<ChoiceNote>,
 }
 
 /// The end of the attempt that is out; never, when none is.
