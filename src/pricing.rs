@@ -171,7 +171,8 @@ fn ungrouped(whole: &str) -> Option<String> {
     let mut groups = whole.split(',');
     let first = groups.next()?;
     let is_fine = groups.clone().all(|group| group.len() == 3);
-    let has_head = first.len() <= 3 || groups.next().is_none();
+    let is_alone = groups.next().is_none();
+    let has_head = is_alone || (1..=3).contains(&first.len());
     (is_fine && has_head).then(|| whole.replace(',', ""))
 }
 
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn an_attempt_is_rounded_once() {
         // A third of a nano-dollar each.
-        let price = price("$0.0000003", "$0.0000003");
+        let price = price("$0.000333333", "$0.000333333");
         let of = |input, output| price.of_tokens(input, output).nanos();
         assert_eq!((of(1, 0), of(1, 1), of(3, 0), of(5, 0)), (0, 1, 1, 2));
     }

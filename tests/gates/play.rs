@@ -10,6 +10,7 @@ use graygate::observe::event::{
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
 use graygate::observe::summary::Summary;
+use graygate::pricing::Price;
 use graygate::protocol::drift::Drift;
 use graygate::protocol::openai::Usage;
 use graygate::protocol::outcome::Outcome;
@@ -78,6 +79,17 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(gates: &[GateSpec]) -> Self {
         Self::with_faults(gates, &[])
+    }
+
+    /// A run whose versions have these prices.
+    pub(crate) fn priced(gates: &[GateSpec], prices: [Option<Price>; 2]) -> Self {
+        let mut play = Self::new(gates);
+        play.summary = play.summary.with_prices(&prices.into_iter().collect());
+        play
+    }
+
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     pub(crate) fn with_faults(gates: &[GateSpec], faults: &[FaultMeta]) -> Self {

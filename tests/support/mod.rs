@@ -20,10 +20,11 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 25] = [
+pub(crate) const SHIPPED: [&str; 26] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
+    "cost-of-a-failing-canary",
     "errors-just-above-threshold",
     "errors-just-below-threshold",
     "failing-stable-keeps-its-canary",

@@ -7,17 +7,13 @@ use crate::observe::timeline::VersionStep;
 use crate::pricing::Cost;
 use crate::report::Report;
 
-use super::frame::{self, CANARY, Frame, HARM, Legend, Mark, Panel, STABLE, nice_top, rounded};
+use super::frame::{self, CANARY, Frame, Legend, Mark, Panel, STABLE, nice_top, rounded};
 
 /// Points along the time axis.
 const POINTS: usize = 120;
 
-/// A line, the area under it when it is what was wasted, and what the legend says.
-struct Series {
-    label: String,
-    color: RGBColor,
-    points: Vec<(f64, Option<f64>)>,
-}
+/// A version's line.
+type Line = (Vec<(f64, Option<f64>)>, RGBColor);
 
 /// `cost.svg`.
 ///
@@ -25,75 +21,68 @@ struct Series {
 /// When the drawing library fails.
 pub fn cost(report: &Report) -> Result<String, String> {
     let meta = &report.meta;
-    let priced = [(meta.stable, STABLE), (meta.canary, CANARY)]
+    let priced: Vec<(VersionId, RGBColor)> = [(meta.stable, STABLE), (meta.canary, CANARY)]
         .into_iter()
-        .filter(|(version, _)| meta.versions[*version].price.is_some());
-    let totals: Vec<Series> = priced
-        .map(|(version, color)| Series {
-            label: label(report, version),
-            color,
-            points: sums(report, |v| v == version, |s| [s.served_cost, s.wasted_cost]),
-        })
+        .filter(|(version, _)| meta.versions[*version].price.is_some())
         .collect();
-    let wasted = Series {
-        label: "for nothing, both together".to_owned(),
-        color: HARM,
-        points: sums(report, |_| true, |s| [s.wasted_cost, Cost::ZERO]),
+    let lines = |part: fn(&VersionStep) -> Cost| -> Vec<Line> {
+        let line =
+            |(version, color): &(VersionId, RGBColor)| (sums(report, *version, part), *color);
+        priced.iter().map(line).collect()
     };
-    let legend = totals
+    let legend = priced
         .iter()
-        .map(|s| Legend::new(s.label.clone(), s.color, Mark::Line(2)))
-        .chain([Legend::new(wasted.label.clone(), HARM, Mark::Area(0.3))])
-        .collect();
+        .map(|(version, color)| Legend::new(label(report, *version), *color, Mark::Line(2)));
     frame::render(&Frame {
         report,
-        title: "Cost since the start of the run",
-        legend,
-        panels: vec![panel(totals, wasted)],
+        title: "Cost since the start of the run, and how much of it was for nothing",
+        legend: legend.collect(),
+        panels: vec![
+            panel(
+                "all (US dollars)",
+                lines(|s| s.served_cost.saturating_add(s.wasted_cost)),
+            ),
+            panel("for nothing", lines(|s| s.wasted_cost)),
+        ],
     })
 }
 
-fn panel<'r>(totals: Vec<Series>, wasted: Series) -> Panel<'r> {
-    let highest = |s: &Series| s.points.iter().filter_map(|(_, y)| *y).fold(0.0, f64::max);
-    let all = totals.iter().chain([&wasted]);
-    let under: Vec<_> = wasted
-        .points
-        .iter()
-        .map(|(x, y)| (*x, y.map(|y| (0.0, y))))
-        .collect();
+fn panel<'r>(y_label: &'static str, lines: Vec<Line>) -> Panel<'r> {
+    let all = lines.iter().flat_map(|(points, _)| points);
+    let highest = all.filter_map(|(_, y)| *y).fold(0.0, f64::max);
     Panel {
-        y_label: "US dollars",
-        y_max: nice_top(all.map(highest).fold(0.0, f64::max)),
+        y_label,
+        y_max: nice_top(highest),
         y_text: dollars,
         draw: Box::new(move |canvas| {
-            canvas.band(&under, wasted.color)?;
-            canvas.line(&wasted.points, wasted.color, 1)?;
-            totals
+            lines
                 .iter()
-                .try_for_each(|s| canvas.line(&s.points, s.color, 2))
+                .try_for_each(|(points, color)| canvas.line(points, *color, 2))
         }),
     }
 }
 
 fn label(report: &Report, version: VersionId) -> String {
     let name: String = report.meta.name(version).chars().take(12).collect();
-    let total = report.summary.costs.versions[version].total();
-    total.map_or(name.clone(), |total| format!("{name}, {total} in the end"))
+    let costs = &report.summary.costs.versions[version];
+    match (costs.total(), costs.wasted()) {
+        (Some(total), Some(wasted)) => format!("{name}: {total}, of it {wasted} for nothing"),
+        _ => name,
+    }
 }
 
-/// Running sums of what some versions cost, at the end of each stretch of time.
+/// Running sums of a part of what a version cost, at the end of each stretch of time.
 fn sums(
     report: &Report,
-    is_mine: impl Fn(VersionId) -> bool,
-    parts: impl Fn(&VersionStep) -> [Cost; 2],
+    version: VersionId,
+    part: impl Fn(&VersionStep) -> Cost,
 ) -> Vec<(f64, Option<f64>)> {
     let (length, steps) = report.series.condensed(POINTS);
     let end = frame::end_of(report);
     let mut sum = Cost::ZERO;
     let mut points = vec![(0.0, Some(0.0))];
     for step in &steps {
-        let mine = step.versions.iter().filter(|(v, _)| is_mine(*v));
-        sum += mine.flat_map(|(_, s)| parts(s)).sum();
+        sum += part(&step.versions[version]);
         let at = (step.start_s as f64 + length.as_secs_f64()).min(end);
         points.push((at, Some(sum.as_dollars_f64())));
     }
@@ -102,7 +91,7 @@ fn sums(
 
 fn dollars(value: f64) -> String {
     match value {
-        v if v > 0.0 && v < 0.01 => format!("${v:.4}"),
+        v if v > 0.0 && v < 0.01 => format!("${v:.6}").trim_end_matches('0').to_owned(),
         v => format!("${}", rounded(v)),
     }
 }

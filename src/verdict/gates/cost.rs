@@ -4,7 +4,7 @@
 //! Attempts that may have used tokens of which nobody says how many make a bound on the costs
 //! inconclusive, unless `unknown` says how many of them are fine: they are never taken for free.
 
-use crate::observe::cost::CostBook;
+use crate::observe::cost::{CostBook, VersionCosts};
 use crate::pricing::Cost;
 use crate::stats::compare::{Comparison, Op};
 use crate::verdict::gates::{End, Gate};
@@ -22,6 +22,7 @@ struct Seen {
     wasted: Option<Cost>,
     unknown: u64,
     attempts: u64,
+    wasted_attempts: u64,
 }
 
 impl CostGate {
@@ -34,22 +35,21 @@ impl CostGate {
         let versions = costs.versions.iter();
         let mine = versions.filter(|(id, _)| self.spec.version.is_none_or(|v| v == *id));
         let mine: Vec<_> = mine.map(|(_, costs)| costs).collect();
+        let all = |count: fn(&VersionCosts) -> u64| mine.iter().map(|v| count(v)).sum();
         Seen {
             total: mine.iter().map(|v| v.total()).sum(),
             wasted: mine.iter().map(|v| v.wasted()).sum(),
-            unknown: mine.iter().map(|v| v.unknown).sum(),
-            attempts: mine
-                .iter()
-                .map(|v| v.served.attempts + v.wasted.attempts)
-                .sum(),
+            unknown: all(|v| v.unknown),
+            attempts: all(|v| v.served.attempts + v.wasted.attempts),
+            wasted_attempts: all(|v| v.wasted.attempts),
         }
     }
 
+    /// A bound on what so many of the attempts cost.
     fn amount(
         &self,
-        name: &str,
-        limit: Comparison<Cost>,
-        cost: Option<Cost>,
+        (name, limit): (&str, Comparison<Cost>),
+        (cost, attempts): (Option<Cost>, u64),
         seen: &Seen,
     ) -> Check {
         let condition = format!("{name} {} {}", limit.op, limit.bound);
@@ -70,7 +70,7 @@ impl CostGate {
             (false, true) => Status::Fail,
             (_, false) => Status::Inconclusive,
         };
-        let mut words = format!("{cost} for {} attempts", grouped(seen.attempts));
+        let mut words = format!("{cost} for {} attempts", grouped(attempts));
         if seen.unknown > 0 {
             words += &format!(
                 ", and {} more whose tokens nobody states",
@@ -99,14 +99,15 @@ impl CostGate {
 impl Gate for CostGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
         let seen = self.seen(&end.summary.costs);
+        let (all, for_nothing) = (seen.attempts, seen.wasted_attempts);
         let total = self
             .spec
             .total
-            .map(|l| self.amount("total", l, seen.total, &seen));
+            .map(|limit| self.amount(("total", limit), (seen.total, all), &seen));
         let wasted = self
             .spec
             .wasted
-            .map(|l| self.amount("wasted", l, seen.wasted, &seen));
+            .map(|limit| self.amount(("wasted", limit), (seen.wasted, for_nothing), &seen));
         let unknown = self.spec.unknown.map(|l| self.unknown(l, &seen));
         let mut checks: Vec<Check> = total.into_iter().chain(wasted).chain(unknown).collect();
         if end.join_is_leaky {
