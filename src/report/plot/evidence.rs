@@ -11,7 +11,9 @@ use super::frame::{
 
 /// What is above is cut off: how far beyond its bound a value goes says nothing more.
 const HIGHEST: f64 = 2.0;
-/// Measures that are drawn: those that came nearest to their bounds.
+/// From here on a measure is drawn.
+const NEAR: f64 = 0.05;
+/// Most measures that are drawn: those that came nearest to their bounds.
 const DRAWN: usize = 5;
 /// Their colours.
 const COLORS: [RGBColor; DRAWN] = [
@@ -29,7 +31,9 @@ const COLORS: [RGBColor; DRAWN] = [
 pub fn evidence(report: &Report) -> Result<String, String> {
     let mut tracks: Vec<&Track> = report.summary.evidence.iter().collect();
     tracks.sort_by(|a, b| peak(b).total_cmp(&peak(a)));
-    tracks.truncate(DRAWN);
+    // What never came anywhere near says nothing, but when nothing did.
+    let near = tracks.iter().filter(|track| peak(track) >= NEAR).count();
+    tracks.truncate(near.clamp(1, DRAWN));
     let drawn = tracks.iter().zip(COLORS);
     let legend = drawn
         .clone()

@@ -206,6 +206,8 @@ fn held(deployment: &Deployment, now: Timestamp) -> Held {
 
 impl Core for GrayRouter {
     fn handle(&mut self, now: Timestamp, input: Input) {
+        // The judge must see that the clock leapt; what was due meanwhile is made up for step by step.
+        self.judge.notice(now);
         self.catch_up(now);
         match input {
             Input::Arrival {
@@ -237,6 +239,7 @@ impl Core for GrayRouter {
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
+        self.judge.notice(now);
         self.catch_up(now);
         self.handle_due(now);
     }

@@ -122,6 +122,14 @@ impl Judge {
         }
     }
 
+    /// It is this late. A judge that was not called for longer than it should have been takes that for
+    /// a leap of the clock, of which it can judge nothing.
+    pub fn notice(&mut self, now: Timestamp) {
+        if let Self::Sequential(judge) = self {
+            judge.notice(now);
+        }
+    }
+
     /// When it wants to be called by itself.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         match self {

@@ -90,6 +90,14 @@ impl Sequenced {
         self.judge.next_timeout()
     }
 
+    /// See [`judge::Judge::notice`].
+    pub fn notice(&mut self, now: Timestamp) {
+        let is_overdue = |due| now.since(due) > self.every;
+        if self.judge.next_timeout().is_some_and(is_overdue) {
+            self.judge.handle_timeout(now);
+        }
+    }
+
     /// Time passed. Says whether it wants to look.
     pub fn handle_timeout(&mut self, now: Timestamp) -> Option<Occasion> {
         self.judge.handle_timeout(now);
