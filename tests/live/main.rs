@@ -1,6 +1,7 @@
 //! Real sockets, real time, real clients.
 
 mod conformance;
+mod cost;
 mod gateway;
 mod input_log;
 mod machinery;
