@@ -7,6 +7,7 @@ use crate::config::prices::{self, Names};
 use crate::config::redact::{is_variable_name, looks_like_key};
 use crate::config::values;
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::{Cost, Price};
 use crate::router::config::{Features, VersionConfig};
 
 const STABLE: &str = "stable";
@@ -74,7 +75,10 @@ fn version(cx: Cx<'_>, entry: &Entry, prices: &Names) -> Option<(VersionConfig, 
     let api_key_env = fields.optional("api_key_env", api_key_env);
     let features = fields.optional("features", features);
     let rate_limit = fields.optional("rate_limit", limits::rate_limit);
-    let price = fields.optional("price", |cx, n| prices::price(cx, n, prices));
+    let price = fields.node("price").map(|node| {
+        // A wrong one was reported: nobody need miss it as well.
+        prices::price(cx, node, prices).unwrap_or(Price::flat(Cost::ZERO))
+    });
     fields.finish();
     let version = VersionConfig {
         name: name?,

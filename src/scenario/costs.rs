@@ -43,7 +43,7 @@ fn are_priced(
         return Some(());
     }
     let message = format!(
-        "{} has no price: its costs cannot be known",
+        "no price is known of {}: what it costs cannot be known",
         listed(&unpriced)
     );
     let expected = "price: {input: $2.00, output: $8.00} per million tokens in the router file";

@@ -102,35 +102,41 @@ fn a_run_without_prices_says_nothing_of_costs() {
 #[test]
 fn mistakes_about_money_at_once() {
     let folder = Folder::new();
+    folder.write("prompts.jsonl", "{\"prompt\": \"x\"}\n");
+    let cost = "  - cost: {total: \"<= $1.00\"}";
+    let fine = article("holysheep/gpt-4.1", cost);
+    let price = "price: holysheep/gpt-4.1";
     let gates = "  - cost: {total: 1, wasted: \"<= 5\"}
   - cost: {version: v2, total: \"<= $1.00\"}
   - cost: {unknown: \"0\"}
   - cost";
-    let text = article("holysheep/gpt-4.2", gates);
-    let file = folder.write("names.yaml", &text);
-    let named = graygate(&["validate", &file]);
-    assert_eq!(named.code, Some(2));
-    let file = folder.write(
-        "figures.yaml",
-        &text.replace("holysheep/gpt-4.2", "{input: 2, outptu: $8}"),
-    );
-    let figures = graygate(&["validate", &file]);
-    assert_eq!(figures.code, Some(2));
-    folder.write("prompts.jsonl", "{\"prompt\": \"x\"}\n");
-    // Gates are only judged once the router is right.
-    let half = text.replacen(", price: holysheep/gpt-4.2", "", 2);
-    let file = folder.write("unpriced.yaml", &half);
-    let unpriced = graygate(&["validate", &file]);
-    assert_eq!(unpriced.code, Some(2));
-    let no_table =
-        article("holysheep/gpt-4.1", gates).replace("  prices: FIXTURES/prices.yaml\n", "");
-    let file = folder.write("no-table.yaml", &no_table);
-    let no_table = graygate(&["validate", &file]);
-    let lost = article("holysheep/gpt-4.1", gates).replace("FIXTURES/prices", "no-such-prices");
-    let file = folder.write("lost.yaml", &lost);
-    let lost = graygate(&["validate", &file]);
-    let all = [named, figures, unpriced, no_table, lost].map(|done| done.err);
-    insta::assert_snapshot!(folder.anonymous(&all.join("\n")));
+    let cases = [
+        ("name", fine.replace("gpt-4.1}", "gpt-4.2}")),
+        (
+            "figures",
+            fine.replace(price, "price: {input: 2, outptu: $8}"),
+        ),
+        (
+            "no-table",
+            fine.replace("  prices: FIXTURES/prices.yaml\n", ""),
+        ),
+        (
+            "lost-table",
+            fine.replace("FIXTURES/prices", "no-such-prices"),
+        ),
+        (
+            "unpriced",
+            fine.replace(&format!(", {price}"), "").replace(cost, gates),
+        ),
+        ("half", fine.replacen(&format!(", {price}"), "", 1)),
+    ];
+    let said = cases.map(|(name, text)| {
+        let file = folder.write(&format!("{name}.yaml"), &text);
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{name}");
+        done.err
+    });
+    insta::assert_snapshot!(folder.anonymous(&said.join("\n")));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod admin;
 mod conformance;
 mod connections;
 mod drain;
+mod cost;
 mod gateway;
 mod input_log;
 mod limits;
