@@ -107,3 +107,30 @@ fn a_damaged_checkpoint_stays_in_the_list_and_is_not_intact() {
         assert_eq!(intact(&state), [false, true, true], "{damage}");
     }
 }
+
+/// Another version of graygate may know more or fewer fields, and write them in another order.
+#[test]
+fn what_another_version_wrote_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let state = open(&path);
+    let change = &changes(vec![checkpoint("one")], &[], &[])[0];
+    state.commit(change).unwrap();
+    drop(state);
+    let other = Connection::open(&path).unwrap();
+    for (table, column) in [("deployment", "body"), ("checkpoints", "config")] {
+        let get = format!("SELECT {column} FROM {table}");
+        let text: String = other.query_row(&get, [], |row| row.get(0)).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value.as_object_mut().unwrap().remove("file_sha256");
+        let (theirs, sha256) = (value.to_string(), graygate::canonical::sha256(&value));
+        assert_ne!(text, theirs);
+        let set = format!("UPDATE {table} SET {column} = ?1, sha256 = ?2");
+        other.execute(&set, [theirs, sha256]).unwrap();
+    }
+    drop(other);
+    let state = State::at(Place::File(path));
+    let kept = state.open().unwrap().expect("a release");
+    assert_eq!(kept.config, change.deployment.config);
+    assert!(kept.checkpoints[0].is_intact());
+}

@@ -143,7 +143,7 @@ impl Gateway {
         let run = "trap '' XFSZ; exec \"$0\" \"$@\"";
         let mut child = Command::new("sh")
             .args(["-c", run, env!("CARGO_BIN_EXE_graygate"), "serve", router])
-            .args(["--listen", "127.0.0.1:0", "--state"])
+            .args(["--listen", "127.0.0.1:0", "--admin", "none", "--state"])
             .arg(state)
             .env("STABLE_API_KEY", "sk-stable-0123456789abcdef0123456789")
             .env("CANARY_API_KEY", "sk-canary-0123456789abcdef0123456789")

@@ -156,6 +156,8 @@ fn a_folder_that_does_not_exist_is_plain_usage() {
             &stand.router(""),
             "--listen",
             "127.0.0.1:0",
+            "--admin",
+            "none",
             "--state",
         ])
         .arg(&missing)

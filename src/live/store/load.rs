@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::canonical;
 use crate::router::config::RouterConfig;
@@ -25,7 +26,7 @@ pub fn deployment(connection: &Connection) -> rusqlite::Result<Option<Deployment
         return Ok(None);
     };
     let mut deployment: Deployment = read(&body)?;
-    if canonical::sha256(&deployment) != sha256 {
+    if !is_text_of(&body, &sha256) {
         return Err(damaged("the release does not have its SHA-256"));
     }
     deployment.checkpoints = checkpoints(connection, &deployment.config)?;
@@ -49,8 +50,13 @@ pub fn checkpoints(
 fn checkpoint(row: &Row<'_>, stand_in: &Arc<RouterConfig>) -> rusqlite::Result<Checkpoint> {
     let config: String = row.get(6)?;
     let sha256: String = row.get(7)?;
+    let is_intact = is_text_of(&config, &sha256);
     let (config, sha256) = match serde_json::from_str::<RouterConfig>(&config) {
-        Ok(config) => (Arc::new(config), sha256),
+        Ok(config) if is_intact => {
+            let sha256 = canonical::sha256(&config);
+            (Arc::new(config), sha256)
+        }
+        Ok(config) => (Arc::new(config), format!("damaged: {sha256}")),
         Err(_) => (stand_in.clone(), format!("damaged: {sha256}")),
     };
     Ok(Checkpoint {
@@ -86,6 +92,13 @@ pub fn rollbacks(connection: &Connection) -> rusqlite::Result<Vec<Rollback>> {
     let mut query = connection.prepare_cached("SELECT record FROM rollbacks ORDER BY seq DESC")?;
     let rows = query.query_map([], |row| read(&row.get::<_, String>(0)?))?;
     rows.collect()
+}
+
+/// Is it the text that was written? What it means may have another canonical form in another version
+/// of graygate, which is no damage.
+fn is_text_of(text: &str, sha256: &str) -> bool {
+    let raw = RawValue::from_string(text.to_owned());
+    raw.is_ok_and(|raw| canonical::sha256(&raw) == sha256)
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
