@@ -167,6 +167,7 @@ impl Sink for LedgerFile {
             | What::Answered(_)
             | What::Judged(_)
             | What::RolledBack(_)
+            | What::Held(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => return,

@@ -10,7 +10,6 @@ mod output;
 mod replay;
 mod run;
 mod serve;
-mod serve_admin;
 mod signals;
 mod validate;
 

@@ -81,12 +81,12 @@ fn variable(cx: Cx<'_>, node: &Node) -> Option<String> {
     cx.error(diagnostic.without_line().expected(expected))
 }
 
-/// Reads `ramp`: `default`, or steps of one's own.
-pub fn ramp(cx: Cx<'_>, node: &Node) -> Option<RampConfig> {
+/// Reads `ramp`: `default`, or steps of one's own; and the share that stable keeps, if it is said.
+pub fn ramp(cx: Cx<'_>, node: &Node) -> Option<(RampConfig, Option<f64>)> {
     if !matches!(&node.value, Value::Map(_)) {
         let words = [("default", ())];
         let what = "a ramp (`default` or {steps: […]})";
-        return values::word(cx, node, what, &words).map(|()| default_ramp());
+        return values::word(cx, node, what, &words).map(|()| (default_ramp(), None));
     }
     let fields = cx.fields(node, "the ramp")?;
     let steps = fields.optional("steps", steps);
@@ -97,13 +97,18 @@ pub fn ramp(cx: Cx<'_>, node: &Node) -> Option<RampConfig> {
     let inconclusive = fields.optional("inconclusive", |cx, n| {
         values::word(cx, n, "what becomes of an inconclusive step", &words)
     });
+    let control = fields.optional("control", |cx, n| match values::share(cx, n)? {
+        share if share <= 0.5 => Some(share),
+        _ => cx.wrong(n, "a share that leaves the canary most", "0% to 50%"),
+    });
     let has_steps = fields.node("steps").is_some();
     fields.finish();
     let default = default_ramp();
-    Some(RampConfig {
+    let ramp = RampConfig {
         steps: if has_steps { steps? } else { default.steps },
         inconclusive: inconclusive.unwrap_or(default.inconclusive),
-    })
+    };
+    Some((ramp, control))
 }
 
 fn steps(cx: Cx<'_>, node: &Node) -> Option<Vec<StepConfig>> {

@@ -4,22 +4,43 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, Fields, head};
 use crate::config::node::{Node, Place, Value};
-use crate::config::release;
 use crate::config::values;
 use crate::config::versions::{self, find_version, version_name};
+use crate::config::{judge, limits, prices, release};
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::PriceTable;
+use crate::router::budget::RetryBudget;
 use crate::router::config::{
-    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RetryPolicy, Route, RouterConfig,
-    SplitConfig, StickyBy, Threshold, ThresholdAction, Timeouts,
+    Condition, FallbackPolicy, JudgeConfig, RetryPolicy, Route, RouterConfig, SplitConfig,
+    StickyBy, Timeouts,
 };
-use crate::stats::compare::Op;
 
-/// Reads a router configuration. None means that mistakes were reported.
+/// Reads the price table whose path stands at a node.
+pub type TableReader<'r> = &'r dyn Fn(Cx<'_>, &Node) -> Option<PriceTable>;
+
+/// Reads a router configuration that comes without a place of its own: what it says of prices it must
+/// say itself. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
+    read_with(cx, node, &|cx, node| {
+        let message = "no price table can be looked up from here";
+        let hint = "write prices out: price: {input: $2.00, output: $8.00}";
+        cx.error(cx.at(node.place, message).hint(hint))
+    })
+}
+
+/// Reads a router configuration; `table` reads the price table that it names. None means that
+/// mistakes were reported.
+pub fn read_with(cx: Cx<'_>, node: &Node, table: TableReader<'_>) -> Option<RouterConfig> {
     let fields = cx.fields(node, "the router configuration")?;
     fields.optional("name", values::text);
     fields.optional("description", values::text);
-    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions::read);
+    let prices = match fields.node("prices") {
+        None => prices::Names::Unset,
+        Some(node) => table(cx, node).map_or(prices::Names::Unreadable, prices::Names::Table),
+    };
+    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", |cx, n| {
+        versions::read(cx, n, &prices)
+    });
     let names = versions.as_ref().map(|v| v.names()).unwrap_or_default();
     let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
     let overrides = fields.optional("overrides", release::overrides);
@@ -34,14 +55,16 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
     let retry = fields.optional("retry", retry).unwrap_or(DEFAULT_RETRY);
     let timeouts = fields.optional("timeouts", timeouts);
     let fallback = fields.optional("fallback", fallback);
-    let judge = fields.optional("judge", judge);
+    let judged = fields.optional("judge", judge::judge);
     let rollback = fields.optional("rollback", release::rollback);
-    if has_ramp && judge == Some(JudgeConfig::Off) {
+    if has_ramp && judged == Some(JudgeConfig::Off) {
         let expected = "a judge: without one, no step is ever followed by the next";
         fields.complain("the ramp has no judge", expected);
     }
     fields.finish();
     let versions = versions?;
+    let judge = judged.unwrap_or_else(|| JudgeConfig::Literal(judge::default_literal()));
+    let ramp = ramp.map(|(ramp, control)| ramp.with_control(control.unwrap_or(control_of(&judge))));
     let first_share = ramp.as_ref().and_then(|ramp| Some(ramp.step(0)?.share));
     let config = RouterConfig {
         stable: versions.stable,
@@ -52,7 +75,7 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
         retry,
         timeouts: timeouts.unwrap_or(DEFAULT_TIMEOUTS),
         fallback: fallback.unwrap_or(FallbackPolicy::Immediately),
-        judge: judge.unwrap_or_else(|| JudgeConfig::Literal(default_literal())),
+        judge,
         overrides,
         ramp,
         rollback: rollback.unwrap_or_default(),
@@ -86,6 +109,14 @@ fn read_split(
     }
 }
 
+/// The share that stable keeps, so that there is always something to compare with.
+fn control_of(judge: &JudgeConfig) -> f64 {
+    match judge {
+        JudgeConfig::Sequential(_) => 0.01,
+        JudgeConfig::Literal(_) | JudgeConfig::Off => 0.0,
+    }
+}
+
 fn all_at_stable(names: &[String], canary: VersionId) -> PerVersion<f64> {
     let weight = |version| if version == canary { 0.0 } else { 100.0 };
     PerVersion::from_fn(names.len(), weight)
@@ -98,6 +129,11 @@ const DEFAULT_RETRY: RetryPolicy = RetryPolicy {
     factor: 2.0,
     jitter: 0.0,
     max_wait: Duration::from_secs(30),
+    budget: Some(RetryBudget {
+        share: 0.2,
+        reserve_per_second: 10.0,
+        memory: Duration::from_secs(10),
+    }),
 };
 
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
@@ -106,24 +142,6 @@ const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
     attempt: Duration::from_secs(30),
     request: Duration::from_secs(90),
 };
-
-fn default_literal() -> LiteralConfig {
-    let threshold = |limit, action| Threshold { limit, action };
-    LiteralConfig {
-        window: Duration::from_secs(60),
-        max_samples: 100_000,
-        min_requests: 100,
-        every: Duration::from_secs(60),
-        thresholds: vec![
-            threshold(Limit::ErrorRate(0.05), ThresholdAction::Rollback),
-            threshold(Limit::SuccessRate(0.95), ThresholdAction::Rollback),
-            threshold(
-                Limit::P99(Duration::from_millis(500)),
-                ThresholdAction::Alert,
-            ),
-        ],
-    }
-}
 
 fn routes(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Route>> {
     let items = cx.list(node, "- {when: {tier: premium}, to: v2}")?;
@@ -297,6 +315,10 @@ fn retry(cx: Cx<'_>, node: &Node) -> Option<RetryPolicy> {
         max_wait: fields
             .optional("max_wait", values::duration)
             .unwrap_or(DEFAULT_RETRY.max_wait),
+        budget: match fields.node("budget") {
+            Some(_) => fields.optional("budget", limits::budget).flatten(),
+            None => DEFAULT_RETRY.budget,
+        },
     };
     fields.finish();
     Some(policy)
@@ -352,110 +374,6 @@ fn fallback(cx: Cx<'_>, node: &Node) -> Option<FallbackPolicy> {
         ("off", FallbackPolicy::Off),
     ];
     values::word(cx, node, "a fallback policy", &words)
-}
-
-fn judge(cx: Cx<'_>, node: &Node) -> Option<JudgeConfig> {
-    if let Value::Map(_) = &node.value {
-        let entry = cx.choice(node, "judge", &["literal"])?;
-        return literal(cx, &entry.value).map(JudgeConfig::Literal);
-    }
-    let words = [("off", ())];
-    values::word(cx, node, "a judge (`off` or {literal: …})", &words).map(|()| JudgeConfig::Off)
-}
-
-fn literal(cx: Cx<'_>, node: &Node) -> Option<LiteralConfig> {
-    let fields = cx.fields(node, "the literal judge")?;
-    let default = default_literal();
-    let thresholds = thresholds(&fields);
-    let config = LiteralConfig {
-        window: fields.optional("window", window).unwrap_or(default.window),
-        max_samples: fields
-            .optional("max_samples", values::positive)
-            .map_or(default.max_samples, u64::from),
-        min_requests: fields
-            .optional("min_requests", values::positive)
-            .map_or(default.min_requests, u64::from),
-        every: fields.optional("every", pause).unwrap_or(default.every),
-        thresholds: thresholds.unwrap_or(default.thresholds),
-    };
-    if config.min_requests > config.max_samples {
-        let message = "min_requests is above max_samples: the judge could never act";
-        let expected = "min_requests no larger than max_samples";
-        cx.error::<()>(cx.at(fields.place(), message).expected(expected));
-    }
-    fields.finish();
-    Some(config)
-}
-
-fn window(cx: Cx<'_>, node: &Node) -> Option<Duration> {
-    at_least(cx, node, Duration::from_millis(60))
-}
-
-fn pause(cx: Cx<'_>, node: &Node) -> Option<Duration> {
-    at_least(cx, node, Duration::from_millis(10))
-}
-
-fn at_least(cx: Cx<'_>, node: &Node, least: Duration) -> Option<Duration> {
-    let value = values::duration(cx, node)?;
-    if value < least {
-        let least = crate::time::Human(least).to_string();
-        return cx.wrong(node, "long enough", &format!("at least {least}"));
-    }
-    Some(value)
-}
-
-/// The thresholds under `rollback` and `alert`; none when neither is there.
-fn thresholds(fields: &Fields<'_, '_>) -> Option<Vec<Threshold>> {
-    let groups = [
-        ("rollback", ThresholdAction::Rollback),
-        ("alert", ThresholdAction::Alert),
-    ];
-    let read = groups.map(|(key, action)| {
-        fields.optional(key, |cx, node| {
-            let limits = limits(cx, node)?;
-            let with_action = |limit| Threshold { limit, action };
-            Some(limits.into_iter().map(with_action).collect::<Vec<_>>())
-        })
-    });
-    let is_given = read.iter().any(Option::is_some);
-    is_given.then(|| read.into_iter().flatten().flatten().collect())
-}
-
-fn limits(cx: Cx<'_>, node: &Node) -> Option<Vec<Limit>> {
-    let fields = cx.fields(node, "thresholds")?;
-    let above = "\"> …\": above this is a violation";
-    let below = "\"< …\": below this is a violation";
-    let error_rate = fields.optional("error_rate", |cx, n| {
-        let c = values::share_comparison(cx, n)?;
-        must_be(cx, n, c.op, Op::Greater, above)?;
-        Some(Limit::ErrorRate(c.bound.fraction()))
-    });
-    let success_rate = fields.optional("success_rate", |cx, n| {
-        let c = values::share_comparison(cx, n)?;
-        must_be(cx, n, c.op, Op::Less, below)?;
-        Some(Limit::SuccessRate(c.bound.fraction()))
-    });
-    let p99 = fields.optional("p99", |cx, n| {
-        let c = values::duration_comparison(cx, n)?;
-        must_be(cx, n, c.op, Op::Greater, above)?;
-        Some(Limit::P99(c.bound))
-    });
-    fields.finish();
-    Some(
-        error_rate
-            .into_iter()
-            .chain(success_rate)
-            .chain(p99)
-            .collect(),
-    )
-}
-
-fn must_be(cx: Cx<'_>, node: &Node, op: Op, wanted: Op, expected: &str) -> Option<()> {
-    if op == wanted {
-        return Some(());
-    }
-    let what = format!("a threshold with `{wanted}`");
-    cx.wrong(node, &what, expected)
 }
 
 #[cfg(test)]

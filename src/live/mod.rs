@@ -8,6 +8,7 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod outbox;
+pub mod store;
 
 use std::fmt;
 use std::io;
@@ -31,7 +32,9 @@ use crate::time::Timestamp;
 use clock::Clock;
 use gateway::driver::Driver;
 use gateway::server::Gateway;
-use gateway::{Endpoint, GatewayConfig, Secret};
+use gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig, Secret};
+use http::client::Trust;
+use http::server::Limits;
 use load::client::LoadClient;
 use mock::MockUpstream;
 use mock::ledger::{Ledger, Underway};
@@ -98,15 +101,15 @@ pub fn needs_native(experiment: &Experiment, version: VersionId) -> Option<Fault
 pub enum StartError {
     /// The async runtime.
     Runtime(io::Error),
-    /// An upstream that is not there.
-    Unreachable {
-        /// The version.
-        version: String,
-        /// Its address.
-        endpoint: String,
-        /// What the system said.
-        error: io::Error,
+    /// An upstream that is not there, or not of use.
+    Upstream {
+        /// What is wrong with it.
+        trouble: String,
+        /// What to do.
+        hint: String,
     },
+    /// The certificates that upstreams are believed by.
+    Certificates(io::Error),
     /// A port.
     Bind {
         /// The address that was asked for.
@@ -120,14 +123,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(error) => write!(f, "cannot start the async runtime: {error}"),
-            Self::Unreachable {
-                version,
-                endpoint,
-                error,
-            } => write!(
+            Self::Upstream { trouble, hint } => write!(f, "{trouble}\n   = hint: {hint}"),
+            Self::Certificates(error) => write!(
                 f,
-                "cannot reach the upstream of `{version}` at {endpoint}: {error}\n   = hint: start \
-                 it first, or correct its endpoint in the router file"
+                "cannot load the system's certificates, which https:// endpoints need: {error}\n   = \
+                 hint: install the package ca-certificates, or name a file by SSL_CERT_FILE"
             ),
             Self::Bind { address, error } => {
                 write!(f, "cannot listen on {address}: {error}")?;
@@ -180,6 +180,15 @@ fn raise_socket_limit() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// How many callers a server may have at once: each takes a connection to an upstream as well, and some
+/// files must be left for everything else.
+pub fn most_connections() -> usize {
+    match getrlimit(Resource::Nofile).current {
+        Some(files) => usize::try_from(files / 3).unwrap_or(usize::MAX).max(1),
+        None => usize::MAX,
     }
 }
 
@@ -256,9 +265,13 @@ impl Stage {
         let driver = Driver::new(core, router, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
-            endpoints: servers.endpoints(&mocks),
+            endpoints: FindEndpoints::fixed(servers.endpoints(&mocks)),
+            choosers: FindChoosers::nobody(),
             is_harness: true,
             forward,
+            limits: Limits::default(),
+            // Its mocks speak plain HTTP.
+            trust: Trust::nobody(),
         };
         let wiremocks = servers.play(&mocks).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::live::clock::Clock;
@@ -11,37 +11,75 @@ use crate::time::Timestamp;
 
 /// How long an event waits for earlier ones that are still on their way.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How often events are fetched. Nobody is woken by one: that would cost a gateway more than its
+/// router does.
+const ROUND: Duration = Duration::from_millis(20);
 /// Longest time for reading what was sent before the end, should events never stop coming.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Takes events from anywhere.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    sender: Sender<RunEvent>,
+    tray: Arc<Tray>,
+    /// What somebody wants to hear of.
+    heard: fn(&What) -> bool,
+}
+
+/// Where events lie until they are fetched.
+#[derive(Debug, Default)]
+struct Tray(Mutex<Pile>);
+
+#[derive(Debug, Default)]
+struct Pile {
+    events: Vec<RunEvent>,
+    is_closed: bool,
+}
+
+impl Tray {
+    fn lock(&self) -> MutexGuard<'_, Pile> {
+        // A pile is whole after every step, also when whoever held it panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Outbox {
     /// Sends an event. When nobody records any more, it is gone.
     pub fn send(&self, at: Timestamp, what: What) {
-        let _ = self.sender.send(RunEvent { at, what });
+        if !(self.heard)(&what) {
+            return;
+        }
+        let mut pile = self.tray.lock();
+        if !pile.is_closed {
+            pile.events.push(RunEvent { at, what });
+        }
+    }
+
+    /// The same outbox for what `heard` says only: for a recorder that would throw the rest away.
+    #[must_use]
+    pub fn only(self, heard: fn(&What) -> bool) -> Self {
+        Self { heard, ..self }
     }
 }
 
 /// A new way: the outbox and its other end.
 pub fn outbox() -> (Outbox, Inbox) {
-    let (sender, receiver) = channel();
+    let tray = Arc::<Tray>::default();
     let inbox = Inbox {
-        receiver,
+        tray: tray.clone(),
+        spare: Vec::new(),
         waiting: BinaryHeap::new(),
         next_seq: 0,
     };
-    (Outbox { sender }, inbox)
+    let heard = |_: &What| true;
+    (Outbox { tray, heard }, inbox)
 }
 
 /// The other end of an outbox.
 #[derive(Debug)]
 pub struct Inbox {
-    receiver: Receiver<RunEvent>,
+    tray: Arc<Tray>,
+    /// Empty, in exchange for the next pile: so neither side allocates again and again.
+    spare: Vec<RunEvent>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     next_seq: u64,
 }
@@ -79,12 +117,14 @@ impl Inbox {
     pub fn record(mut self, clock: Clock, sink: &mut dyn Sink, is_over: impl Fn() -> bool) {
         // Asked on every turn: events that never stop coming must not keep the recording alive.
         while !is_over() {
-            match self.receiver.recv_timeout(Duration::from_millis(20)) {
-                Ok(event) => self.keep(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+            // Asked before the events are fetched, so that the last ones are not missed.
+            let is_last = Arc::strong_count(&self.tray) == 1;
+            self.fetch();
             self.hand_over(clock.now() - PATIENCE, sink);
+            if is_last {
+                break;
+            }
+            std::thread::park_timeout(ROUND);
         }
         self.take_the_rest(clock);
         let end = clock.now();
@@ -102,11 +142,17 @@ impl Inbox {
     /// Takes what was sent before the end. Whoever still sends is not waited for.
     fn take_the_rest(&mut self, clock: Clock) {
         let give_up = clock.now() + LAST_WORDS;
-        while clock.now() < give_up
-            && let Ok(event) = self.receiver.try_recv()
-        {
-            self.keep(event);
-        }
+        while clock.now() < give_up && self.fetch() {}
+    }
+
+    /// Takes what lies there. Was there anything?
+    fn fetch(&mut self) -> bool {
+        let mut events = std::mem::take(&mut self.spare);
+        std::mem::swap(&mut events, &mut self.tray.lock().events);
+        let any = !events.is_empty();
+        events.drain(..).for_each(|event| self.keep(event));
+        self.spare = events;
+        any
     }
 
     fn keep(&mut self, event: RunEvent) {
@@ -125,6 +171,16 @@ impl Inbox {
                 hand(waiting, sink);
             }
         }
+    }
+}
+
+/// Nobody fetches any more: nothing is kept from now on.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        *self.tray.lock() = Pile {
+            events: Vec::new(),
+            is_closed: true,
+        };
     }
 }
 
@@ -168,6 +224,7 @@ mod tests {
             version: VersionId(0),
             ordinal: 0,
             outcome: Outcome::Success,
+            usage: None,
         })
     }
 
@@ -181,6 +238,27 @@ mod tests {
         let mut times = Times::default();
         inbox.record(Clock::starting_now(), &mut times, || false);
         assert_eq!(times.0, [1, 3, 5]);
+    }
+
+    #[test]
+    fn what_nobody_wants_to_hear_is_not_sent() {
+        let (outbox, inbox) = outbox();
+        let outbox = outbox.only(|what| matches!(what, What::UpstreamEnded(_)));
+        outbox.send(Timestamp(1), memory());
+        outbox.send(Timestamp(2), told_in_advance());
+        drop(outbox);
+        let mut times = Times::default();
+        inbox.record(Clock::starting_now(), &mut times, || false);
+        assert_eq!(times.0, [2]);
+    }
+
+    #[test]
+    fn nothing_piles_up_when_nobody_records() {
+        let (outbox, inbox) = outbox();
+        outbox.send(Timestamp(1), memory());
+        drop(inbox);
+        outbox.send(Timestamp(2), memory());
+        assert!(outbox.tray.lock().events.is_empty());
     }
 
     #[test]
@@ -218,13 +296,13 @@ mod tests {
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     outbox.send(clock.now(), memory());
-                    std::thread::yield_now();
+                    std::thread::park_timeout(Duration::from_micros(1));
                 }
             })
         };
         let mut times = Times::default();
         let asked = std::cell::Cell::new(0);
-        inbox.record(clock, &mut times, || asked.replace(asked.get() + 1) == 50);
+        inbox.record(clock, &mut times, || asked.replace(asked.get() + 1) == 5);
         stop.store(true, Ordering::Relaxed);
         stream.join().unwrap();
         assert!(times.0.is_sorted());

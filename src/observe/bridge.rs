@@ -5,6 +5,7 @@ use crate::observe::event::{
 };
 use crate::router::config::ThresholdAction;
 use crate::router::io::{self, Event, Evidence, Reason};
+use crate::router::judge::sequential::HoldReason;
 use crate::time::Timestamp;
 
 /// What an event of the router is for everybody else. `at` is when the driver heard of it.
@@ -18,6 +19,7 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             kind,
             outcome,
             latency,
+            answer,
         } => What::Booked(Booked {
             key,
             n: attempt.n,
@@ -25,6 +27,8 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             kind: attempt_kind(kind),
             outcome,
             latency,
+            usage: answer.usage,
+            drift: answer.drift,
         }),
         Event::RequestEnded {
             key,
@@ -55,6 +59,7 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             affected_requests: record.affected_requests,
             id: record.id,
         }),
+        Event::Held(reason) => What::Held(reason.map(HoldReason::name)),
         Event::Standing(standing) => What::Standing(StandingFacts {
             revision: standing.revision,
             phase: standing.phase.name(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{RequestKey, VersionId};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
@@ -64,6 +65,8 @@ pub enum What {
     Answered(Answered),
     /// The router's judge looked.
     Judged(Finding),
+    /// The router's judge holds, for this reason, or no longer does.
+    Held(Option<&'static str>),
     /// The router closed the canary.
     RolledBack(RollbackFacts),
     /// The release stands elsewhere: another weight, step or phase.
@@ -134,6 +137,8 @@ pub struct UpstreamEnded {
     pub ordinal: u32,
     /// How it ended; `client_gone` when the other side hung up first.
     pub outcome: Outcome,
+    /// The tokens that it spent on it, whoever got the answer; none when it cannot tell, or spent none.
+    pub usage: Option<Usage>,
 }
 
 /// An attempt's end, as the router booked it.
@@ -151,6 +156,10 @@ pub struct Booked {
     pub outcome: Outcome,
     /// From sending to the end.
     pub latency: Duration,
+    /// The tokens that its answer states.
+    pub usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape.
+    pub drift: Drift,
 }
 
 /// A request's end, as the router tells it.

@@ -90,6 +90,7 @@ impl Join {
             }
             What::Judged(_)
             | What::RolledBack(_)
+            | What::Held(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
@@ -144,6 +145,7 @@ impl Join {
         if let Some(attempt) = self.story(key).attempts.iter_mut().find(is_it) {
             attempt.ended_at = Some(at);
             attempt.outcome = Some(row.outcome);
+            attempt.usage = row.usage;
         }
         self.close_if_over(key)
     }
@@ -245,6 +247,7 @@ mod tests {
             version,
             ordinal,
             outcome,
+            usage: None,
         })
     }
 
@@ -256,6 +259,8 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::ZERO,
+            usage: None,
+            drift: crate::protocol::drift::Drift::NONE,
         })
     }
 

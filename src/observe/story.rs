@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{Answered, Booked, Sent, Settled};
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -53,6 +54,8 @@ pub struct Attempt {
     pub fault: Option<u16>,
     /// The wait that its answer asks for.
     pub retry_after: Option<Duration>,
+    /// The tokens that the upstream says it spent on it.
+    pub usage: Option<Usage>,
     /// Whether the body arrived altered.
     pub altered: Option<bool>,
     /// What the router booked, and when.
@@ -96,7 +99,7 @@ impl Attempt {
 fn is_giving_up(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Timeout | Outcome::Deadline | Outcome::ClientGone
+        Outcome::Timeout | Outcome::Deadline | Outcome::ClientGone | Outcome::Shutdown
     )
 }
 
@@ -151,9 +154,15 @@ impl Story {
 
     /// The version whose ledger shows a success, if the client got one too.
     pub fn served_by(&self) -> Option<VersionId> {
-        let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
+        let serving = self.serving()?;
+        self.attempts.get(serving).map(|a| a.version)
+    }
+
+    /// The position of the attempt whose answer the client got.
+    pub fn serving(&self) -> Option<usize> {
+        let success = |a: &Attempt| a.outcome.is_some_and(Outcome::is_success);
         self.outcome().filter(|o| o.is_success())?;
-        self.attempts.iter().rev().find(success).map(|a| a.version)
+        self.attempts.iter().rposition(success)
     }
 
     /// Did the client leave before it had an answer?
@@ -203,6 +212,8 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::ZERO,
+            usage: None,
+            drift: crate::protocol::drift::Drift::NONE,
         };
         Some((at(9), booked))
     }
@@ -220,7 +231,9 @@ mod tests {
 
     #[test]
     fn the_truth_is_the_upstreams_but_for_what_it_cannot_know() {
-        use Outcome::{ClientGone, Connect, Deadline, Reset, ServerError, Success, Timeout};
+        use Outcome::{
+            ClientGone, Connect, Deadline, Reset, ServerError, Shutdown, Success, Timeout,
+        };
         let truth = |ended, is_accepted, is_stopped: bool, said: Option<Outcome>| {
             let attempt = Attempt {
                 cancelled_at: is_stopped.then(|| at(4)),
@@ -236,7 +249,7 @@ mod tests {
         );
         assert_eq!(truth(None, true, false, Some(ServerError)), None);
         // A hang-up: the router's reason, if it is one.
-        for reason in [Timeout, Deadline, ClientGone] {
+        for reason in [Timeout, Deadline, ClientGone, Shutdown] {
             assert_eq!(
                 truth(Some(ClientGone), true, true, Some(reason)),
                 Some(reason)

@@ -128,6 +128,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Settled(_)
             | What::Judged(_)
             | What::RolledBack(_)
+            | What::Held(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,8 @@ pub struct ChatHead {
     pub model: String,
     /// Whether a stream of events was asked for.
     pub stream: bool,
+    /// Whether there are tools, or functions as they used to be called.
+    pub tools: bool,
     /// `user`, the caller's name of the end user.
     pub user: Option<String>,
     /// Where the value of `model` stands in the body, quotes included.
@@ -40,6 +43,10 @@ struct Fields<'a> {
     model: &'a RawValue,
     stream: Option<bool>,
     user: Option<String>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    functions: Option<&'a RawValue>,
 }
 
 impl ChatHead {
@@ -65,6 +72,7 @@ impl ChatHead {
         Ok(Self {
             model,
             stream: fields.stream.unwrap_or(false),
+            tools: has_items(fields.tools) || has_items(fields.functions),
             user: fields.user,
             model_span: start..start + raw.len(),
         })
@@ -79,6 +87,12 @@ impl ChatHead {
         edited.extend_from_slice(&body[self.model_span.end..]);
         edited
     }
+}
+
+/// Is this a list with anything in it?
+fn has_items(list: Option<&RawValue>) -> bool {
+    let items = list.map(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
+    matches!(items, Some(Ok(items)) if !items.is_empty())
 }
 
 /// How a gateway turns the caller's body into the one a version's upstream gets, for the version's

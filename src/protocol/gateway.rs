@@ -8,9 +8,10 @@ use super::outcome::{AnswerFacts, Outcome, classify};
 /// The error for a request whose last attempt ended with `last`. `causes` names every failed
 /// version with its outcome, in the order they were tried.
 ///
-/// An upstream that refuses the gateway's key or model is the gateway's trouble, not the
-/// caller's: such failures are 502 with a telling code, never the upstream's own 401 or 404, which
-/// the caller would take for its own.
+/// The last failure's class goes on to the caller, so that clients raise the error they have for it:
+/// a refused key is 401, a missing model 404, a rate limit 429. That the trouble lies between the gateway
+/// and its upstreams, and not in the caller's own key or model, is said by the type `upstream_error`,
+/// by the code, and by the message, which names every cause.
 pub fn failure(last: Outcome, causes: &[(&str, Outcome)]) -> ErrorReply {
     let (status, code) = status_and_code(last);
     ErrorReply {
@@ -33,9 +34,9 @@ pub fn failure_outcome(last: Outcome) -> Outcome {
 
 fn status_and_code(last: Outcome) -> (u16, &'static str) {
     match last {
-        Outcome::Unauthorized => (502, "upstream_unauthorized"),
-        Outcome::Forbidden => (502, "upstream_forbidden"),
-        Outcome::ModelNotFound => (502, "upstream_model_not_found"),
+        Outcome::Unauthorized => (401, "upstream_unauthorized"),
+        Outcome::Forbidden => (403, "upstream_forbidden"),
+        Outcome::ModelNotFound => (404, "upstream_model_not_found"),
         Outcome::RateLimited => (429, "rate_limit_exceeded"),
         Outcome::QuotaExhausted => (429, "insufficient_quota"),
         Outcome::BadRequest => (400, "invalid_request"),
@@ -92,14 +93,32 @@ mod tests {
     }
 
     #[test]
-    fn no_failure_reads_as_success_or_as_the_callers_own_fault() {
+    fn a_failure_keeps_its_class_on_its_way_to_the_caller() {
         for outcome in Outcome::ALL {
             let seen = failure_outcome(outcome);
-            assert_ne!(seen, Outcome::Success, "{outcome:?}");
-            if outcome != Outcome::BadRequest {
-                assert_ne!(seen, Outcome::BadRequest, "{outcome:?}");
-                assert_ne!(seen, Outcome::Unauthorized, "{outcome:?}");
-            }
+            let expected = match outcome {
+                // What broke behind the gateway is a failure of the gateway's, whatever it was.
+                Outcome::Connect
+                | Outcome::Reset
+                | Outcome::Truncated
+                | Outcome::Malformed
+                | Outcome::ClientGone
+                | Outcome::Success => Outcome::ServerError,
+                Outcome::Deadline => Outcome::Timeout,
+                same => same,
+            };
+            assert_eq!(seen, expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_upstreams_refusal_is_told_from_one_of_the_gateways_own() {
+        let own = ["invalid_api_key", "model_not_found", "not_found"];
+        for outcome in [Outcome::Unauthorized, Outcome::ModelNotFound] {
+            let reply = failure(outcome, &[("v1", outcome)]);
+            assert_eq!(reply.kind, "upstream_error");
+            assert!(!own.contains(&reply.code), "{}", reply.code);
+            assert!(reply.code.starts_with("upstream_"), "{}", reply.code);
         }
     }
 }

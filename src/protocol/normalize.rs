@@ -270,6 +270,11 @@ mod tests {
             r#"{"total_tokens":12}"#,
             &[TokensConsumed, IncompleteUsage],
         );
+        usage_becomes(
+            r#"{"tokens_consumed":{"total":12},"prompt_tokens":4,"completion_tokens":5}"#,
+            r#"{"tokens_consumed":{"total":12},"prompt_tokens":4,"completion_tokens":5,"total_tokens":9}"#,
+            &[TokensConsumed, IncompleteUsage],
+        );
         let unclear = r#"{ "tokens_consumed": {"total": 12} }"#;
         usage_becomes(unclear, unclear, &[TokensConsumed, IncompleteUsage]);
     }

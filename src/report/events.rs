@@ -59,6 +59,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
             Some(line)
         }
         What::RolledBack(record) => Some(rollback_json(meta, record)),
+        What::Held(reason) => Some(json!({"event": "held", "reason": reason})),
         What::Standing(standing) => Some(json!({
             "event": "standing",
             "revision": standing.revision,

@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::Price;
+use crate::router::budget::RetryBudget;
 use crate::router::io::Measure;
+use crate::router::judge::sequential::SequentialConfig;
+use crate::router::limit::RateLimit;
 use crate::router::ramp::RampConfig;
 
 /// The whole configuration of a router.
@@ -183,6 +187,11 @@ pub struct VersionConfig {
     pub api_key_env: Option<String>,
     /// What it can do: requests that need more go to stable.
     pub features: Features,
+    /// How many attempts its upstream takes; any number when absent.
+    pub rate_limit: Option<RateLimit>,
+    /// What its tokens cost; unknown when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 /// One routing rule.
@@ -253,6 +262,8 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// No wait is longer, whatever `Retry-After` says: the request goes on without the retry.
     pub max_wait: Duration,
+    /// How many retries there may be over all requests; any number when absent.
+    pub budget: Option<RetryBudget>,
 }
 
 /// How long things may take.
@@ -304,6 +315,18 @@ pub enum JudgeConfig {
     Off,
     /// Thresholds on a sliding window.
     Literal(LiteralConfig),
+    /// Evidence that holds at every look.
+    Sequential(SequentialConfig),
+}
+
+impl JudgeConfig {
+    /// How long a weight is planned to last that no ramp plans.
+    pub fn horizon(&self) -> Duration {
+        match self {
+            Self::Sequential(settings) => settings.horizon,
+            Self::Off | Self::Literal(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// Thresholds on a sliding window of the canary's attempts.

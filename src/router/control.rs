@@ -79,6 +79,8 @@ pub enum Refusal {
     },
     /// Another change is being written this very moment.
     Busy,
+    /// This is the configuration in force.
+    Unchanged,
     /// The release was rolled back, which is final for its configuration.
     RolledBack,
     /// The configuration is the one that was rolled back last.
@@ -109,6 +111,7 @@ impl fmt::Display for Refusal {
                 "another change came first: the revision is {revision} now; look again and decide anew"
             ),
             Self::Busy => f.write_str("another change is being written: try again"),
+            Self::Unchanged => f.write_str("this is the configuration in force"),
             Self::RolledBack => f.write_str(
                 "the release was rolled back, which is final for its configuration: apply another \
                  configuration",

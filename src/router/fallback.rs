@@ -21,6 +21,8 @@ pub struct FailedAttempt {
     pub left: Duration,
     /// May new attempts go to the canary?
     pub canary_open: bool,
+    /// Is there budget for a retry?
+    pub has_budget: bool,
 }
 
 /// What to do next.
@@ -62,5 +64,5 @@ fn retry(config: &RouterConfig, failed: &FailedAttempt) -> Option<Next> {
     let is_open = failed.version != config.canary || failed.canary_open;
     let is_due = failed.outcome.is_retryable() && failed.tries <= config.retry.max_retries;
     let wait = failed.wait.filter(|wait| *wait < failed.left)?;
-    (is_open && is_due).then_some(Next::Retry(wait))
+    (is_open && is_due && failed.has_budget).then_some(Next::Retry(wait))
 }

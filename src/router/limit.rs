@@ -141,6 +141,14 @@ impl Limiter {
         Some(head.request)
     }
 
+    /// The attempt that was let go last is sent only now: its slot is kept from now on. For a driver
+    /// that is late, since what the upstream sees is when it was sent, not when it could have been.
+    pub fn sent_at(&mut self, now: Timestamp) {
+        if let Some(last) = self.taken.back_mut() {
+            *last = now.max(*last);
+        }
+    }
+
     /// Takes a request out of the queue that will not be sent. Was it there?
     pub fn remove(&mut self, request: RequestId) -> bool {
         let ticket = self.tickets.remove(request);
@@ -165,7 +173,7 @@ impl Limiter {
     }
 
     /// When a slot is free; the start of the run when one is, none when there are no slots at all.
-    fn free_at(&self) -> Option<Timestamp> {
+    pub fn free_at(&self) -> Option<Timestamp> {
         let limit = self.config.requests as usize;
         if self.taken.len() < limit {
             return Some(Timestamp::ZERO);
@@ -299,6 +307,14 @@ mod tests {
         for i in 0..1_000 {
             limiter.enqueue(full, id(i));
             assert!(limiter.remove(id(i)));
+        }
+        for i in 0..1_000 {
+            let now = full + Duration::from_nanos(i);
+            limiter.enqueue(now, id(i));
+            assert_eq!(
+                limiter.pop_ready(now + Duration::from_nanos(1)),
+                Some(id(i))
+            );
         }
         assert_eq!(limiter.queue_len(), 0);
         assert!(limiter.bytes() < 1_000, "{}", limiter.bytes());

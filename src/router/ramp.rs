@@ -25,6 +25,15 @@ impl RampConfig {
         self.steps.get(position).or(self.steps.last())
     }
 
+    /// The same ramp with at least this share left to stable at every step.
+    #[must_use]
+    pub fn with_control(mut self, control: f64) -> Self {
+        for step in &mut self.steps {
+            step.share = step.share.min(1.0 - control);
+        }
+        self
+    }
+
     /// Is this the position of the last step?
     pub fn is_last(&self, position: usize) -> bool {
         position + 1 >= self.steps.len()

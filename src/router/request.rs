@@ -21,6 +21,11 @@ pub enum Stage {
         /// Has the caller been given any of its answer?
         committed: bool,
     },
+    /// In the queue of a rate limiter.
+    Queued {
+        /// When its longest wait is over.
+        until: Timestamp,
+    },
     /// Backing off before the next try.
     Waiting {
         /// When the wait is over.
@@ -39,8 +44,6 @@ pub struct RequestMachine {
     pub release: u64,
     /// What became of the caller's choice of a version.
     pub choice: Option<ChoiceNote>,
-    /// Is its first attempt evidence, because chance alone gave it its version?
-    pub is_evidence: bool,
     /// The version that is being tried, or will be after the wait.
     pub version: VersionId,
     /// Attempts so far, over all versions.
@@ -49,7 +52,9 @@ pub struct RequestMachine {
     pub tries: u32,
     /// Why the attempt that is out was made.
     pub kind: AttemptKind,
-    /// Did stable take over from the canary?
+    /// The version that was tried last; none while none was.
+    pub tried: Option<VersionId>,
+    /// Was stable tried after the canary failed?
     pub fallback: bool,
     /// The last failure of each version tried.
     pub causes: Causes,
@@ -76,11 +81,11 @@ impl RequestMachine {
             config,
             release,
             choice: None,
-            is_evidence: false,
             version,
             attempts: 0,
             tries: 0,
             kind: AttemptKind::First,
+            tried: None,
             fallback: false,
             causes: Causes::new(),
             retry_after: None,
@@ -91,7 +96,8 @@ impl RequestMachine {
 
     /// The earliest moment at which something must happen by itself.
     pub fn deadline(&self) -> Timestamp {
-        let (Stage::Trying { until, .. } | Stage::Waiting { until }) = self.stage;
+        let (Stage::Trying { until, .. } | Stage::Queued { until } | Stage::Waiting { until }) =
+            self.stage;
         until.min(self.expires)
     }
 
@@ -108,6 +114,8 @@ impl RequestMachine {
             (0, _) => AttemptKind::Fallback,
             _ => AttemptKind::Retry,
         };
+        self.tried = Some(self.version);
+        self.fallback |= self.kind == AttemptKind::Fallback;
         let n = self.attempts;
         self.attempts += 1;
         self.tries += 1;
@@ -144,10 +152,12 @@ impl RequestMachine {
         }
     }
 
-    /// Hands the request over to stable.
+    /// Hands the request over to stable. A caller whose choice was not even tried did not get it.
     pub fn fall_back(&mut self) {
         self.version = self.config.stable;
         self.tries = 0;
-        self.fallback = true;
+        if self.tried.is_none() {
+            self.choice = self.choice.map(|_| ChoiceNote::Refused);
+        }
     }
 }

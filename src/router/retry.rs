@@ -33,6 +33,7 @@ mod tests {
         factor: 2.0,
         jitter: 0.0,
         max_wait: Duration::from_secs(30),
+        budget: None,
     };
 
     #[test]

@@ -11,7 +11,7 @@ use crate::id::RequestId;
 use crate::time::Timestamp;
 
 /// A queue of deadlines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Timers {
     heap: BinaryHeap<Reverse<(Timestamp, RequestId)>>,
 }

@@ -20,9 +20,10 @@ use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
-use crate::router::config::RouterConfig;
+use crate::router::config::{InFlight, RouterConfig};
 use crate::router::core::Core;
 use crate::router::gray::GrayRouter;
+use crate::router::limit::RateLimit;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
@@ -142,6 +143,11 @@ pub fn run(
         None => Keep::Chosen(default_records(experiment)),
     };
     let mut gates = scenario.gates.clone();
+    for gate in &mut gates {
+        if let GateSpec::Ramp(spec) = gate {
+            spec.tolerance = lateness(options.engine);
+        }
+    }
     gates.push(GateSpec::Policy(policy(&experiment.router, options.engine)));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
@@ -204,12 +210,26 @@ fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
         jitter: retry.jitter,
         max_wait: retry.max_wait,
         attempt: timeouts.attempt,
+        escalation: timeouts.escalation,
+        limits: limits(router),
+        recalled: (router.rollback.in_flight == InFlight::Cancel).then_some(router.canary),
         request: timeouts.request,
-        tolerance: match engine {
-            Engine::Virtual => Duration::ZERO,
-            Engine::Live => LATENESS,
-        },
+        tolerance: lateness(engine),
     }
+}
+
+fn lateness(engine: Engine) -> Duration {
+    match engine {
+        Engine::Virtual => Duration::ZERO,
+        Engine::Live => LATENESS,
+    }
+}
+
+/// What no upstream may see more of in any window.
+fn limits(router: &RouterConfig) -> PerVersion<Option<(u32, Duration)>> {
+    let versions = router.versions.values();
+    let limit = |limit: &RateLimit| (limit.requests, limit.window);
+    versions.map(|v| v.rate_limit.as_ref().map(limit)).collect()
 }
 
 fn default_records(experiment: &Experiment) -> Records {
@@ -239,6 +259,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
     let versions = router.versions.iter().map(|(id, version)| VersionMeta {
         name: version.name.clone(),
         model: version.model.clone(),
+        price: version.price,
         upstream: played_by[id],
     });
     let faults = experiment.upstreams.faults.iter().map(|fault| FaultMeta {

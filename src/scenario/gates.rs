@@ -1,22 +1,27 @@
 //! `expect`: what the run must show.
 
+use std::time::Duration;
+
 use crate::config::fields::{Cx, Fields, listed};
 use crate::config::node::{Entry, Node, Value};
 use crate::config::values;
 use crate::config::versions::version_name;
 use crate::fault::schedule::Fault;
+use crate::id::VersionId;
 use crate::protocol::outcome::Outcome;
 use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
+use crate::router::judge::sequential::Metric;
+use crate::scenario::costs;
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
 use crate::verdict::gates::MISSED;
 use crate::verdict::spec::{
-    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RequestsSpec,
-    RollbackSpec, Scope, SplitSpec,
+    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RampSpec,
+    RequestsSpec, RollbackSpec, Scope, SplitSpec, StepSpec,
 };
 
 /// What gates depend on.
@@ -30,7 +35,9 @@ pub struct Setting<'a> {
     pub faults: &'a [Fault],
 }
 
-const GATES: [&str; 9] = [
+const GATES: [&str; 12] = [
+    "ramp",
+    "promotion",
     "split",
     "fallback",
     "rollback",
@@ -40,6 +47,7 @@ const GATES: [&str; 9] = [
     "attribution",
     "generator",
     "memory",
+    "cost",
 ];
 
 /// Reads `expect`. None means that mistakes were reported.
@@ -72,8 +80,11 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "attribution" => {
             one(min_n(cx, value, "attribution").map(|min_n| GateSpec::Attribution { min_n }))
         }
+        "ramp" => one(ramp(cx, entry, setting)),
+        "promotion" => one(promotion(cx, entry, setting)),
         "generator" => one(generator(cx, value)),
-        _ => one(memory(cx, value)),
+        "memory" => one(memory(cx, value)),
+        _ => one(costs::read(cx, entry, setting)),
     }
 }
 
@@ -163,10 +174,69 @@ fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>>
                 tolerance: tolerance.unwrap_or(default_tolerance),
                 confidence: confidence.unwrap_or(0.999),
                 scope,
+                from_the_start: holds_from_the_start(setting.router, version, share),
+                of_canary: version == setting.router.canary,
             }))
         })
         .collect();
     read.into_iter().collect()
+}
+
+/// Without a ramp, the expected share is to hold from the start, whatever the weights say.
+fn holds_from_the_start(router: &RouterConfig, version: VersionId, share: f64) -> bool {
+    router.ramp.is_none() || (router.split.share(version) - share).abs() < 1e-9
+}
+
+/// The steps of the router's ramp; without one the gate's result is certain before the run.
+fn steps(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<Vec<StepSpec>> {
+    let Some(ramp) = &setting.router.ramp else {
+        let diagnostic = cx.at(entry.place, "the router has no ramp");
+        return cx
+            .error(diagnostic.hint("add `ramp: default` to the router, or leave this gate out"));
+    };
+    let steps = ramp.steps.iter().map(|step| StepSpec {
+        name: step.name.clone(),
+        share: step.share,
+        hold: step.hold,
+    });
+    Some(steps.collect())
+}
+
+fn ramp(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    let steps = steps(cx, entry, setting);
+    let fields = gate_fields(cx, &entry.value, "ramp")?;
+    let reaches = fields.required("reaches", "the name of a step", values::text);
+    let within = fields.optional("within", values::positive_duration);
+    let place = fields.place();
+    fields.finish();
+    let (steps, reaches) = (steps?, reaches?);
+    let Some(reaches) = steps.iter().position(|step| step.name == reaches) else {
+        let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+        let diagnostic = cx.at(place, "the ramp has no step of this name");
+        return cx.error(diagnostic.expected(format!("one of {}", listed(&names))));
+    };
+    Some(GateSpec::Ramp(RampSpec {
+        name: "ramp",
+        steps,
+        reaches,
+        within,
+        tolerance: Duration::ZERO,
+    }))
+}
+
+fn promotion(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    let steps = steps(cx, entry, setting);
+    let fields = gate_fields(cx, &entry.value, "promotion")?;
+    let within = fields.optional("within", values::positive_duration);
+    fields.finish();
+    let steps = steps?;
+    Some(GateSpec::Ramp(RampSpec {
+        name: "promotion",
+        reaches: steps.len().saturating_sub(1),
+        steps,
+        within,
+        tolerance: Duration::ZERO,
+    }))
 }
 
 fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
@@ -194,6 +264,7 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 /// the run.
 fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str) {
     let why = match &setting.router.judge {
+        JudgeConfig::Sequential(_) => return,
         JudgeConfig::Off => "the router's judge is off",
         JudgeConfig::Literal(judge) => {
             let acts = |t: &Threshold| t.action == ThresholdAction::Rollback;
@@ -220,8 +291,9 @@ fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSp
 fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
     needs_rollback(cx, entry, setting, "pass");
     let fields = gate_fields(cx, &entry.value, "rollback")?;
-    let measures = ["error_rate", "success_rate", "p99"].map(|m| (m, m));
-    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &measures));
+    let reasons = reasons(setting.router);
+    let reasons: Vec<_> = reasons.iter().map(|r| (*r, *r)).collect();
+    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &reasons));
     let since = fields.optional("since", values::duration);
     let within = fields.optional("within", values::positive_duration);
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
@@ -234,6 +306,16 @@ fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec>
         canary_requests,
         user_errors,
     }))
+}
+
+/// What the router's judge may roll back for.
+fn reasons(router: &RouterConfig) -> Vec<&'static str> {
+    let mut reasons = match &router.judge {
+        JudgeConfig::Off | JudgeConfig::Literal(_) => vec!["error_rate", "success_rate", "p99"],
+        JudgeConfig::Sequential(_) => Metric::ALL.iter().map(|m| m.name()).collect(),
+    };
+    reasons.extend(router.ramp.iter().map(|_| "inconclusive"));
+    reasons
 }
 
 /// When the trouble begins: with the first fault on the canary.

@@ -213,6 +213,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         out.ended = Some(outcome);
         let retry_after = out.plan.retry_after();
+        let answer = out.traits();
         let row = out.end(key, outcome);
         self.emit(at, row);
         if outcome.is_success() {
@@ -222,6 +223,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             attempt,
             outcome,
             retry_after,
+            answer,
         };
         self.core.handle(at, end);
         self.drain(at);

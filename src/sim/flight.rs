@@ -6,6 +6,7 @@ use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{UpstreamEnded, What};
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
+use crate::router::io::AnswerTraits;
 use crate::traffic::body::Prompt;
 use crate::upstream::plan::{Act, ResponsePlan};
 
@@ -45,6 +46,14 @@ impl Out {
         }
     }
 
+    /// What the gateway learns of the answer besides how it ended.
+    pub(super) fn traits(&self) -> AnswerTraits {
+        AnswerTraits {
+            usage: self.plan.usage(),
+            ..AnswerTraits::default()
+        }
+    }
+
     /// The last word of its upstream's ledger.
     pub(super) fn end(&self, key: RequestKey, outcome: Outcome) -> What {
         What::UpstreamEnded(UpstreamEnded {
@@ -53,6 +62,7 @@ impl Out {
             version: self.version,
             ordinal: self.ordinal,
             outcome,
+            usage: self.plan.usage(),
         })
     }
 }

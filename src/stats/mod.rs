@@ -2,7 +2,11 @@
 
 pub mod beta;
 pub mod compare;
+pub mod confidence;
+pub mod evidence;
 pub mod histogram;
+pub mod multinomial;
 pub mod normal;
 pub mod proportion;
 pub mod quantile;
+pub mod sprt;

@@ -8,12 +8,14 @@ use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::after_rollback::AfterRollbackGate;
 use crate::verdict::gates::attribution::AttributionGate;
+use crate::verdict::gates::cost::CostGate;
 use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
 use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
 use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::no_rollback::NoRollbackGate;
 use crate::verdict::gates::policy::PolicyGate;
+use crate::verdict::gates::ramp::RampGate;
 use crate::verdict::gates::requests::RequestsGate;
 use crate::verdict::gates::rollback::RollbackGate;
 use crate::verdict::gates::sample::SampleGate;
@@ -125,6 +127,8 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
         GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
+        GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),
+        GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::id::VersionId;
+use crate::id::{PerVersion, VersionId};
+use crate::pricing::Cost;
 use crate::protocol::outcome::Outcome;
 use crate::stats::compare::{Comparison, Share};
 use crate::stats::quantile::Quantile;
@@ -32,6 +33,10 @@ pub enum GateSpec {
     Generator(GeneratorSpec),
     /// The router keeps to its own configuration: tries, waits, limits.
     Policy(PolicySpec),
+    /// The canary goes up by its steps.
+    Ramp(RampSpec),
+    /// What the attempts cost stays within bounds.
+    Cost(CostSpec),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -52,13 +57,15 @@ impl GateSpec {
             Self::Attribution { .. } => "attribution",
             Self::Generator(_) => "generator",
             Self::Policy(_) => "policy",
+            Self::Ramp(spec) => spec.name,
+            Self::Cost(_) => "cost",
             Self::Memory { .. } => "memory",
         }
     }
 
     /// Is it an estimate, which takes its part of the scenario's error budget?
     pub fn is_statistical(&self) -> bool {
-        matches!(self, Self::Split(_))
+        matches!(self, Self::Split(_) | Self::Ramp(_))
     }
 }
 
@@ -91,6 +98,10 @@ pub struct SplitSpec {
     pub confidence: f64,
     /// When.
     pub scope: Scope,
+    /// Does this share hold from the start? Else from when a ramp's step brings it.
+    pub from_the_start: bool,
+    /// Is `version` the canary, whose share the router tells?
+    pub of_canary: bool,
 }
 
 /// See [`GateSpec::Fallback`].
@@ -170,8 +181,21 @@ pub struct RequestsSpec {
     pub min_n: u64,
 }
 
+/// See [`GateSpec::Cost`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CostSpec {
+    /// Only the attempts at this version.
+    pub version: Option<VersionId>,
+    /// What all attempts cost.
+    pub total: Option<Comparison<Cost>>,
+    /// What those cost whose answer no caller got.
+    pub wasted: Option<Comparison<Cost>>,
+    /// How many may have used tokens that nobody states. Without it, such attempts leave the costs open.
+    pub unknown: Option<Comparison<u64>>,
+}
+
 /// See [`GateSpec::Policy`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PolicySpec {
     /// Retries after the first try, per version.
     pub max_retries: u32,
@@ -183,12 +207,44 @@ pub struct PolicySpec {
     pub jitter: f64,
     /// No own wait is longer.
     pub max_wait: Duration,
-    /// The longest time of an attempt.
+    /// The longest time of a first try at a version.
     pub attempt: Duration,
+    /// What later tries get: the second twice this, and so on; the same as the first when absent.
+    pub escalation: Option<Duration>,
+    /// The rate limit of each version: at most so many attempts in any window.
+    pub limits: PerVersion<Option<(u32, Duration)>>,
+    /// The version whose attempts out may be cancelled by a rollback; none when they must drain.
+    pub recalled: Option<VersionId>,
     /// The longest time of a request.
     pub request: Duration,
     /// How much later than its limit something may end: 0 in virtual time.
     pub tolerance: Duration,
+}
+
+/// See [`GateSpec::Ramp`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RampSpec {
+    /// `ramp` or `promotion`.
+    pub name: &'static str,
+    /// The steps, as configured; at least one.
+    pub steps: Vec<StepSpec>,
+    /// The position of the step that must be reached.
+    pub reaches: usize,
+    /// By when.
+    pub within: Option<Duration>,
+    /// By how much times may be off: 0 in virtual time.
+    pub tolerance: Duration,
+}
+
+/// A step of a ramp, as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSpec {
+    /// Its name.
+    pub name: String,
+    /// The canary's share, 0 to 1.
+    pub share: f64,
+    /// How long it must be held.
+    pub hold: Duration,
 }
 
 /// See [`GateSpec::Generator`].

@@ -2,7 +2,11 @@
 
 mod choosing;
 mod defects;
+mod limiting;
 mod reference;
+mod release;
+mod release_ramp;
+mod release_store;
 mod rig;
 mod same_as_reference;
 mod scripts;

@@ -10,13 +10,13 @@ use graygate::id::{AttemptId, RequestId, RequestKey, Seed, VersionId};
 use graygate::protocol::outcome::Outcome;
 use graygate::rng::{Purpose, draw, keyed_hash};
 use graygate::router::config::{
-    Condition, FallbackPolicy, JudgeConfig, Limit, LiteralConfig, RouterConfig, StickyBy,
-    ThresholdAction,
+    Condition, FallbackPolicy, Features, InFlight, JudgeConfig, Limit, LiteralConfig, RouterConfig,
+    StickyBy, ThresholdAction,
 };
 use graygate::router::core::{Core, Footprint};
 use graygate::router::io::{
-    Action, AttemptKind, Causes, Choice, Event, Evidence, Failure, Input, Reason, RequestFacts,
-    Rollback, Served,
+    Action, AnswerTraits, AttemptKind, Causes, Choice, ChoiceNote, Chosen, Event, Evidence,
+    Failure, Input, Reason, RequestFacts, Rollback, Served,
 };
 use graygate::router::split::salt;
 use graygate::time::Timestamp;
@@ -27,8 +27,11 @@ struct Request {
     arrived: Timestamp,
     /// Version of every attempt so far.
     attempts: Vec<VersionId>,
+    choice: Option<ChoiceNote>,
     /// When the attempt that is out was sent; none while waiting.
     out_since: Option<Timestamp>,
+    /// Its number in the queue of its version, and since when; none when it does not queue.
+    queued: Option<(u64, Timestamp)>,
     wait_until: Timestamp,
     forwarded: bool,
     causes: Causes,
@@ -45,7 +48,15 @@ struct Sample {
 pub(crate) struct ReferenceRouter {
     config: RouterConfig,
     seed: Seed,
+    /// The time of the driver's last call.
+    clock: Timestamp,
     requests: BTreeMap<RequestId, Request>,
+    /// Every attempt there ever was.
+    sent: Vec<(Timestamp, VersionId)>,
+    tickets: u64,
+    /// When every request was first tried, and every retry was decided on.
+    firsts: Vec<Timestamp>,
+    retries: Vec<Timestamp>,
     samples: Vec<Sample>,
     violated: Vec<bool>,
     next_tick: Timestamp,
@@ -80,13 +91,19 @@ fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
 impl ReferenceRouter {
     pub(crate) fn new(config: RouterConfig, seed: Seed) -> Self {
         let (next_tick, thresholds) = match &config.judge {
-            JudgeConfig::Off => (Timestamp::MAX, 0),
+            // It only knows the literal one.
+            JudgeConfig::Off | JudgeConfig::Sequential(_) => (Timestamp::MAX, 0),
             JudgeConfig::Literal(l) => (Timestamp::ZERO + l.every, l.thresholds.len()),
         };
         Self {
             config,
             seed,
+            clock: Timestamp::ZERO,
             requests: BTreeMap::new(),
+            sent: Vec::new(),
+            tickets: 0,
+            firsts: Vec::new(),
+            retries: Vec::new(),
             samples: Vec::new(),
             violated: vec![false; thresholds],
             next_tick,
@@ -99,10 +116,19 @@ impl ReferenceRouter {
 
     fn due(&self, request: &Request) -> Timestamp {
         let own = match request.out_since {
-            Some(since) => since + self.config.timeouts.attempt,
+            Some(since) => since + self.attempt_limit(request),
             None => request.wait_until,
         };
         own.min(request.arrived + self.config.timeouts.request)
+    }
+
+    /// What the attempt that is out may take: the second try at a version twice the step, and so on.
+    fn attempt_limit(&self, request: &Request) -> Duration {
+        let same = request.attempts.iter().filter(|v| **v == request.version);
+        match (same.count() as u32, self.config.timeouts.escalation) {
+            (0 | 1, _) | (_, None) => self.config.timeouts.attempt,
+            (tries, Some(step)) => step * tries,
+        }
     }
 
     /// Who calls, if that decides.
@@ -115,6 +141,28 @@ impl ReferenceRouter {
     }
 
     fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
+        let (stable, canary) = (self.config.stable, self.config.canary);
+        let can = |needs: Features| {
+            let has = self.config.versions[canary].features;
+            !(needs.streaming && !has.streaming || needs.tools && !has.tools)
+        };
+        let exists = |v: VersionId| v == stable || v == canary;
+        if let Some(forced) = facts.forced.filter(|v| exists(*v)) {
+            return match (forced == canary, self.closed, can(facts.needs)) {
+                (true, true, _) => (stable, Choice::CanaryClosed),
+                (true, false, false) => (stable, Choice::Features),
+                _ => (forced, Choice::Forced),
+            };
+        }
+        match facts.chosen {
+            Some(Chosen::Version(v)) if v == stable => return (stable, Choice::Override),
+            Some(Chosen::Version(v)) if v == canary && !self.closed && can(facts.needs) => {
+                return (canary, Choice::Override);
+            }
+            Some(_) => return (stable, Choice::OverrideRefused),
+            None if !can(facts.needs) => return (stable, Choice::Features),
+            None => {}
+        }
         let holds = |c: &Condition| match c {
             Condition::Tenant(tenant) => facts.tenant.as_ref() == Some(tenant),
             Condition::Tier(t) => facts.tier.as_ref() == Some(t),
@@ -129,7 +177,6 @@ impl ReferenceRouter {
         let (version, choice) = match rule {
             Some((i, rule)) => (rule.to, Choice::Route(i)),
             None => {
-                let (stable, canary) = (self.config.stable, self.config.canary);
                 let weights = &self.config.split.weights;
                 let share = match self.closed {
                     false => weights[canary] / (weights[stable] + weights[canary]),
@@ -152,13 +199,68 @@ impl ReferenceRouter {
         }
     }
 
+    /// Those who wait for a slot of a version, in the order in which they came.
+    fn queue(&self, version: VersionId) -> Vec<(u64, Timestamp, RequestId)> {
+        let of_version = self.requests.iter().filter(|(_, r)| r.version == version);
+        let mut queue: Vec<_> = of_version
+            .filter_map(|(id, r)| r.queued.map(|(ticket, since)| (ticket, since, *id)))
+            .collect();
+        queue.sort();
+        queue
+    }
+
+    /// The first moment at which fewer attempts than the limit keep their slot; an attempt keeps it for
+    /// the window and the guard.
+    fn free_at(&self, version: VersionId) -> Timestamp {
+        let Some(limit) = &self.config.versions[version].rate_limit else {
+            return Timestamp::ZERO;
+        };
+        let frees = |at: &Timestamp| *at + limit.window + limit.guard;
+        let there = self.sent.iter().filter(|(_, v)| *v == version);
+        let ends: Vec<Timestamp> = there.map(|(at, _)| frees(at)).collect();
+        let mut moments = ends.clone();
+        moments.push(Timestamp::ZERO);
+        moments.sort();
+        let is_free =
+            |t: &Timestamp| ends.iter().filter(|end| *end > t).count() < limit.requests as usize;
+        moments
+            .into_iter()
+            .find(is_free)
+            .expect("a limit above zero")
+    }
+
+    /// Sends the next attempt, or queues for it.
     fn send(&mut self, now: Timestamp, id: RequestId) {
+        let version = self.requests[&id].version;
+        let max_wait = self.config.versions[version]
+            .rate_limit
+            .as_ref()
+            .map(|l| l.max_wait);
+        let must_wait = !self.queue(version).is_empty() || self.free_at(version) > now;
+        match max_wait.filter(|_| must_wait) {
+            None => self.dispatch(now, id),
+            Some(max_wait) => {
+                self.tickets += 1;
+                let request = self.requests.get_mut(&id).expect("a request under way");
+                request.queued = Some((self.tickets, now));
+                request.out_since = None;
+                request.wait_until = now + max_wait;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: Timestamp, id: RequestId) {
         let request = self.requests.get_mut(&id).expect("a request under way");
         let n = request.attempts.len() as u32;
         let version = request.version;
         request.attempts.push(version);
-        request.out_since = Some(now);
+        request.out_since = Some(self.clock);
+        request.queued = None;
         request.forwarded = false;
+        self.sent.push((self.clock, version));
+        if n == 0 {
+            self.firsts.push(now);
+        }
         let attempt = AttemptId { request: id, n };
         self.actions.push_back(Action::Send { attempt, version });
     }
@@ -171,8 +273,7 @@ impl ReferenceRouter {
             key: request.key,
             outcome,
             served_by: is_success.then_some(request.version),
-            fallback: request.attempts.iter().any(|v| *v != request.version)
-                || (request.attempts.last() != Some(&request.version)),
+            fallback: request.attempts.windows(2).any(|w| w[0] != w[1]),
             attempts: request.attempts.len() as u32,
         });
     }
@@ -189,7 +290,7 @@ impl ReferenceRouter {
                 fallback: request.attempts.windows(2).any(|w| w[0] != w[1]),
                 attempts: request.attempts.len() as u32,
                 relay,
-                choice: None,
+                choice: request.choice,
             },
         });
         self.end(id, outcome);
@@ -217,6 +318,7 @@ impl ReferenceRouter {
             kind,
             outcome,
             latency,
+            answer: AnswerTraits::default(),
         });
         self.samples.push(Sample {
             at: now,
@@ -224,9 +326,27 @@ impl ReferenceRouter {
             outcome,
             latency,
         });
+        // What comes of a rollback is no matter of the request whose attempt just ended.
+        let ended = self.requests.remove(&id).expect("a request under way");
         if version == self.config.canary && class(outcome).2 == "bad" {
             self.look(now, false);
         }
+        self.requests.insert(id, ended);
+    }
+
+    /// Of every tenth of the memory that is not over: retries, this one included, against what first
+    /// attempts and the reserve allow.
+    fn has_budget(&self, now: Timestamp) -> bool {
+        let Some(budget) = &self.config.retry.budget else {
+            return true;
+        };
+        let tenth = budget.memory.as_nanos() as u64 / 10;
+        let count = |all: &[Timestamp]| {
+            let counts = |at: &&Timestamp| at.0 / tenth + 10 > now.0 / tenth;
+            all.iter().filter(counts).count() as f64
+        };
+        let reserve = budget.reserve_per_second * budget.memory.as_secs_f64();
+        count(&self.retries) + 1.0 <= budget.share * count(&self.firsts) + reserve + 1e-9
     }
 
     fn after_failure(&mut self, now: Timestamp, id: RequestId, outcome: Outcome) {
@@ -254,9 +374,12 @@ impl ReferenceRouter {
 
         let may_fall_back = is_canary && self.may_fall_back(falls_back, left);
         let retry_first = self.config.fallback != FallbackPolicy::Immediately;
-        if may_fall_back && !(retry_first && may_retry) {
+        let comes_first = may_retry && (retry_first || !may_fall_back);
+        let is_paid = comes_first && self.has_budget(now);
+        if may_fall_back && !is_paid {
             self.fall_back(now, id);
-        } else if may_retry {
+        } else if is_paid {
+            self.retries.push(now);
             let request = self.requests.get_mut(&id).expect("a request under way");
             request.out_since = None;
             request.wait_until = now + wait;
@@ -339,7 +462,7 @@ impl ReferenceRouter {
                 version: request.version,
                 fallback: request.version == stable && request.attempts[0] != stable,
                 attempts: request.attempts.len() as u32,
-                choice: None,
+                choice: request.choice,
             },
         });
     }
@@ -359,7 +482,7 @@ impl ReferenceRouter {
         let expires = request.arrived + self.config.timeouts.request;
         let forwarded = request.forwarded;
         match request.out_since {
-            Some(since) if since + self.config.timeouts.attempt <= now => {
+            Some(since) if since + self.attempt_limit(request) <= now => {
                 self.cancel(now, id, Outcome::Timeout);
                 self.note(id, Outcome::Timeout, None);
                 if forwarded {
@@ -368,7 +491,14 @@ impl ReferenceRouter {
                     self.after_failure(now, id, Outcome::Timeout);
                 }
             }
-            None if request.wait_until <= now && now < expires => self.wait_over(now, id),
+            None if request.wait_until <= now && now < expires => match request.queued {
+                None => self.wait_over(now, id),
+                Some(_) => {
+                    let free = self.free_at(request.version).since(now);
+                    self.requests.get_mut(&id).expect("due").retry_after = Some(free);
+                    self.fail(id, Outcome::Limited, false);
+                }
+            },
             _ => {
                 self.cancel(now, id, Outcome::Deadline);
                 self.fail(id, Outcome::Deadline, false);
@@ -380,6 +510,18 @@ impl ReferenceRouter {
         let request = &self.requests[&id];
         if !(self.closed && request.version == self.config.canary) {
             self.send(now, id);
+            return;
+        }
+        self.turn_away(now, id);
+    }
+
+    /// It may not go to the canary any more, and is not there now.
+    fn turn_away(&mut self, now: Timestamp, id: RequestId) {
+        let request = self.requests.get_mut(&id).expect("a request under way");
+        request.queued = None;
+        if request.attempts.is_empty() {
+            request.choice = request.choice.map(|_| ChoiceNote::Refused);
+            self.fall_back(now, id);
             return;
         }
         let outcome = request.causes.last().expect("it failed before").1;
@@ -434,6 +576,52 @@ impl ReferenceRouter {
                 sha256: String::new(),
                 affected_requests: self.given_to_canary,
             }));
+            self.clear_the_canary(now);
+        }
+    }
+
+    /// Nobody waits for a closed canary, and attempts there are taken back if so configured.
+    fn clear_the_canary(&mut self, now: Timestamp) {
+        let canary = self.config.canary;
+        let there = |(id, r): (&RequestId, &Request)| (r.version == canary).then_some(*id);
+        let there: Vec<RequestId> = self.requests.iter().filter_map(there).collect();
+        for id in &there {
+            let request = &self.requests[id];
+            let is_out = request.out_since.is_some() && !request.forwarded;
+            if is_out && self.config.rollback.in_flight == InFlight::Cancel {
+                self.cancel(now, *id, Outcome::Shutdown);
+                self.note(*id, Outcome::Shutdown, None);
+                self.fall_back(now, *id);
+            }
+        }
+        for id in there {
+            if self.requests[&id].version == canary && self.requests[&id].queued.is_some() {
+                self.turn_away(now, id);
+            }
+        }
+    }
+
+    /// Everybody whose turn it is.
+    fn let_through(&mut self, now: Timestamp) {
+        for version in [VersionId(0), VersionId(1)] {
+            while let Some((_, _, head)) = self.queue(version).first().copied()
+                && self.free_at(version) <= now
+            {
+                self.dispatch(now, head);
+            }
+        }
+    }
+
+    fn due_now(&mut self, now: Timestamp) {
+        while let Some(id) = self.due_request(now) {
+            self.request_due(now, id);
+        }
+        self.let_through(now);
+        if !self.closed && self.next_tick <= now {
+            if let JudgeConfig::Literal(judge) = &self.config.judge {
+                self.next_tick = now + judge.every;
+            }
+            self.look(now, true);
         }
     }
 
@@ -443,8 +631,9 @@ impl ReferenceRouter {
     }
 
     fn catch_up(&mut self, now: Timestamp) {
+        self.clock = now;
         while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
-            self.handle_timeout(due);
+            self.due_now(due);
         }
     }
 }
@@ -503,6 +692,12 @@ impl Core for ReferenceRouter {
                     key,
                     version,
                     arrived: now,
+                    choice: match choice {
+                        Choice::Override => Some(ChoiceNote::Honoured),
+                        Choice::OverrideRefused => Some(ChoiceNote::Refused),
+                        _ => None,
+                    },
+                    queued: None,
                     attempts: Vec::new(),
                     out_since: None,
                     wait_until: now,
@@ -518,6 +713,7 @@ impl Core for ReferenceRouter {
                 attempt,
                 outcome,
                 retry_after,
+                ..
             } => self.attempt_ended(now, attempt, outcome, retry_after),
             Input::ClientGone { request } => {
                 if self.requests.contains_key(&request) {
@@ -526,20 +722,13 @@ impl Core for ReferenceRouter {
                 }
             }
             // It keeps nothing and obeys nobody.
-            Input::Control { .. } | Input::Persisted { .. } => {}
+            Input::Control { .. } | Input::Persisted { .. } | Input::Found { .. } => {}
         }
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some(id) = self.due_request(now) {
-            self.request_due(now, id);
-        }
-        if !self.closed && self.next_tick <= now {
-            if let JudgeConfig::Literal(judge) = &self.config.judge {
-                self.next_tick = now + judge.every;
-            }
-            self.look(now, true);
-        }
+        self.catch_up(now);
+        self.due_now(now);
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -553,7 +742,16 @@ impl Core for ReferenceRouter {
     fn poll_timeout(&self) -> Option<Timestamp> {
         let requests = self.requests.values().map(|r| self.due(r));
         let is_judging = !self.closed && self.next_tick < Timestamp::MAX;
-        requests.chain(is_judging.then_some(self.next_tick)).min()
+        let heads = [VersionId(0), VersionId(1)]
+            .into_iter()
+            .filter_map(|version| {
+                let (_, since, _) = *self.queue(version).first()?;
+                Some(self.free_at(version).max(since))
+            });
+        requests
+            .chain(heads)
+            .chain(is_judging.then_some(self.next_tick))
+            .min()
     }
 
     fn footprint(&self) -> Footprint {

@@ -14,7 +14,7 @@ use graygate::router::control::{Control, ControlId, Order, Refusal};
 use graygate::router::core::Core;
 use graygate::router::deployment::Change;
 use graygate::router::gray::GrayRouter;
-use graygate::router::io::{Action, Event, Input, RequestFacts, Standing};
+use graygate::router::io::{Action, AnswerTraits, Event, Input, RequestFacts, Standing};
 use graygate::time::Timestamp;
 
 pub(crate) const STABLE: VersionId = VersionId(0);
@@ -33,6 +33,8 @@ pub(crate) fn config() -> RouterConfig {
         endpoint: None,
         api_key_env: Some(format!("{name}_KEY")),
         features: Features::ALL,
+        rate_limit: None,
+        price: None,
     };
     let threshold = |limit, action| Threshold { limit, action };
     RouterConfig {
@@ -53,6 +55,7 @@ pub(crate) fn config() -> RouterConfig {
             factor: 2.0,
             jitter: 0.5,
             max_wait: ms(2_000),
+            budget: None,
         },
         timeouts: Timeouts {
             connect: ms(500),
@@ -97,7 +100,7 @@ pub(crate) struct Rig {
     /// Does the store work? None leaves it to the test to answer.
     pub(crate) store: Option<bool>,
     /// What was asked to be kept and not answered.
-    pub(crate) waiting: Vec<u64>,
+    pub(crate) waiting: Vec<(u64, Change)>,
     pub(crate) answers: Vec<(ControlId, Result<Standing, Refusal>)>,
     next_id: u64,
 }
@@ -157,6 +160,7 @@ impl Rig {
             attempt,
             outcome,
             retry_after: None,
+            answer: AnswerTraits::default(),
         });
     }
 
@@ -167,6 +171,7 @@ impl Rig {
             attempt,
             outcome: Outcome::Success,
             retry_after: None,
+            answer: AnswerTraits::default(),
         });
         assert_eq!(before, (self.actions.len(), self.events.len()));
     }
@@ -180,6 +185,13 @@ impl Rig {
             self.drain();
         }
         self.now = until;
+    }
+
+    /// Time passes, and the driver only looks when it is over.
+    pub(crate) fn advance_late(&mut self, by: Duration) {
+        self.now = self.now + by;
+        self.core.handle_timeout(self.now);
+        self.drain();
     }
 
     /// The attempts that were sent for a request, with their versions.
@@ -220,13 +232,23 @@ impl Rig {
 
     fn keep(&mut self, op: u64, change: Change) {
         match self.store {
-            None => self.waiting.push(op),
+            None => self.waiting.push((op, change)),
             Some(ok) => {
                 if ok {
                     self.kept.push(change);
                 }
                 self.core.handle(self.now, Input::Persisted { op, ok });
             }
+        }
+    }
+
+    /// The store answers everything that waits for it, in order.
+    pub(crate) fn written(&mut self, ok: bool) {
+        for (op, change) in std::mem::take(&mut self.waiting) {
+            if ok {
+                self.kept.push(change);
+            }
+            self.input(Input::Persisted { op, ok });
         }
     }
 

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graygate::id::{AttemptId, RequestId};
+use graygate::id::{AttemptId, PerVersion, RequestId, VersionId};
 use graygate::protocol::outcome::Outcome;
+use graygate::router::budget::RetryBudget;
 use graygate::router::config::{
-    Condition, FallbackPolicy, JudgeConfig, Route, RouterConfig, StickyBy, ThresholdAction,
+    Condition, FallbackPolicy, Features, InFlight, JudgeConfig, Route, RouterConfig, StickyBy,
+    ThresholdAction,
 };
-use graygate::router::io::{Event, Evidence, Input, Measure, Reason, RequestFacts};
+use graygate::router::io::{
+    AnswerTraits, Chosen, Event, Evidence, Input, Measure, Reason, RequestFacts,
+};
+use graygate::router::limit::RateLimit;
 use proptest::prelude::*;
 
 use crate::reference::ReferenceRouter;
@@ -78,17 +83,86 @@ fn who() -> impl Strategy<Value = RequestFacts> {
         word(&["", "ann", "bob", "cid", "dee"]),
         word(&["m", "big"]),
         word(&["v2", "v1", ""]),
+        word(&["acme", "other"]),
+        choice(),
+        features(),
     )
-        .prop_map(|(tier, user, model, header)| RequestFacts {
-            tier,
-            user,
-            model: model.unwrap_or_default(),
-            headers: header
-                .map(|value| ("x-test".to_owned(), value))
-                .into_iter()
-                .collect(),
-            ..RequestFacts::default()
-        })
+        .prop_map(
+            |(tier, user, model, header, tenant, choice, needs)| RequestFacts {
+                tier,
+                user,
+                tenant,
+                forced: choice.0,
+                chosen: choice.1,
+                needs,
+                model: model.unwrap_or_default(),
+                headers: header
+                    .map(|value| ("x-test".to_owned(), value))
+                    .into_iter()
+                    .collect(),
+                ..RequestFacts::default()
+            },
+        )
+}
+
+/// Nine in ten neither are forced nor choose; versions that do not exist are among the others.
+fn choice() -> impl Strategy<Value = (Option<VersionId>, Option<Chosen>)> {
+    let version = || (0..3_u8).prop_map(VersionId);
+    prop_oneof![
+        18 => Just((None, None)),
+        1 => version().prop_map(|v| (Some(v), Some(Chosen::Unknown))),
+        2 => version().prop_map(|v| (None, Some(Chosen::Version(v)))),
+        1 => Just((None, Some(Chosen::Unknown))),
+    ]
+}
+
+fn features() -> impl Strategy<Value = Features> {
+    let one = || prop::bool::weighted(0.1);
+    (one(), one()).prop_map(|(streaming, tools)| Features { streaming, tools })
+}
+
+/// Limits that a story reaches: few requests, short windows, short and long waits.
+fn rate_limit() -> impl Strategy<Value = Option<RateLimit>> {
+    let limit = (1..4_u32, 200..2_000_u64, 0..3_u64, 0..2_500_u64);
+    let limit = limit.prop_map(|(requests, window, guard, max_wait)| RateLimit {
+        requests,
+        window: ms(window),
+        guard: ms(guard * 50),
+        max_wait: ms(max_wait),
+    });
+    prop::option::weighted(0.4, limit)
+}
+
+fn budget() -> impl Strategy<Value = Option<RetryBudget>> {
+    let budget = (0..5_u32, 0..4_u32, 1..5_u64).prop_map(|(share, reserve, memory)| RetryBudget {
+        share: f64::from(share) * 0.25,
+        reserve_per_second: f64::from(reserve) * 0.25,
+        memory: ms(memory * 1_000),
+    });
+    prop::option::of(budget)
+}
+
+/// What keeps load off the upstreams, and what the versions can do.
+fn loads() -> impl Strategy<Value = RouterConfig> {
+    let can = || prop::sample::select(vec![true, true, true, false]);
+    let features = (can(), can()).prop_map(|(streaming, tools)| Features { streaming, tools });
+    let escalation = prop::option::of((300..1_200_u64).prop_map(ms));
+    let in_flight = prop::sample::select(vec![InFlight::Drain, InFlight::Cancel]);
+    let limits = (rate_limit(), rate_limit());
+    (limits, budget(), features, escalation, in_flight).prop_map(
+        |((one, other), budget, features, escalation, in_flight)| {
+            let mut config = config();
+            let limits: PerVersion<_> = [one, other].into_iter().collect();
+            for (version, limit) in limits.iter() {
+                config.versions[version].rate_limit.clone_from(limit);
+                config.versions[version].features = features;
+            }
+            config.retry.budget = budget;
+            config.timeouts.escalation = escalation;
+            config.rollback.in_flight = in_flight;
+            config
+        },
+    )
 }
 
 fn routes() -> impl Strategy<Value = Vec<Route>> {
@@ -98,6 +172,7 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
     };
     let conditions = vec![
         Condition::Tier("premium".to_owned()),
+        Condition::Tenant("acme".to_owned()),
         Condition::Model("big".to_owned()),
         header,
     ];
@@ -138,11 +213,11 @@ fn any_config() -> impl Strategy<Value = RouterConfig> {
         FallbackPolicy::Off,
     ]);
     let canary_weight = prop::sample::select(vec![0.0, 0.5, 50.0, 450.0]);
-    let switches = (any::<bool>(), any::<bool>());
+    let switches = (any::<bool>(), any::<bool>(), loads());
     let choosing = (routes(), sticky(), canary_weight);
     (fallback, choosing, judge(), switches, 0..3_u32).prop_map(
-        |(fallback, (routes, sticky, weight), judge, (shared_key, swapped), max_retries)| {
-            let mut config = config();
+        |(fallback, (routes, sticky, weight), judge, (shared_key, swapped, loads), max_retries)| {
+            let mut config = loads;
             if swapped {
                 // The file may name the canary first.
                 (config.stable, config.canary) = (config.canary, config.stable);
@@ -183,9 +258,16 @@ impl Pair {
         act(&mut self.reference);
     }
 
+    fn request(&self, which: usize) -> Option<RequestId> {
+        self.requests
+            .get(which % self.requests.len().max(1))
+            .copied()
+    }
+
+    /// The last attempt of a request; none when it still waits for its first.
     fn attempt(&self, which: usize) -> Option<AttemptId> {
-        let request = *self.requests.get(which % self.requests.len().max(1))?;
-        Some(self.real.out(request))
+        let sent = self.real.sent(self.request(which)?);
+        sent.last().map(|(attempt, _)| *attempt)
     }
 
     fn step(&mut self, step: &Step) {
@@ -211,6 +293,7 @@ impl Pair {
                         attempt,
                         outcome,
                         retry_after,
+                        answer: AnswerTraits::default(),
                     };
                     self.both(|rig| rig.input(end.clone()));
                 }
@@ -222,13 +305,13 @@ impl Pair {
                         attempt,
                         outcome,
                         retry_after: None,
+                        answer: AnswerTraits::default(),
                     };
                     self.both(|rig| rig.input(end.clone()));
                 }
             }
             Step::Gone { which } => {
-                if let Some(attempt) = self.attempt(which) {
-                    let request = attempt.request;
+                if let Some(request) = self.request(which) {
                     self.both(|rig| rig.input(Input::ClientGone { request }));
                 }
             }

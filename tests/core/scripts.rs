@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use graygate::protocol::outcome::Outcome;
 use graygate::router::config::{FallbackPolicy, JudgeConfig};
-use graygate::router::io::{Action, Event, Input};
+use graygate::router::io::{Action, AnswerTraits, Event, Input};
 
 use crate::rig::{CANARY, Rig, STABLE, config, ms};
 
@@ -61,6 +61,7 @@ fn retry_after_is_waited_for_if_there_is_time() {
         attempt: rig.out(on_stable),
         outcome: Outcome::RateLimited,
         retry_after: Some(wait),
+        answer: AnswerTraits::default(),
     };
     let wait = limited(&rig, ms(1_500));
     rig.input(wait);
@@ -119,6 +120,7 @@ fn nothing_is_spliced_onto_an_answer_that_began() {
         attempt,
         outcome: Outcome::Reset,
         retry_after: None,
+        answer: AnswerTraits::default(),
     });
     assert_eq!(
         rig.path(request),

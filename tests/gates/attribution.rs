@@ -186,9 +186,9 @@ fn attribution_knows_what_callers_are_told_of_a_failure() {
         play.gate().checks[1].status
     };
     let as_it_was: fn(What) -> Vec<What> = |what| vec![what];
-    // A refused key is a 502 for the caller, never its own 401.
-    assert_eq!(outcome(ERROR, as_it_was), Status::Pass);
-    assert_eq!(outcome(Outcome::Unauthorized, as_it_was), Status::Fail);
+    // A refused key is a 401 for the caller, too.
+    assert_eq!(outcome(Outcome::Unauthorized, as_it_was), Status::Pass);
+    assert_eq!(outcome(ERROR, as_it_was), Status::Fail);
     let as_another = |what| settle(what, |s| s.outcome = Outcome::Reset);
     assert_eq!(outcome(ERROR, as_another), Status::Fail);
     let as_deadline = |what| settle(what, |s| s.outcome = Outcome::Deadline);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use graygate::id::{RequestKey, VersionId};
+use graygate::id::{PerVersion, RequestKey, VersionId};
 use graygate::observe::event::{
     Accepted, Answered, AttemptKind, Booked, Claim, Origin, Sent, UpstreamEnded, What,
 };
+use graygate::protocol::drift::Drift;
 use graygate::protocol::outcome::Outcome;
 use graygate::time::Timestamp;
 use graygate::traffic::caller::Intent;
@@ -28,6 +29,9 @@ fn spec() -> PolicySpec {
         jitter: 0.5,
         max_wait: Duration::from_millis(150),
         attempt: Duration::from_secs(1),
+        escalation: None,
+        limits: PerVersion::from_fn(2, |_| None),
+        recalled: None,
         request: Duration::from_secs(3),
         tolerance: Duration::ZERO,
     }
@@ -98,6 +102,7 @@ fn one(
         version,
         ordinal: n,
         outcome: outcome.unwrap_or(Outcome::ClientGone),
+        usage: None,
     };
     play.event(at(until), What::UpstreamEnded(ended));
     let booked = Booked {
@@ -107,6 +112,8 @@ fn one(
         kind: AttemptKind::First,
         outcome: outcome.unwrap_or(Outcome::Timeout),
         latency: Duration::ZERO,
+        usage: None,
+        drift: Drift::NONE,
     };
     play.event(at(until), What::Booked(booked));
 }

@@ -20,6 +20,8 @@ fn spec(share: f64, tolerance: f64) -> SplitSpec {
         tolerance,
         confidence: 0.999,
         scope: Scope::default(),
+        from_the_start: true,
+        of_canary: true,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::RwLockReadGuard;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::process::{Server, router_file, wait_for};
+use crate::process::{Server, client, router_file, wait_for};
 use crate::support::in_company;
 
 const STABLE_KEY: &str = "sk-stable-0123456789abcdef0123456789";
@@ -60,7 +60,7 @@ impl Stand {
         Self {
             gateway,
             mocks,
-            client: Client::new(),
+            client: client(),
             runtime: tokio::runtime::Runtime::new().unwrap(),
             _folder: folder,
             _company: company,
@@ -193,7 +193,7 @@ fn a_hanging_canary_is_given_up_after_its_limit() {
 fn both_failures_are_named_in_one_error() {
     let stand = Stand::new([&["kind: model_not_found"], &["kind: unauthorized"]], "");
     let answer = stand.chat(&question(), &[PREMIUM]);
-    assert_eq!(answer.status, 502);
+    assert_eq!(answer.status, 404);
     let error = &answer.body["error"];
     assert_eq!(error["code"], "upstream_model_not_found");
     assert_eq!(
@@ -306,10 +306,13 @@ fn an_upstreams_own_word_of_versions_is_not_passed_on() {
         });
         let base = format!("{}/v1", upstream.uri());
         let router = router_file(folder.path(), &base, &base, "");
-        let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+        let keys = [
+            ("STABLE_API_KEY", STABLE_KEY),
+            ("CANARY_API_KEY", CANARY_KEY),
+        ];
         let gateway = Server::start(&["serve", &router], &keys);
         let url = format!("{}/chat/completions", gateway.base);
-        let request = Client::new().post(url).body(question().to_string());
+        let request = client().post(url).body(question().to_string());
         let request = request.header("x-request-id", "mine");
         let answer = runtime.block_on(async { Answer::of(request.send().await.unwrap()).await });
         assert_eq!(answer.status, status);
@@ -353,12 +356,15 @@ fn an_answer_without_end_is_malformed() {
     let endless = endless_upstream();
     let more = "retry: {max_retries: 0}";
     let router = router_file(folder.path(), &endless, &endless, more);
-    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+    let keys = [
+        ("STABLE_API_KEY", STABLE_KEY),
+        ("CANARY_API_KEY", CANARY_KEY),
+    ];
     let gateway = Server::start(&["serve", &router], &keys);
     let url = format!("{}/chat/completions", gateway.base);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let answer = runtime.block_on(async {
-        let request = Client::new().post(url).body(question().to_string());
+        let request = client().post(url).body(question().to_string());
         Answer::of(request.send().await.unwrap()).await
     });
     assert_eq!(answer.status, 502);

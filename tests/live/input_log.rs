@@ -20,7 +20,7 @@ use graygate::scenario::Scenario;
 use graygate::time::Timestamp;
 use serde_json::json;
 
-use crate::process::{Server, router_file, wait_for};
+use crate::process::{KEYS, Server, client, router_file, wait_for};
 use crate::support::{Stories, alone, in_company, shipped};
 
 /// Keeps the calls of a core, and what it said to each.
@@ -161,11 +161,10 @@ fn the_log_of_a_served_gateway_repeats_its_rollback() {
     let router = router_file(folder.path(), &stable.base, &canary.base, judge);
     let log = folder.path().join("inputs.jsonl");
     let log_arg = log.display().to_string();
-    let keys = [("STABLE_API_KEY", "sk-a"), ("CANARY_API_KEY", "sk-b")];
     let args = ["serve", &router, "--seed", "77", "--input-log", &log_arg];
-    let gateway = Server::start(&args, &keys);
+    let gateway = Server::start(&args, &KEYS);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let client = reqwest::Client::new();
+    let client = client();
     let url = format!("{}/chat/completions", gateway.base);
     for _ in 0..8 {
         let body = json!({"model": "gpt-4.1", "messages": []}).to_string();
@@ -184,8 +183,11 @@ fn the_log_of_a_served_gateway_repeats_its_rollback() {
     let header: LogHeader = serde_json::from_str(lines.next().unwrap()).unwrap();
     assert_eq!(header.seed, Seed(77));
     let calls: Vec<LoggedCall> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
-    let config = router_config(std::path::Path::new(&router));
-    let mut core = GrayRouter::new(Arc::new(config), header.seed, Timestamp::ZERO);
+    assert_eq!(
+        *header.beginning.file,
+        router_config(std::path::Path::new(&router))
+    );
+    let mut core = header.beginning.core(header.seed);
     let said = replay(&mut core, &calls);
     let events = said.iter().flat_map(|s| &s.events);
     assert_eq!(
@@ -203,8 +205,7 @@ fn a_gateway_goes_on_without_its_log() {
     let mock = Server::start(&["mock", "--profile", "latency: 2ms"], &[]);
     let more = "retry: {max_retries: 0}";
     let router = router_file(folder.path(), &mock.base, &mock.base, more);
-    let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
-    let gateway = Server::start(&["serve", &router, "--input-log", "/dev/full"], &keys);
+    let gateway = Server::start(&["serve", &router, "--input-log", "/dev/full"], &KEYS);
     wait_for(|| {
         gateway
             .log()
@@ -215,7 +216,7 @@ fn a_gateway_goes_on_without_its_log() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for _ in 0..5 {
         let url = format!("{}/chat/completions", gateway.base);
-        let request = reqwest::Client::new().post(url).body(body.clone());
+        let request = client().post(url).body(body.clone());
         let status = runtime.block_on(async { request.send().await.unwrap().status() });
         assert_eq!(status, 200);
     }

@@ -8,7 +8,9 @@ use graygate::id::{PerVersion, Seed};
 use graygate::live::clock::Clock;
 use graygate::live::gateway::driver::Driver;
 use graygate::live::gateway::server::Gateway;
-use graygate::live::gateway::{Endpoint, GatewayConfig};
+use graygate::live::gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig};
+use graygate::live::http::client::Trust;
+use graygate::live::http::server::Limits;
 use graygate::live::outbox::outbox;
 use graygate::live::{self, Plan};
 use graygate::observe::meta::Engine;
@@ -109,10 +111,13 @@ async fn a_gateway_whose_timer_broke_serves_nobody() {
         api_key: None,
     };
     let config = GatewayConfig {
-        endpoints: PerVersion::from_fn(router.versions.len(), |_| endpoint.clone()),
+        endpoints: FindEndpoints::fixed(PerVersion::from_fn(2, |_| endpoint.clone())),
+        choosers: FindChoosers::nobody(),
         router,
         is_harness: false,
         forward: chat::forward,
+        limits: Limits::default(),
+        trust: Trust::nobody(),
     };
     let listener = live::bind("127.0.0.1:0").await.unwrap();
     // Returns, which no gateway in good health ever does.

@@ -2,14 +2,24 @@
 
 mod admin;
 mod conformance;
+mod connections;
+mod drain;
 mod gateway;
 mod input_log;
+mod limits;
 mod machinery;
 mod normalize;
+mod openai_client;
+mod overrides;
 mod process;
+mod rate_limit;
+mod redaction;
 mod responder;
 mod retry_after;
 mod shipped;
+mod start_up;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
+mod upstream;
 mod upstreams;

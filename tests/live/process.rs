@@ -23,21 +23,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `graygate` with these arguments on a free port, and waits until it says where.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // A free port for the admin API as well, unless the test has its own wishes.
-        let is_gateway = args.first() == Some(&"serve") && !args.contains(&"--admin");
-        let admin: &[&str] = match is_gateway {
-            true => &["--admin", "127.0.0.1:0"],
-            false => &[],
+        Self::start_in(Path::new("."), args, env)
+    }
+
+    /// The same in this working directory.
+    pub(crate) fn start_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        // Only who says where leaves a state behind. The admin API has a free port as well, unless the
+        // test has its own wishes.
+        let is_gateway = args.first() == Some(&"serve");
+        let unless_told = |name: &str, value| {
+            let is_told = !is_gateway || args.contains(&name);
+            (!is_told).then(|| [name.to_owned(), value])
         };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_graygate"))
-            .args(args)
-            .args(admin)
-            .args(["--listen", "127.0.0.1:0"])
-            .env_remove("NO_COLOR")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+        let state = unless_told("--state", "none".to_owned());
+        let admin = unless_told("--admin", "127.0.0.1:0".to_owned());
+        let mut child = command(args, env)
+            .args(state.into_iter().chain(admin).flatten())
+            .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
             .expect("graygate starts");
@@ -50,7 +52,9 @@ impl Server {
             }
         });
         let base = wait_for(|| {
+            let ended = child.try_wait().expect("its state");
             let lines = lines.lock().unwrap();
+            assert!(ended.is_none(), "it ended: {ended:?}: {}", lines.join("\n"));
             let line = lines.iter().find(|l| l.contains("serving http://"))?;
             // A pipe is no terminal: no colours, though nobody asked for none.
             assert!(!line.contains('\u{1b}'), "{line:?}");
@@ -87,17 +91,55 @@ impl Server {
         std::fs::read_dir(folder).expect("its files").count()
     }
 
-    /// Asks it to stop, as Ctrl-C does, and waits until it has; returns its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    /// Its address, without scheme and path.
+    pub(crate) fn address(&self) -> &str {
+        let address = self.base.trim_start_matches("http://");
+        address.trim_end_matches("/v1")
+    }
+
+    /// Sends it a signal: `INT`, `TERM` …
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(sent.is_ok_and(|s| s.success()), "the signal is sent");
-        let status = self.child.wait().expect("it ends");
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.is_ok_and(|s| s.success()), "it is sent");
+    }
+
+    /// Waits until it ends; returns its exit code and everything it wrote to stderr.
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let status = wait_for(|| self.child.try_wait().expect("its state"));
         if let Some(reader) = self.reader.take() {
             reader.join().expect("its last words");
         }
-        status.code()
+        (status.code(), self.log())
     }
+
+    /// Asks it to stop, as Ctrl-C does, and waits until it has; returns its exit code.
+    pub(crate) fn stop(self) -> Option<i32> {
+        self.signal("INT");
+        self.wait().0
+    }
+}
+
+/// `graygate` with these arguments, on a free port where it is a server.
+fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
+    command
+        .args(args)
+        .args(["--listen", "127.0.0.1:0"])
+        .env_remove("NO_COLOR")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+/// Starts a server that is expected to refuse; returns its exit code and what it says.
+pub(crate) fn refused(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = command(args, env).output().expect("graygate starts");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    (output.status.code(), said)
 }
 
 impl Drop for Server {
@@ -105,6 +147,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An HTTP client.
+pub(crate) fn client() -> reqwest::Client {
+    // Once a process; the second one finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }
 
 /// Waits until something is there. Half a minute is for machines in trouble.
@@ -119,6 +168,12 @@ pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
+
+/// Keys for [`router_file`].
+pub(crate) const KEYS: [(&str, &str); 2] = [
+    ("STABLE_API_KEY", "sk-stable-0123456789abcdef0123456789"),
+    ("CANARY_API_KEY", "sk-canary-0123456789abcdef0123456789"),
+];
 
 /// Writes a router file for two upstreams.
 pub(crate) fn router_file(folder: &Path, stable: &str, canary: &str, more: &str) -> String {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use graygate::fault::kind::FaultKind;
 use graygate::live::mock::wiremock::FaultyChat;
-use reqwest::Client;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer};
+
+use crate::process::client;
 
 fn question(model: &str) -> String {
     json!({"model": model, "messages": [{"role": "user", "content": "one two"}]}).to_string()
@@ -24,7 +25,7 @@ async fn mounted(chat: FaultyChat) -> MockServer {
 }
 
 async fn ask(server: &MockServer, key: u64, body: String) -> (u16, Option<String>, Value) {
-    let request = Client::new()
+    let request = client()
         .post(format!("{}/v1/chat/completions", server.uri()))
         .header("x-graygate-key", key)
         .body(body);

@@ -20,10 +20,11 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 20] = [
+pub(crate) const SHIPPED: [&str; 26] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
+    "cost-of-a-failing-canary",
     "errors-just-above-threshold",
     "errors-just-below-threshold",
     "failing-stable-keeps-its-canary",
@@ -32,6 +33,11 @@ pub(crate) const SHIPPED: [&str; 20] = [
     "healthy-canary",
     "missing-model-mid-run",
     "premium-users-first",
+    "ramp-breaks-at-full",
+    "ramp-breaks-at-initial",
+    "ramp-breaks-at-majority",
+    "ramp-breaks-at-minority",
+    "ramp-healthy-canary-is-promoted",
     "rate-limit-storm",
     "replay-azure-sample",
     "rollback-is-final",

@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::cli::serve_admin::TOKEN;
+use crate::cli::serve::admin::TOKEN;
 
 /// Time to connect, and for a whole answer: the API gives up on its store sooner.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::admin::client::{Ask, Client, Trouble};
 use crate::cli::output::{data, error};
-use crate::cli::{env, exit, serve_admin};
+use crate::cli::serve::admin as serve_admin;
+use crate::cli::{env, exit};
 
 /// Largest router file that is sent.
 const MAX_FILE: u64 = 1 << 20;

@@ -1,7 +1,5 @@
 //! Is it alive, and is it ready? For load balancers and supervisors, who show no token.
 
-use std::sync::atomic::Ordering;
-
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
@@ -17,7 +15,7 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`: callers are served. Without its canary for want of a store or a model, a gateway is
 /// degraded and still ready: stable serves everything.
 pub async fn readyz(State(admin): Api) -> Response {
-    if admin.config.is_stopping.load(Ordering::Relaxed) {
+    if !admin.config.drain.is_open() {
         return view::answer(503, &json!({"status": "stopping", "reasons": []}));
     }
     let tally = admin.config.tally.read();

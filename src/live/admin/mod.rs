@@ -24,7 +24,6 @@ pub mod view;
 pub mod weights;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::config::diagnostic::Problems;
@@ -34,6 +33,7 @@ use crate::live::admin::problem::Problem;
 use crate::live::admin::records::{Records, Unreadable};
 use crate::live::admin::tally::SharedTally;
 use crate::live::gateway::driver::Driver;
+use crate::live::http::drain::Drain;
 use crate::router::config::RouterConfig;
 use crate::router::control::Order;
 use crate::router::io::Standing;
@@ -57,8 +57,8 @@ pub struct AdminConfig {
     pub records: Arc<dyn Records>,
     /// What is counted.
     pub tally: SharedTally,
-    /// Set when the gateway takes no more requests.
-    pub is_stopping: Arc<AtomicBool>,
+    /// The gateway's end, when it takes no more requests.
+    pub drain: Arc<Drain>,
 }
 
 /// The admin API of a gateway.

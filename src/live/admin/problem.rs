@@ -91,6 +91,7 @@ impl From<Refusal> for Problem {
         let (status, code) = match &refusal {
             Refusal::Stale { .. } => (409, "stale_revision"),
             Refusal::Busy => (503, "busy"),
+            Refusal::Unchanged => (409, "unchanged"),
             Refusal::RolledBack => (409, "rolled_back"),
             Refusal::SameAsRolledBack => (409, "same_as_rolled_back"),
             Refusal::NotInThisPhase { .. } => (409, "not_in_this_phase"),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 
 use crate::live::gateway::driver::{Driver, StoreSender};
+use crate::live::store::State;
 use crate::router::deployment::{Change, Checkpoint, HistoryEntry};
 use crate::router::io::{Input, Rollback};
 
@@ -95,5 +96,22 @@ impl Records for MemoryRecords {
     fn rollbacks(&self, limit: usize) -> Result<Vec<Rollback>, Unreadable> {
         let kept = self.lock();
         Ok(kept.rollbacks.iter().rev().take(limit).cloned().collect())
+    }
+}
+
+impl Records for State {
+    fn history(&self, limit: usize) -> Result<Vec<HistoryEntry>, Unreadable> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        Ok(Self::history(self, limit)?)
+    }
+
+    fn checkpoints(&self) -> Result<Vec<Checkpoint>, Unreadable> {
+        Ok(Self::checkpoints(self)?)
+    }
+
+    fn rollbacks(&self, limit: usize) -> Result<Vec<Rollback>, Unreadable> {
+        let mut rollbacks = Self::rollbacks(self)?;
+        rollbacks.truncate(limit);
+        Ok(rollbacks)
     }
 }

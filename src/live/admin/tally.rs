@@ -244,6 +244,21 @@ impl Counter {
     }
 }
 
+impl Counter {
+    /// The events that are counted.
+    pub fn hears(what: &What) -> bool {
+        matches!(
+            what,
+            What::Assigned { .. }
+                | What::Booked(_)
+                | What::Settled(_)
+                | What::Judged(_)
+                | What::RolledBack(_)
+                | What::Standing(_)
+        )
+    }
+}
+
 impl Sink for Counter {
     fn event(&mut self, event: &RunEvent) {
         // Asked before the lock is taken: nobody may wait for two locks.
@@ -278,6 +293,7 @@ impl Tally {
             | What::Accepted(_)
             | What::UpstreamEnded(_)
             | What::Answered(_)
+            | What::Held(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
         }
@@ -305,6 +321,8 @@ mod tests {
             kind: AttemptKind::First,
             outcome,
             latency: Duration::from_millis(20),
+            usage: None,
+            drift: crate::protocol::drift::Drift::NONE,
         }
     }
 

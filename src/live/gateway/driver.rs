@@ -1,14 +1,15 @@
 //! The core behind one lock: reads the clock under it, carries orders to the requests' tasks, and
 //! wakes the core when its time comes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 
 use crate::id::{AttemptId, IdMap, RequestId, RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::gateway::input_log::{InputLog, LoggedCall};
+use crate::live::gateway::orders::{Giver, Taker, orders};
 use crate::live::outbox::Outbox;
 use crate::observe::bridge;
 use crate::observe::event::What;
@@ -44,6 +45,8 @@ pub struct Driver {
     /// Rung when the core wants to be woken earlier than planned.
     earlier: Notify,
     outbox: Outbox,
+    /// The revision of what new requests belong to.
+    revision: AtomicU64,
     /// Where changes are kept; nowhere when absent.
     store: Option<StoreSender>,
 }
@@ -51,6 +54,16 @@ pub struct Driver {
 /// Takes changes to keep, each with its number, in their order. Whoever holds the other end answers
 /// each with [`Input::Persisted`].
 pub type StoreSender = std::sync::mpsc::Sender<(u64, Box<Change>)>;
+
+/// A request that has just arrived.
+pub struct Arrival {
+    /// Its id.
+    pub request: RequestId,
+    /// The orders for its task.
+    pub orders: Taker<Command>,
+    /// What it belongs to, if that is another configuration than its task has seen.
+    pub adopted: Option<Adopted>,
+}
 
 /// A configuration, with its revision.
 #[derive(Clone, Debug)]
@@ -80,7 +93,7 @@ type Asker = oneshot::Sender<Result<Standing, Refusal>>;
 
 struct Task {
     key: RequestKey,
-    commands: UnboundedSender<Command>,
+    commands: Giver<Command>,
     /// The attempt that is out.
     out: Option<AttemptId>,
 }
@@ -125,6 +138,7 @@ impl Driver {
             clock,
             earlier: Notify::new(),
             outbox,
+            revision: AtomicU64::new(0),
             store,
         });
         // What the core has to say as it begins.
@@ -155,13 +169,14 @@ impl Driver {
         self.lock().adopted.clone()
     }
 
-    /// A new request: its id, and the orders for its task.
-    pub fn arrive(
-        &self,
-        key: Option<RequestKey>,
-        facts: RequestFacts,
-    ) -> (RequestId, UnboundedReceiver<Command>) {
-        let (commands, orders) = unbounded_channel();
+    /// The revision of what new requests belong to. Cheap to ask.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// A new request, for which its task has `seen` this revision.
+    pub fn arrive(&self, key: Option<RequestKey>, facts: RequestFacts, seen: u64) -> Arrival {
+        let (commands, orders) = orders();
         let mut inner = self.lock();
         let request = RequestId(inner.next_id);
         inner.next_id += 1;
@@ -178,8 +193,14 @@ impl Driver {
             key,
             facts: Arc::new(facts),
         };
+        let adopted = &inner.adopted;
+        let adopted = (adopted.revision != seen).then(|| adopted.clone());
         self.handle(&mut inner, [arrival]);
-        (request, orders)
+        Arrival {
+            request,
+            orders,
+            adopted,
+        }
     }
 
     /// Things happened, at one moment, in this order.
@@ -281,6 +302,7 @@ impl Driver {
         let (request, command) = match action {
             Action::Adopt { revision, config } => {
                 inner.adopted = Adopted { revision, config };
+                self.revision.store(revision, Ordering::Release);
                 return;
             }
             Action::Answer { id, answer } => {
@@ -317,7 +339,7 @@ impl Driver {
             Command::Forward(_) | Command::Fail(_) => {}
         }
         // A task that is gone has told the core already, or is about to.
-        let _ = task.commands.send(command);
+        task.commands.send(command);
     }
 
     /// Hands a change over to be kept. Without a store there is nothing to wait for.

@@ -1,41 +1,30 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions, [`input_log`] keeps what went into the core.
+//! the versions over their [`connections`], [`probe`] asks them what they serve, [`secret`] keeps their
+//! keys, [`choosers`] knows who may choose a version. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it.
 
+pub mod choosers;
+pub mod connections;
 pub mod driver;
 pub mod input_log;
+pub mod orders;
+pub mod probe;
+pub mod release;
+pub mod secret;
 pub mod server;
 pub mod upstream;
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::id::PerVersion;
+use crate::live::http::client::Trust;
+use crate::live::http::server::Limits;
 use crate::protocol::chat::Forward;
 use crate::router::config::RouterConfig;
 
-/// An API key. It shows itself to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a key.
-    pub fn new(key: String) -> Self {
-        Self(key)
-    }
-
-    /// The key, for the one header it belongs into.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
+pub use choosers::{Choosers, FindChoosers};
+pub use release::FindEndpoints;
+pub use secret::Secret;
 
 /// Where a version's upstream is.
 #[derive(Clone, Debug)]
@@ -51,10 +40,16 @@ pub struct Endpoint {
 pub struct GatewayConfig {
     /// The router's configuration.
     pub router: Arc<RouterConfig>,
-    /// Where each version's upstream is.
-    pub endpoints: PerVersion<Endpoint>,
+    /// Where the upstreams of a configuration are.
+    pub endpoints: FindEndpoints,
+    /// Who may choose a version under a configuration by a key.
+    pub choosers: FindChoosers,
     /// Is this a run of the harness, whose client sets the requests' keys by a header?
     pub is_harness: bool,
     /// How a caller's body becomes an upstream's.
     pub forward: Forward,
+    /// What is taken from callers, at most.
+    pub limits: Limits,
+    /// Whose certificates are believed, of upstreams that are spoken to over TLS.
+    pub trust: Trust,
 }

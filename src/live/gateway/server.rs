@@ -7,33 +7,57 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
 use crate::live::gateway::GatewayConfig;
-use crate::live::gateway::driver::{Command, Driver};
-use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message, UpstreamClient};
-use crate::live::http::{self, Break, Reply};
+use crate::live::gateway::driver::{Arrival, Command, Driver};
+use crate::live::gateway::orders::Taker;
+use crate::live::gateway::release::{Current, Release};
+use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message};
+use crate::live::http::drain::Drain;
+use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
-use crate::router::io::{Failure, Input, RequestFacts, Served};
+use crate::router::config::Features;
+use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
+
+static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
+static FALLBACK: HeaderName = HeaderName::from_static(headers::FALLBACK);
+static ATTEMPTS: HeaderName = HeaderName::from_static(headers::ATTEMPTS);
+static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+static OVERRIDE: HeaderName = HeaderName::from_static(headers::OVERRIDE);
+/// Headers of an upstream's answer that belong to its connection, or are the gateway's own to say.
+static NOT_RELAYED: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static(headers::VERSION),
+    HeaderName::from_static(headers::FALLBACK),
+    HeaderName::from_static(headers::ATTEMPTS),
+    HeaderName::from_static(headers::REQUEST_ID),
+    HeaderName::from_static(headers::OVERRIDE),
+];
 
 /// A gateway at work.
 pub struct Gateway {
     config: GatewayConfig,
     driver: Arc<Driver>,
-    upstream: UpstreamClient,
+    /// What new requests belong to.
+    current: Current,
 }
 
 impl Gateway {
     /// A gateway whose core is behind `driver`.
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
         Arc::new(Self {
-            upstream: UpstreamClient::new(&config),
+            current: Current::new(&config),
             config,
             driver,
         })
@@ -41,8 +65,14 @@ impl Gateway {
 
     /// Serves callers on a listener, for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        self.serve_until(listener, Arc::default()).await;
+    }
+
+    /// The same until `drain` begins: from then on new requests are turned away, and those under way
+    /// are finished. Ends early only when the gateway breaks.
+    pub async fn serve_until(self: Arc<Self>, listener: TcpListener, drain: Arc<Drain>) {
         let driver = self.driver.clone();
-        let callers = http::serve(listener, |_| {
+        let callers = server::serve(listener, self.config.limits, drain, |_| {
             let gateway = self.clone();
             move |request| {
                 let gateway = gateway.clone();
@@ -63,7 +93,8 @@ impl Gateway {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/v1/chat/completions") => self.chat(request).await,
             (&Method::GET, "/v1/models") => {
-                let versions = self.config.router.versions.values();
+                let release = self.release();
+                let versions = release.router.versions.values();
                 let models = versions.map(|v| v.model.as_str());
                 Ok(http::json(200, openai::model_list(models)))
             }
@@ -77,9 +108,18 @@ impl Gateway {
         }
     }
 
+    /// What new requests belong to.
+    fn release(&self) -> Arc<Release> {
+        let release = self.current.get();
+        match self.driver.revision() == release.revision {
+            true => release,
+            false => self.current.adopt(&self.driver.adopted(), &self.config),
+        }
+    }
+
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
-        let (parts, body) = request.into_parts();
-        let body = match http::body(body, http::BODY_TIMEOUT).await {
+        let (parts, incoming) = request.into_parts();
+        let body = match body::read(incoming, self.config.limits).await {
             Ok(body) => body,
             Err(unread) => return unread.reply(),
         };
@@ -93,21 +133,45 @@ impl Gateway {
             return Ok(http::refuse(400, "unsupported_stream", message));
         }
         let header = |name: &str| http::header(&parts.headers, name);
-        let router = &self.config.router;
+        let mut release = self.release();
+        let router = &release.router;
         let facts = RequestFacts::collect(router, &head.model, head.user.as_deref(), header);
+        let facts = RequestFacts {
+            needs: Features {
+                streaming: head.stream,
+                tools: head.tools,
+            },
+            ..facts
+        };
+        let facts = match &router.overrides {
+            None => facts,
+            Some(policy) => {
+                let has_key = release.choosers.include(header("authorization"));
+                facts.with_choice(router, header(&policy.header), has_key)
+            }
+        };
         let key = header(headers::REQUEST_KEY).filter(|_| self.config.is_harness);
         let key = key.and_then(|k| k.parse().ok()).map(RequestKey);
-        let (request, orders) = self.driver.arrive(key, facts);
-        let id = header(headers::REQUEST_ID).map(str::to_owned);
+        let Arrival {
+            request,
+            orders,
+            adopted,
+        } = self.driver.arrive(key, facts, release.revision);
+        if let Some(adopted) = adopted {
+            // It changed this very moment.
+            release = self.current.adopt(&adopted, &self.config);
+        }
+        let id = header(headers::REQUEST_ID).and_then(|id| HeaderValue::from_str(id).ok());
         let task = RequestTask {
             gateway: self,
+            release,
             call: Call {
                 driver: self.driver.clone(),
                 request,
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| format!("gg-{}", request.0)),
+            id: id.unwrap_or_else(|| request_id(request)),
             head,
             body,
             key,
@@ -135,9 +199,11 @@ impl Drop for Call {
 /// One request on its way: does what the core orders, tells it what came of it.
 struct RequestTask<'g> {
     gateway: &'g Gateway,
+    /// What it belongs to, whatever is adopted meanwhile.
+    release: Arc<Release>,
     call: Call,
-    orders: UnboundedReceiver<Command>,
-    id: String,
+    orders: Taker<Command>,
+    id: HeaderValue,
     head: ChatHead,
     body: Bytes,
     key: Option<RequestKey>,
@@ -159,7 +225,11 @@ impl RequestTask<'_> {
                     let (attempt, result) = result;
                     out = None;
                     held = result.reply;
-                    self.tell(attempt, result.outcome, result.retry_after);
+                    let answer = AnswerTraits {
+                        usage: result.usage,
+                        drift: result.drift,
+                    };
+                    self.tell(attempt, result.outcome, result.retry_after, answer);
                     continue;
                 }
             };
@@ -185,7 +255,7 @@ impl RequestTask<'_> {
 
     fn attempt(&self, attempt: AttemptId, version: VersionId) -> Out {
         let config = &self.gateway.config;
-        let model = &config.router.versions[version].model;
+        let model = &self.release.router.versions[version].model;
         let body = (config.forward)(&self.body, &self.head, model);
         let message = Message {
             body: Bytes::from(body),
@@ -193,7 +263,8 @@ impl RequestTask<'_> {
             key: self.key,
             n: config.is_harness.then_some(attempt.n),
         };
-        Box::pin(self.gateway.upstream.clone().attempt(version, message))
+        let upstream = self.release.upstream.clone();
+        Box::pin(upstream.attempt(version, message))
     }
 
     fn tell(
@@ -201,6 +272,7 @@ impl RequestTask<'_> {
         attempt: AttemptId,
         outcome: crate::protocol::outcome::Outcome,
         retry_after: Option<std::time::Duration>,
+        answer: AnswerTraits,
     ) {
         let content = outcome
             .is_success()
@@ -209,6 +281,7 @@ impl RequestTask<'_> {
             attempt,
             outcome,
             retry_after,
+            answer,
         };
         let inputs = content.into_iter().chain([end]);
         self.call.driver.input(inputs);
@@ -223,6 +296,7 @@ impl RequestTask<'_> {
             version: Some(served.version),
             fallback: served.fallback,
             attempts: served.attempts,
+            choice: served.choice,
         };
         self.sign(reply.headers_mut(), signature);
         reply
@@ -237,13 +311,14 @@ impl RequestTask<'_> {
             version: failure.version,
             fallback: failure.fallback,
             attempts: failure.attempts,
+            choice: failure.choice,
         };
         self.sign(reply.headers_mut(), signature);
         reply
     }
 
     fn compose(&self, failure: &Failure) -> Reply {
-        let router = &self.gateway.config.router;
+        let router = &self.release.router;
         let causes: Vec<_> = failure
             .causes
             .iter()
@@ -259,18 +334,25 @@ impl RequestTask<'_> {
     }
 
     fn sign(&self, map: &mut HeaderMap, signature: Signature) {
-        if let Some(version) = signature.version {
-            http::set(
-                map,
-                headers::VERSION,
-                self.gateway.config.router.name(version),
-            );
+        let version = signature.version.map(|v| &self.release.names[v]);
+        if let Some(Some(name)) = version {
+            map.insert(&VERSION, name.clone());
         }
         let fallback = if signature.fallback { "true" } else { "false" };
-        http::set(map, headers::FALLBACK, fallback);
-        http::set(map, headers::ATTEMPTS, &signature.attempts.to_string());
-        http::set(map, headers::REQUEST_ID, &self.id);
+        map.insert(&FALLBACK, HeaderValue::from_static(fallback));
+        map.insert(&ATTEMPTS, HeaderValue::from(signature.attempts));
+        map.insert(&REQUEST_ID, self.id.clone());
+        if let Some(choice) = signature.choice {
+            map.insert(&OVERRIDE, HeaderValue::from_static(choice.name()));
+        }
     }
+}
+
+/// The id of a request whose caller gave it none.
+fn request_id(request: RequestId) -> HeaderValue {
+    let id = format!("gg-{}", request.0);
+    // Letters and digits only.
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("gg"))
 }
 
 /// What the headers of every answer say, of an error as well.
@@ -281,6 +363,8 @@ struct Signature {
     fallback: bool,
     /// Attempts made.
     attempts: u32,
+    /// What became of the caller's choice of a version.
+    choice: Option<ChoiceNote>,
 }
 
 /// The end of the attempt that is out; never, when none is.
@@ -300,16 +384,7 @@ fn relay(held: HeldReply) -> Reply {
     let mut response = Response::new(Full::new(held.body));
     *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut map = held.headers;
-    for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        map.remove(own);
-    }
-    for own in [
-        "keep-alive",
-        headers::VERSION,
-        headers::FALLBACK,
-        headers::ATTEMPTS,
-        headers::REQUEST_ID,
-    ] {
+    for own in &NOT_RELAYED {
         map.remove(own);
     }
     *response.headers_mut() = map;

@@ -2,58 +2,50 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::{Endpoint, GatewayConfig};
+use crate::live::gateway::connections::{Connections, Lost};
+use crate::live::gateway::{Endpoint, Secret};
+use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
 use crate::protocol::drift::Drift;
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
 use crate::protocol::{headers, normalize};
+use crate::router::config::RouterConfig;
 
-/// The client of all upstreams, with one pool of connections.
-#[derive(Clone, Debug)]
+static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
+static REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+
+/// The client of all upstreams.
+#[derive(Debug)]
 pub struct UpstreamClient {
-    client: http::Pool,
+    client: SecurePool,
     targets: PerVersion<Target>,
 }
 
 #[derive(Clone, Debug)]
 struct Target {
-    name: String,
+    name: Option<HeaderValue>,
     /// None when the configured address is no URL.
     uri: Option<Uri>,
     authorization: Option<HeaderValue>,
-}
-
-/// Is anybody there? Opens a connection to an endpoint and closes it again.
-///
-/// # Errors
-/// When no connection can be had within five seconds.
-pub async fn probe(endpoint: &Endpoint) -> io::Result<()> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
-    let uri: Uri = endpoint.base.parse().map_err(|_| invalid("not a URL"))?;
-    let host = uri.host().ok_or_else(|| invalid("no host in the URL"))?;
-    // An IPv6 address stands in brackets in a URL.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = (host, uri.port_u16().unwrap_or(80));
-    let connect = tokio::net::TcpStream::connect(address);
-    match tokio::time::timeout(PROBE_TIME, connect).await {
-        Ok(connected) => connected.map(drop),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    api_key: Option<Secret>,
+    /// None when it speaks more than plain HTTP.
+    connections: Option<Connections>,
 }
 
 /// Largest answer of an upstream that is read: far more than any chat completion.
 const MAX_ANSWER: usize = 64 << 20;
-/// Time to find out whether an upstream is there.
-const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -64,6 +56,8 @@ pub struct AttemptResult {
     pub retry_after: Option<Duration>,
     /// How the answer differs from the OpenAI shape.
     pub drift: Drift,
+    /// The tokens, when the answer states them.
+    pub usage: Option<Usage>,
     /// The whole answer, when there is one.
     pub reply: Option<HeldReply>,
 }
@@ -85,7 +79,7 @@ pub struct Message {
     /// The body, already for the version's model.
     pub body: Bytes,
     /// The caller's id of the request.
-    pub request_id: String,
+    pub request_id: HeaderValue,
     /// The traffic's key, in a run of the harness.
     pub key: Option<RequestKey>,
     /// Which attempt of the request it is, in a run of the harness.
@@ -93,31 +87,26 @@ pub struct Message {
 }
 
 impl UpstreamClient {
-    /// A client for the endpoints of a gateway.
-    pub fn new(config: &GatewayConfig) -> Self {
-        let targets = config.endpoints.iter().map(|(version, endpoint)| {
-            let name = config.router.name(version).to_owned();
-            Target::new(name, endpoint)
-        });
+    /// A client for the upstreams of a configuration.
+    pub fn new(router: &RouterConfig, endpoints: &PerVersion<Endpoint>, trust: &Trust) -> Self {
+        let connect = router.timeouts.connect;
+        let targets = endpoints
+            .iter()
+            .map(|(version, endpoint)| Target::new(router.name(version), endpoint, connect));
         Self {
-            client: http::pool(http::POOL_IDLE),
+            client: secure_pool(POOL_IDLE, connect, trust),
             targets: targets.collect(),
         }
     }
 
     /// Sends one attempt and waits for its whole answer. Cancelled by dropping.
-    pub async fn attempt(self, version: VersionId, message: Message) -> AttemptResult {
+    pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> AttemptResult {
         let Some(request) = self.targets[version].request(message) else {
             return AttemptResult::without_reply(Outcome::Connect);
         };
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return AttemptResult::without_reply(transport_outcome(&error)),
-        };
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, MAX_ANSWER).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return AttemptResult::without_reply(body_outcome(error.as_ref())),
+        let (head, body) = match self.exchange(version, request).await {
+            Ok(answer) => answer,
+            Err(outcome) => return AttemptResult::without_reply(outcome),
         };
         let status = head.status.as_u16();
         let header = |name| http::header(&head.headers, name);
@@ -132,12 +121,33 @@ impl UpstreamClient {
             outcome: received.outcome,
             retry_after,
             drift: received.drift,
-            reply: Some(HeldReply {
+            usage: received.usage,
+            reply: Some(self.targets[version].held(HeldReply {
                 status,
                 headers: head.headers,
                 body: received.body,
-            }),
+            })),
         }
+    }
+}
+
+impl UpstreamClient {
+    /// Sends a request and waits for the whole answer: over a connection of the version's own, or by
+    /// the client that speaks everything else.
+    async fn exchange(
+        &self,
+        version: VersionId,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Bytes), Outcome> {
+        if let Some(connections) = &self.targets[version].connections {
+            let answer = connections.exchange(request, MAX_ANSWER).await;
+            return answer.map_err(|lost| lost_outcome(&lost));
+        }
+        let response = self.client.request(request).await;
+        let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|e| body_outcome(e.as_ref()))?;
+        Ok((head, body.to_bytes()))
     }
 }
 
@@ -147,23 +157,41 @@ impl AttemptResult {
             outcome,
             retry_after: None,
             drift: Drift::NONE,
+            usage: None,
             reply: None,
         }
     }
 }
 
 impl Target {
-    fn new(name: String, endpoint: &Endpoint) -> Self {
+    fn new(name: &str, endpoint: &Endpoint, connect: Duration) -> Self {
         let bearer = endpoint.api_key.as_ref().and_then(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).ok()?;
             value.set_sensitive(true);
             Some(value)
         });
+        let uri = format!("{}/chat/completions", endpoint.base).parse().ok();
+        let plain = |uri| Connections::new(uri, POOL_IDLE, connect);
         Self {
-            name,
-            uri: format!("{}/chat/completions", endpoint.base).parse().ok(),
+            name: HeaderValue::from_str(name).ok(),
+            connections: uri.as_ref().and_then(plain),
+            uri,
             authorization: bearer,
+            api_key: endpoint.api_key.clone(),
         }
+    }
+
+    /// An answer as callers may see it. The words of a completion are nobody's to change.
+    fn held(&self, mut reply: HeldReply) -> HeldReply {
+        let Some(key) = &self.api_key else {
+            return reply;
+        };
+        cut_headers(&mut reply.headers, key);
+        let is_error = reply.status >= 400;
+        if let Some(safe) = is_error.then(|| key.cut_from(&reply.body)).flatten() {
+            reply.body = Bytes::from(safe);
+        }
+        reply
     }
 
     fn request(&self, message: Message) -> Option<Request<Full<Bytes>>> {
@@ -175,8 +203,10 @@ impl Target {
         if let Some(bearer) = &self.authorization {
             map.insert(AUTHORIZATION, bearer.clone());
         }
-        http::set(map, headers::VERSION, &self.name);
-        http::set(map, headers::REQUEST_ID, &message.request_id);
+        if let Some(name) = &self.name {
+            map.insert(&VERSION, name.clone());
+        }
+        map.insert(&REQUEST_ID, message.request_id);
         if let Some(key) = message.key {
             http::set(map, headers::REQUEST_KEY, &key.to_string());
         }
@@ -187,13 +217,42 @@ impl Target {
     }
 }
 
+/// The same headers, where a value without the key takes the place of one with it.
+fn cut_headers(headers: &mut HeaderMap, key: &Secret) {
+    for value in headers.values_mut() {
+        let cut = key.cut_from(value.as_bytes());
+        if let Some(safe) = cut.and_then(|cut| HeaderValue::from_bytes(&cut).ok()) {
+            *value = safe;
+        }
+    }
+}
+
+fn lost_outcome(lost: &Lost) -> Outcome {
+    match lost {
+        Lost::Connect(error) => connect_outcome(error.as_ref()),
+        Lost::Head(error) => head_outcome(Some(error)),
+        Lost::Body(error) => body_outcome(error.as_ref()),
+    }
+}
+
 fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     if error.is_connect() {
-        return Outcome::Connect;
+        return connect_outcome(error);
     }
     let cause = error
         .source()
         .and_then(|e| e.downcast_ref::<hyper::Error>());
+    head_outcome(cause)
+}
+
+fn connect_outcome(error: &(dyn Error + 'static)) -> Outcome {
+    match root_io(error) {
+        Some(io::ErrorKind::TimedOut) => Outcome::Timeout,
+        _ => Outcome::Connect,
+    }
+}
+
+fn head_outcome(cause: Option<&hyper::Error>) -> Outcome {
     match cause {
         // Bytes that are no HTTP.
         Some(error) if error.is_parse() => Outcome::Malformed,
@@ -201,17 +260,56 @@ fn transport_outcome(error: &hyper_util::client::legacy::Error) -> Outcome {
     }
 }
 
-/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens.
+/// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens,
+/// and whether it is one of the connection or of a stream of HTTP/2.
 fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
     if error.is::<LengthLimitError>() {
         return Outcome::Malformed;
     }
-    let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
-    let io = error
-        .source()
-        .and_then(|e| e.downcast_ref::<std::io::Error>());
-    match io {
-        Some(error) if is_reset(error) => Outcome::Reset,
-        _ => Outcome::Truncated,
+    let is_http1 = error.source().is_none_or(|e| e.is::<io::Error>());
+    match root_io(error) {
+        Some(io::ErrorKind::ConnectionReset) => Outcome::Reset,
+        _ if is_http1 => Outcome::Truncated,
+        _ => Outcome::Reset,
+    }
+}
+
+/// What the system said, when an error goes back to that.
+fn root_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut found = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        found = error.downcast_ref().map(io::Error::kind).or(found);
+        cause = error.source();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::live::http::client::Trust;
+
+    /// How a request ends for which no connection can be had.
+    async fn outcome(uri: String, limit: Duration) -> Outcome {
+        let pool = secure_pool(POOL_IDLE, limit, &Trust::nobody());
+        let error = pool.get(uri.parse().unwrap()).await.unwrap_err();
+        transport_outcome(&error)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_too_long_is_a_timeout_and_none_at_all_is_not() {
+        // It listens, and never speaks TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let limit = Duration::from_millis(20);
+        let late = outcome(format!("https://{address}/"), limit).await;
+        assert_eq!(late, Outcome::Timeout);
+        drop(silent);
+        let limit = Duration::from_secs(30);
+        let refused = outcome(format!("http://{address}/"), limit).await;
+        assert_eq!(refused, Outcome::Connect);
     }
 }

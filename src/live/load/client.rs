@@ -11,6 +11,7 @@ use crate::experiment::Experiment;
 use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
+use crate::live::http::client::{POOL_IDLE, Pool, pool};
 use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
@@ -25,7 +26,7 @@ use crate::traffic::source::Planned;
 pub struct LoadClient {
     experiment: Arc<Experiment>,
     intents: Vec<Intent>,
-    client: http::Pool,
+    client: Pool,
     uri: Uri,
     clock: Clock,
     outbox: Outbox,
@@ -73,7 +74,7 @@ impl LoadClient {
         Self {
             intents: experiment.intents(),
             experiment,
-            client: http::pool(http::POOL_IDLE),
+            client: pool(POOL_IDLE),
             uri,
             clock,
             outbox,

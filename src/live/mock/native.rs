@@ -7,7 +7,9 @@ use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
 use crate::id::RequestKey;
-use crate::live::http::{self, Break, Reply, Resettable};
+use crate::live::http::drain::Drain;
+use crate::live::http::server::{self, Limits, Resettable};
+use crate::live::http::{self, Break, Reply};
 use crate::live::mock::{MockUpstream, Seen, Taken};
 use crate::protocol::headers;
 use crate::protocol::openai::model_list;
@@ -16,7 +18,9 @@ use crate::upstream::plan::Act;
 
 /// Serves an upstream on a listener for ever.
 pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
-    http::serve(listener, |stream| {
+    // A mock just ends.
+    let drain = Arc::new(Drain::default());
+    server::serve(listener, Limits::default(), drain, |stream| {
         let upstream = upstream.clone();
         let connection = Arc::new(Resettable::of(stream));
         move |request| answer(upstream.clone(), request, connection.clone())
@@ -45,7 +49,7 @@ async fn chat(
     connection: &Resettable,
 ) -> Result<Reply, Break> {
     let (head, body) = request.into_parts();
-    let body = match http::body(body, http::BODY_TIMEOUT).await {
+    let body = match http::body::read(body, Limits::default()).await {
         Ok(body) => body,
         Err(unread) => return unread.reply(),
     };

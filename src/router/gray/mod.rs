@@ -3,32 +3,40 @@
 //!
 //! [`requests`] is the life of a request, [`judging`] the watch over the canary. The release is
 //! changed by [`orders`], [`ramping`] and [`rolling_back`], and [`keeping`] has changes written.
+//! [`unknown`] is the start without what an earlier process kept.
 
 mod judging;
 mod keeping;
+mod limiting;
 mod orders;
 mod ramping;
 mod requests;
 mod rolling_back;
+mod unknown;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{IdMap, PerVersion, RequestId, Seed};
+use crate::router::budget::BudgetAccount;
 use crate::router::config::{JudgeConfig, RouterConfig};
 use crate::router::core::{Core, Footprint};
-use crate::router::deployment::{Change, Deployment};
+use crate::router::deployment::Deployment;
 use crate::router::door::CanaryDoor;
+use crate::router::gray::requests::End;
 use crate::router::health::{HealthWindow, WindowBounds};
 use crate::router::io::{Action, Cause, Event, Input};
-use crate::router::judge::{Judge, Occasion};
+use crate::router::judge::Judge;
 use crate::router::keeper::Keeper;
+use crate::router::limit::Limiter;
 use crate::router::ramp::{Held, Phase};
 use crate::router::request::RequestMachine;
 use crate::router::split;
 use crate::router::timers::Timers;
 use crate::time::Timestamp;
+
+use unknown::Awaited;
 
 /// How often the time that a step has been held is kept: a restart loses no more of it.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
@@ -36,12 +44,17 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// The built-in router core. See [`Core`] for how to drive it.
 pub struct GrayRouter {
     seed: Seed,
+    /// The time of the driver's last call. What was due before is handled as of then, but whatever is
+    /// sent is sent now.
+    clock: Timestamp,
     /// Milliseconds since 1970 at time 0; none in virtual time.
     unix_zero: Option<u64>,
     /// The release in force. Its `held` is only valid together with `held`.
     deployment: Deployment,
     held: Held,
     door: CanaryDoor,
+    /// Set while it is not known what an earlier process kept.
+    awaited: Option<Awaited>,
     keeper: Keeper,
     /// When the ramp looks whether its step is over.
     ramp_due: Option<Timestamp>,
@@ -54,6 +67,8 @@ pub struct GrayRouter {
     timers: Timers,
     health: Option<PerVersion<HealthWindow>>,
     judge: Judge,
+    limits: PerVersion<Option<Limiter>>,
+    budget: Option<BudgetAccount>,
     given_to_canary: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -80,8 +95,11 @@ impl GrayRouter {
         let mut router = Self {
             judge: Judge::new(&config, now),
             health: windows(&config),
+            limits: limits(&config),
+            budget: budget(&config),
             sticky_salt: split::salt(&config, deployment.salt),
             held: held(&deployment, now),
+            awaited: None,
             keeper: Keeper::default(),
             ramp_due: None,
             keep_due: None,
@@ -94,6 +112,7 @@ impl GrayRouter {
             door,
             deployment,
             seed,
+            clock: now,
             unix_zero,
         };
         router.begin_step(now);
@@ -103,15 +122,7 @@ impl GrayRouter {
     /// The same, and has the driver keep the release as it begins.
     #[must_use]
     pub fn kept_from_the_start(mut self) -> Self {
-        let entry = self.entry(Timestamp::ZERO, "started", self.deployment.phase.name());
-        let checkpoints = Some(self.deployment.checkpoints.clone());
-        let change = Change {
-            deployment: self.deployment.clone(),
-            checkpoints,
-            entry: Some(entry),
-            rollback: None,
-        };
-        self.keep_fact(change, Vec::new());
+        self.keep_beginning(Timestamp::ZERO);
         self.events.push_back(Event::Standing(
             self.standing(Timestamp::ZERO, Cause::Started),
         ));
@@ -130,9 +141,24 @@ impl GrayRouter {
 
     /// Handles what was due before `now`, each at its own time.
     fn catch_up(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
         while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
-            self.handle_timeout(due);
+            self.handle_due(due);
         }
+    }
+
+    /// Handles what is due at `now`.
+    fn handle_due(&mut self, now: Timestamp) {
+        while let Some((at, request)) = self.timers.pop_due(now) {
+            let is_due = |m: &RequestMachine| m.deadline() == at;
+            if self.requests.get(request).is_some_and(is_due) {
+                self.request_due(now, request);
+            }
+        }
+        self.let_through(now);
+        self.judge_due(now);
+        self.release_due(now);
+        self.tidy_timers();
     }
 
     fn tidy_timers(&mut self) {
@@ -146,13 +172,26 @@ impl GrayRouter {
 /// The windows that the judge looks at; none without a judge.
 fn windows(config: &RouterConfig) -> Option<PerVersion<HealthWindow>> {
     let bounds = match &config.judge {
-        JudgeConfig::Off => return None,
+        // The sequential judge keeps its own counts.
+        JudgeConfig::Off | JudgeConfig::Sequential(_) => return None,
         JudgeConfig::Literal(literal) => WindowBounds::of(literal),
     };
     let versions = config.versions.len();
     Some(PerVersion::from_fn(versions, |_| {
         HealthWindow::new(bounds.clone())
     }))
+}
+
+/// The rate limiters of the versions that have one.
+fn limits(config: &RouterConfig) -> PerVersion<Option<Limiter>> {
+    let versions = config.versions.values();
+    versions
+        .map(|v| v.rate_limit.clone().map(Limiter::new))
+        .collect()
+}
+
+fn budget(config: &RouterConfig) -> Option<BudgetAccount> {
+    config.retry.budget.as_ref().map(BudgetAccount::new)
 }
 
 /// The time a release has been held, going on or not.
@@ -179,26 +218,27 @@ impl Core for GrayRouter {
                 attempt,
                 outcome,
                 retry_after,
-            } => self.attempt_ended(now, attempt, outcome, retry_after),
+                answer,
+            } => self.attempt_ended(
+                now,
+                attempt,
+                End {
+                    outcome,
+                    retry_after,
+                    answer,
+                },
+            ),
             Input::ClientGone { request } => self.client_gone(now, request),
             Input::Control { id, control } => self.control(now, id, control),
             Input::Persisted { op, ok } => self.persisted(now, op, ok),
+            Input::Found { kept, checkpoints } => self.found(now, kept, checkpoints),
         }
         self.tidy_timers();
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some((at, request)) = self.timers.pop_due(now) {
-            let is_due = |m: &RequestMachine| m.deadline() == at;
-            if self.requests.get(request).is_some_and(is_due) {
-                self.request_due(now, request);
-            }
-        }
-        if self.next_tick().is_some_and(|tick| tick <= now) {
-            self.look(now, Occasion::Tick);
-        }
-        self.release_due(now);
-        self.tidy_timers();
+        self.catch_up(now);
+        self.handle_due(now);
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -217,7 +257,8 @@ impl Core for GrayRouter {
             self.keep_due,
             self.keeper.next(),
         ];
-        times.into_iter().flatten().min()
+        let limits = self.limits.values().flatten().map(Limiter::next);
+        times.into_iter().chain(limits).flatten().min()
     }
 
     fn footprint(&self) -> Footprint {
@@ -228,6 +269,14 @@ impl Core for GrayRouter {
             bytes: self.requests.capacity() * machine
                 + self.timers.bytes()
                 + self.keeper.bytes()
+                + self.budget.as_ref().map_or(0, BudgetAccount::bytes)
+                + self.judge.bytes()
+                + self
+                    .limits
+                    .values()
+                    .flatten()
+                    .map(Limiter::bytes)
+                    .sum::<usize>()
                 + windows.map(HealthWindow::bytes).sum::<usize>()
                 + self.actions.capacity() * size_of::<Action>()
                 + self.events.capacity() * size_of::<Event>(),

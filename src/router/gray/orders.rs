@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::canonical;
 use crate::id::PerVersion;
-use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Order, Refusal};
 use crate::router::deployment::{CheckpointKind, Deployment};
 use crate::router::gray::GrayRouter;
@@ -16,6 +15,9 @@ use crate::time::Timestamp;
 impl GrayRouter {
     /// Somebody asks for a change.
     pub(super) fn control(&mut self, now: Timestamp, id: ControlId, control: Control) {
+        let Some(control) = self.put_off(id, control) else {
+            return;
+        };
         let revision = self.deployment.revision;
         if control.based_on.is_some_and(|seen| seen != revision) {
             return self.answer(id, Err(Refusal::Stale { revision }));
@@ -53,9 +55,12 @@ impl GrayRouter {
         match order {
             Order::SetWeights(weights) => self.other_weights(present, &weights),
             Order::Apply { config, again } => {
-                let is_same = self.is_rolled_back_config(&config);
+                let is_same = canonical::sha256(&*config) == self.deployment.source_sha256;
                 if is_same && !again {
-                    return Err(Refusal::SameAsRolledBack);
+                    return Err(match self.deployment.phase {
+                        Phase::RolledBack => Refusal::SameAsRolledBack,
+                        _ => Refusal::Unchanged,
+                    });
                 }
                 let next = present.with_applied(config, unix_ms);
                 Ok(Planned {
@@ -78,11 +83,6 @@ impl GrayRouter {
             | Order::RollBack { .. }
             | Order::InstantRollback { .. } => Err(Refusal::Busy),
         }
-    }
-
-    pub(super) fn is_rolled_back_config(&self, config: &RouterConfig) -> bool {
-        let is_closed = self.deployment.phase == Phase::RolledBack;
-        is_closed && canonical::sha256(config) == self.deployment.source_sha256
     }
 
     pub(super) fn other_weights(
@@ -128,7 +128,8 @@ impl GrayRouter {
         if !found.is_intact() {
             return Err(Refusal::CorruptCheckpoint);
         }
-        if found.rolled_back && found.config.canary_share() > 0.0 {
+        // Whatever its weights: rules and the ramp's first step lead to its canary as well.
+        if found.rolled_back {
             return Err(Refusal::RolledBack);
         }
         let config = found.config.clone();
@@ -186,7 +187,10 @@ impl GrayRouter {
         if matches!(present.phase, Phase::Paused | Phase::Pending) {
             present.phase = Phase::Progressing;
         }
-        Ok(Planned::new(present, "resumed", ""))
+        Ok(Planned {
+            lifts: true,
+            ..Planned::new(present, "resumed", "")
+        })
     }
 
     /// The canary's upstream does not know its model: nothing until somebody resumes.

@@ -16,6 +16,7 @@ impl GrayRouter {
         self.ramp_due = hold.and_then(|step| self.held.reaches(step.hold));
         self.ramp_due = self.ramp_due.map(|due| due.max(now));
         self.keep_due = self.ramp_due.map(|_| now + KEEP_EVERY);
+        self.tell_weight(now);
     }
 
     /// The release's own times.
@@ -83,6 +84,8 @@ impl GrayRouter {
     pub(super) fn tell_standing(&mut self, now: Timestamp, cause: Cause) {
         let standing = self.standing(now, cause);
         self.events.push_back(Event::Standing(standing));
+        // The door may have opened or closed.
+        self.tell_weight(now);
     }
 
     /// Where the release stands.

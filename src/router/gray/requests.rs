@@ -3,16 +3,26 @@
 use std::time::Duration;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
-use crate::protocol::outcome::{Judgement, Outcome};
-use crate::rng::{Purpose, draw};
+use crate::protocol::drift::DriftKind;
+use crate::protocol::outcome::Outcome;
+use crate::rng::{Purpose, draw, keyed_hash};
 use crate::router::config::RouterConfig;
 use crate::router::fallback::{self, FailedAttempt, Next};
 use crate::router::gray::GrayRouter;
-use crate::router::io::{Action, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served};
-use crate::router::judge::Occasion;
+use crate::router::io::{
+    Action, AnswerTraits, Choice, ChoiceNote, Chosen, Event, Failure, RequestFacts, Served,
+};
 use crate::router::request::{RequestMachine, Stage};
 use crate::router::{retry, routes, split};
 use crate::time::Timestamp;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) answer: AnswerTraits,
+}
 
 impl GrayRouter {
     pub(super) fn arrive(
@@ -37,8 +47,18 @@ impl GrayRouter {
         let config = self.config().clone();
         let mut machine = RequestMachine::new(key, config, release, version, now);
         machine.choice = note(choice);
-        machine.is_evidence = matches!(choice, Choice::Random | Choice::Sticky);
+        if matches!(choice, Choice::Random | Choice::Sticky) {
+            let caller = self.caller(choice, facts);
+            self.tell_assigned(now, request, caller, version);
+        }
         self.send(now, request, machine);
+    }
+
+    /// A hash of the key that decided, when one did.
+    fn caller(&self, choice: Choice, facts: &RequestFacts) -> Option<u64> {
+        let sticky = self.config().split.sticky.as_ref();
+        let by = sticky.filter(|_| choice == Choice::Sticky)?;
+        split::caller(by, facts).map(|name| keyed_hash(0, name).0)
     }
 
     /// The version of a new request: first match wins, and nothing opens a closed door.
@@ -53,6 +73,7 @@ impl GrayRouter {
             _ if version == config.stable => (version, choice),
             Choice::Override if is_refused(version) => (config.stable, Choice::OverrideRefused),
             _ if !self.door.is_open() => (config.stable, Choice::CanaryClosed),
+            _ if is_refused(version) => (config.stable, Choice::Features),
             _ => (version, choice),
         }
     }
@@ -84,8 +105,19 @@ impl GrayRouter {
     }
 
     /// Starts the next attempt of a request at the machine's version.
-    pub(super) fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        let n = machine.begin_attempt(now);
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        mut machine: RequestMachine,
+    ) {
+        // A late driver sends late, whenever this was due: limits count from when it is sent.
+        let n = machine.begin_attempt(now.max(self.clock));
+        if n == 0
+            && let Some(budget) = &mut self.budget
+        {
+            budget.deposit(now);
+        }
         self.actions.push_back(Action::Send {
             attempt: AttemptId { request, n },
             version: machine.version,
@@ -94,7 +126,7 @@ impl GrayRouter {
     }
 
     /// Puts a machine back, with its timer.
-    fn keep(&mut self, request: RequestId, machine: RequestMachine) {
+    pub(super) fn keep(&mut self, request: RequestId, machine: RequestMachine) {
         self.timers.set(machine.deadline(), request);
         self.requests.insert(request, machine);
     }
@@ -122,13 +154,12 @@ impl GrayRouter {
         }
     }
 
-    pub(super) fn attempt_ended(
-        &mut self,
-        now: Timestamp,
-        attempt: AttemptId,
-        outcome: Outcome,
-        retry_after: Option<Duration>,
-    ) {
+    pub(super) fn attempt_ended(&mut self, now: Timestamp, attempt: AttemptId, end: End) {
+        let End {
+            outcome,
+            retry_after,
+            answer,
+        } = end;
         let is_current = |m: &RequestMachine| m.is_trying(attempt.n);
         if !self.requests.get(attempt.request).is_some_and(is_current) {
             return;
@@ -140,15 +171,15 @@ impl GrayRouter {
         let Some(mut machine) = self.requests.remove(attempt.request) else {
             return;
         };
-        let committed = self.book(now, attempt.request, &machine, outcome);
+        let committed = self.book(now, attempt.request, &machine, outcome, answer);
         if outcome.is_success() {
-            self.end(attempt.request, &machine, outcome);
+            self.end(now, attempt.request, &machine, outcome);
             return;
         }
         machine.note_failure(outcome, retry_after);
         if committed {
             // The caller has part of this answer: nothing may be spliced onto it.
-            self.fail(attempt.request, &machine, outcome, false);
+            self.fail(now, attempt.request, &machine, outcome, false);
         } else {
             self.after_failure(now, attempt.request, machine, outcome);
         }
@@ -162,6 +193,7 @@ impl GrayRouter {
         request: RequestId,
         machine: &RequestMachine,
         outcome: Outcome,
+        answer: AnswerTraits,
     ) -> bool {
         let Stage::Trying {
             since, committed, ..
@@ -180,15 +212,18 @@ impl GrayRouter {
             kind: machine.kind,
             outcome,
             latency,
+            answer,
         });
         // What an earlier release did says nothing of this one.
         if machine.release == self.deployment.release {
             if let Some(health) = &mut self.health {
                 health[machine.version].record(now, outcome, latency);
             }
-            if machine.is_at_canary() && outcome.judgement() == Judgement::Bad {
-                self.look(now, Occasion::Failure);
+            if machine.attempts == 1 {
+                let missing_usage = answer.drift.has(DriftKind::MissingUsage);
+                self.judge.ended(now, request, outcome, missing_usage);
             }
+            self.look_after(now, outcome, machine.is_at_canary());
         }
         committed
     }
@@ -200,8 +235,7 @@ impl GrayRouter {
         mut machine: RequestMachine,
         outcome: Outcome,
     ) {
-        let failed = self.failed_attempt(now, &machine, outcome);
-        match fallback::after(&machine.config, &failed) {
+        match self.next(now, &machine, outcome) {
             Next::Retry(wait) => {
                 machine.stage = Stage::Waiting { until: now + wait };
                 self.keep(request, machine);
@@ -210,8 +244,28 @@ impl GrayRouter {
                 machine.fall_back();
                 self.send(now, request, machine);
             }
-            Next::GiveUp => self.fail(request, &machine, outcome, outcome == Outcome::BadRequest),
+            Next::GiveUp => self.fail(
+                now,
+                request,
+                &machine,
+                outcome,
+                outcome == Outcome::BadRequest,
+            ),
         }
+    }
+
+    /// What follows, with the retry paid for if it is one.
+    fn next(&mut self, now: Timestamp, machine: &RequestMachine, outcome: Outcome) -> Next {
+        let mut failed = self.failed_attempt(now, machine, outcome);
+        let next = fallback::after(&machine.config, &failed);
+        if matches!(next, Next::Retry(_))
+            && let Some(budget) = &mut self.budget
+            && !budget.try_withdraw(now)
+        {
+            failed.has_budget = false;
+            return fallback::after(&machine.config, &failed);
+        }
+        next
     }
 
     fn failed_attempt(
@@ -241,12 +295,33 @@ impl GrayRouter {
             ),
             left: machine.expires.since(now),
             canary_open: self.door.admits(machine.release),
+            has_budget: true,
         }
     }
 
     /// The wait before a retry is over. The canary may have been closed meanwhile.
-    fn wait_is_over(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
-        if !machine.is_at_canary() || self.door.admits(machine.release) {
+    fn wait_is_over(&mut self, now: Timestamp, request: RequestId, machine: RequestMachine) {
+        match self.is_shut_out(&machine) {
+            true => self.turn_away(now, request, machine),
+            false => self.send(now, request, machine),
+        }
+    }
+
+    /// Does it wait for a canary that has been closed?
+    pub(super) fn is_shut_out(&self, machine: &RequestMachine) -> bool {
+        machine.is_at_canary() && !self.door.admits(machine.release)
+    }
+
+    /// What becomes of a request that no attempt is out for, and that may not go to the canary any
+    /// more. One that never was there goes to stable as if it came now.
+    pub(super) fn turn_away(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        mut machine: RequestMachine,
+    ) {
+        if machine.tried.is_none() {
+            machine.fall_back();
             self.send(now, request, machine);
             return;
         }
@@ -256,14 +331,15 @@ impl GrayRouter {
             machine.fall_back();
             self.send(now, request, machine);
         } else {
-            self.fail(request, &machine, outcome, false);
+            self.fail(now, request, &machine, outcome, false);
         }
     }
 
     pub(super) fn client_gone(&mut self, now: Timestamp, request: RequestId) {
         if let Some(machine) = self.requests.remove(request) {
+            self.leave_queue(request, &machine);
             self.cancel(now, request, &machine, Outcome::ClientGone);
-            self.end(request, &machine, Outcome::ClientGone);
+            self.end(now, request, &machine, Outcome::ClientGone);
         }
     }
 
@@ -280,7 +356,7 @@ impl GrayRouter {
             self.actions.push_back(Action::Cancel {
                 attempt: AttemptId { request, n },
             });
-            self.book(now, request, machine, outcome);
+            self.book(now, request, machine, outcome, AnswerTraits::default());
         }
     }
 
@@ -296,7 +372,7 @@ impl GrayRouter {
                 self.cancel(now, request, &machine, Outcome::Timeout);
                 machine.note_failure(Outcome::Timeout, None);
                 if committed {
-                    self.fail(request, &machine, Outcome::Timeout, false);
+                    self.fail(now, request, &machine, Outcome::Timeout, false);
                 } else {
                     self.after_failure(now, request, machine, Outcome::Timeout);
                 }
@@ -304,15 +380,20 @@ impl GrayRouter {
             Stage::Waiting { until } if until <= now && now < machine.expires => {
                 self.wait_is_over(now, request, machine);
             }
+            Stage::Queued { until } if until <= now && now < machine.expires => {
+                self.is_limited(now, request, machine);
+            }
             _ => {
+                self.leave_queue(request, &machine);
                 self.cancel(now, request, &machine, Outcome::Deadline);
-                self.fail(request, &machine, Outcome::Deadline, false);
+                self.fail(now, request, &machine, Outcome::Deadline, false);
             }
         }
     }
 
-    fn fail(
+    pub(super) fn fail(
         &mut self,
+        now: Timestamp,
         request: RequestId,
         machine: &RequestMachine,
         outcome: Outcome,
@@ -324,17 +405,27 @@ impl GrayRouter {
                 outcome,
                 causes: machine.causes.clone(),
                 retry_after: machine.retry_after,
-                version: (machine.attempts > 0).then_some(machine.version),
+                version: machine.tried,
                 fallback: machine.fallback,
                 attempts: machine.attempts,
                 relay,
                 choice: machine.choice,
             },
         });
-        self.end(request, machine, outcome);
+        self.end(now, request, machine, outcome);
     }
 
-    fn end(&mut self, request: RequestId, machine: &RequestMachine, outcome: Outcome) {
+    fn end(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        machine: &RequestMachine,
+        outcome: Outcome,
+    ) {
+        if machine.attempts == 0 && machine.release == self.deployment.release {
+            // It left the queue of a rate limiter without any attempt.
+            self.judge.ended(now, request, outcome, false);
+        }
         self.events.push_back(Event::RequestEnded {
             request,
             key: machine.key,

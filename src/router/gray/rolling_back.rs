@@ -93,21 +93,25 @@ impl GrayRouter {
         }
     }
 
-    /// Takes back what is out at the canary and no caller has seen anything of, if so configured.
+    /// Takes back what is out at the closed canary and no caller has seen anything of, if so
+    /// configured, and whoever waits for a slot there.
     pub(super) fn recall(&mut self, now: Timestamp) {
         let is_out = |m: &RequestMachine| {
-            m.config.rollback.in_flight == InFlight::Cancel
-                && m.is_at_canary()
-                && m.is_uncommitted()
+            m.config.rollback.in_flight == InFlight::Cancel && m.is_uncommitted()
         };
         for request in self.requests.sorted_keys() {
-            if self.requests.get(request).is_some_and(is_out)
+            let machine = self.requests.get(request);
+            if machine.is_some_and(|m| is_out(m) && self.is_shut_out(m))
                 && let Some(mut machine) = self.requests.remove(request)
             {
                 self.cancel(now, request, &machine, Outcome::Shutdown);
                 machine.note_failure(Outcome::Shutdown, None);
-                self.after_failure(now, request, machine, Outcome::Shutdown);
+                // Not the canary's failure but the router's own doing, so this is no matter of the
+                // fallback policy.
+                machine.fall_back();
+                self.send(now, request, machine);
             }
         }
+        self.clear_queue(now);
     }
 }

@@ -4,23 +4,31 @@
 //! the router acts on it. One file a method.
 
 pub mod literal;
+pub mod sequenced;
+pub mod sequential;
 
 use std::time::Duration;
 
+use crate::id::{RequestId, VersionId};
+use crate::protocol::outcome::{Judgement, Outcome};
 use crate::router::config::{JudgeConfig, RouterConfig, ThresholdAction};
 use crate::router::health::HealthWindow;
 use crate::router::io::Evidence;
 use crate::time::Timestamp;
 
 use literal::LiteralJudge;
+use sequenced::Sequenced;
+use sequential::{HoldReason, Step};
 
 /// The judge of one canary.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Judge {
     /// Nobody judges.
     Off,
     /// Thresholds on a sliding window.
     Literal(LiteralJudge),
+    /// Evidence that holds at every look.
+    Sequential(Box<Sequenced>),
 }
 
 /// Why the judge looks.
@@ -30,6 +38,15 @@ pub enum Occasion {
     Tick,
     /// An attempt of the canary failed.
     Failure,
+}
+
+/// Something that a judge found worth telling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Evidence.
+    Evidence(Evidence),
+    /// It holds, for this reason, or no longer does.
+    Held(Option<HoldReason>),
 }
 
 /// Has the judge seen enough of a good canary for the next step?
@@ -49,6 +66,77 @@ impl Judge {
             JudgeConfig::Literal(literal) => {
                 Self::Literal(LiteralJudge::new(literal.clone(), config.canary, now))
             }
+            JudgeConfig::Sequential(settings) => {
+                Self::Sequential(Box::new(Sequenced::new(settings, config, now)))
+            }
+        }
+    }
+
+    /// A weight came into force.
+    pub fn begin_step(&mut self, now: Timestamp, step: Step) {
+        if let Self::Sequential(judge) = self {
+            judge.begin_step(now, step);
+        }
+    }
+
+    /// Chance, or a caller's key (its hash), gave a request to a version.
+    pub fn assigned(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        caller: Option<u64>,
+        version: VersionId,
+    ) {
+        if let Self::Sequential(judge) = self {
+            judge.assigned(now, request, caller, version);
+        }
+    }
+
+    /// The first attempt of such a request ended, or the request without one.
+    pub fn ended(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        outcome: Outcome,
+        missing_usage: bool,
+    ) {
+        if let Self::Sequential(judge) = self {
+            judge.ended(now, request, outcome, missing_usage);
+        }
+    }
+
+    /// Does it want to look after an attempt ended, at the canary (`is_canary`) or not?
+    pub fn wants_look(
+        &self,
+        now: Timestamp,
+        outcome: Outcome,
+        is_canary: bool,
+    ) -> Option<Occasion> {
+        match self {
+            Self::Off => None,
+            Self::Literal(_) => {
+                let is_failure = is_canary && outcome.judgement() == Judgement::Bad;
+                is_failure.then_some(Occasion::Failure)
+            }
+            Self::Sequential(judge) => judge.wants_look(now),
+        }
+    }
+
+    /// When it wants to be called by itself.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        match self {
+            Self::Off => None,
+            Self::Literal(judge) => Some(judge.next_tick()),
+            Self::Sequential(judge) => judge.next_timeout(),
+        }
+    }
+
+    /// Its time has come. Says whether it wants to look.
+    pub fn handle_timeout(&mut self, now: Timestamp) -> Option<Occasion> {
+        match self {
+            Self::Off => None,
+            Self::Literal(judge) => (judge.next_tick() <= now).then_some(Occasion::Tick),
+            Self::Sequential(judge) => judge.handle_timeout(now),
         }
     }
 
@@ -57,37 +145,46 @@ impl Judge {
         match self {
             Self::Off => None,
             Self::Literal(judge) => Some(judge.every()),
+            Self::Sequential(judge) => Some(judge.every()),
         }
     }
 
-    /// Has it seen enough of a good canary for the next step?
-    pub fn promotion(&self, window: &HealthWindow) -> Promotion {
-        match self {
-            Self::Off => Promotion::No("nobody judges"),
-            Self::Literal(judge) => judge.promotion(window),
-        }
-    }
-
-    /// When it wants to look by itself.
-    pub fn next_tick(&self) -> Option<Timestamp> {
-        match self {
-            Self::Off => None,
-            Self::Literal(judge) => Some(judge.next_tick()),
-        }
-    }
-
-    /// Looks at the canary's window. `report` gets the evidence worth telling; the result is the
-    /// evidence that demands a rollback, if any.
+    /// Looks at the canary: at its window, or at the evidence. `report` gets what is worth telling;
+    /// the result is the evidence that demands a rollback, if any.
     pub fn look(
         &mut self,
         now: Timestamp,
         occasion: Occasion,
-        window: &HealthWindow,
-        report: impl FnMut(Evidence),
+        window: Option<&HealthWindow>,
+        mut report: impl FnMut(Found),
     ) -> Option<Evidence> {
         match self {
             Self::Off => None,
-            Self::Literal(judge) => judge.look(now, occasion, window, report),
+            Self::Literal(judge) => {
+                let report = |evidence| report(Found::Evidence(evidence));
+                judge.look(now, occasion, window?, report)
+            }
+            Self::Sequential(judge) => judge.look(now, occasion, report),
+        }
+    }
+
+    /// Has it seen enough of a good canary for the next step?
+    pub fn promotion(&self, now: Timestamp, window: Option<&HealthWindow>) -> Promotion {
+        match self {
+            Self::Off => Promotion::No("nobody judges"),
+            Self::Literal(judge) => match window {
+                Some(window) => judge.promotion(window),
+                None => Promotion::No("there is nothing to look at"),
+            },
+            Self::Sequential(judge) => judge.promotion(now),
+        }
+    }
+
+    /// Bytes kept on the heap.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Off | Self::Literal(_) => 0,
+            Self::Sequential(judge) => judge.bytes(),
         }
     }
 }

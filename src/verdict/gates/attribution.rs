@@ -20,6 +20,7 @@ pub struct AttributionGate {
     headers: Agreement,
     origin: Agreement,
     attempts: Agreement,
+    tokens: Agreement,
 }
 
 /// How often two witnesses agreed.
@@ -66,10 +67,11 @@ impl AttributionGate {
             headers: Agreement::default(),
             origin: Agreement::default(),
             attempts: Agreement::default(),
+            tokens: Agreement::default(),
         }
     }
 
-    fn attempt(&mut self, story: &Story, attempt: &Attempt) {
+    fn attempt(&mut self, story: &Story, attempt: &Attempt, so_far: &SoFar) {
         let Some((_, booked)) = attempt.booked else {
             // Of a request that is done with, nothing is left to be booked.
             if owes(story) || story.settled.is_some() {
@@ -80,18 +82,34 @@ impl AttributionGate {
         self.version
             .compare(story, booked.version == attempt.version);
         // An attempt that is booked as left by a caller who stayed is booked wrong.
-        let is_excuse = booked.outcome == Outcome::ClientGone && !story.client_left();
+        let is_excuse = match booked.outcome {
+            Outcome::ClientGone => !story.client_left(),
+            // The router takes attempts back only from a canary that it closes.
+            Outcome::Shutdown => so_far.closed() != Some(attempt.version),
+            _ => false,
+        };
         let is_true = attempt.truth() == Some(booked.outcome) && !is_excuse;
         if attempt.truth().is_some() || owes(story) {
             self.outcome.compare(story, is_true);
         }
+        // Of an answer that was cut off, the router cannot know the tokens.
+        if attempt.usage.is_some() && booked.outcome.is_success() {
+            self.tokens.compare(story, booked.usage == attempt.usage);
+        }
     }
 
-    /// The version that the router says it chose is the one that it tried first.
-    fn assignment(&mut self, story: &Story) {
+    /// The version that the router says it chose is the one that it tried first, unless that was closed
+    /// while the request waited for its slot there.
+    fn assignment(&mut self, story: &Story, so_far: &SoFar) {
         let first = story.attempts.iter().find(|a| a.dispatched_at.is_some());
         if let (Some(assigned), Some(first)) = (story.assigned, first) {
-            self.version.compare(story, assigned == first.version);
+            let closed = so_far.rollback.as_ref().filter(|r| r.from == assigned);
+            let was_closed = closed.is_some_and(|r| {
+                let sent_at = story.sent.map(|(at, _)| at);
+                sent_at <= Some(r.decided_at) && first.dispatched_at >= Some(r.decided_at)
+            });
+            let agree = assigned == first.version || was_closed;
+            self.version.compare(story, agree);
         }
         for _ in 0..story.misbooked {
             self.version.compare(story, false);
@@ -165,7 +183,8 @@ fn is_settled_right(story: &Story, settled: &Settled) -> bool {
         return told.is_some_and(Outcome::is_success);
     }
     let last = story.attempts.last().and_then(Attempt::truth);
-    let is_real = settled.outcome == Outcome::Deadline || last == Some(settled.outcome);
+    let own = [Outcome::Deadline, Outcome::Limited, Outcome::Shutdown];
+    let is_real = own.contains(&settled.outcome) || last == Some(settled.outcome);
     is_real && told == Some(gateway::failure_outcome(settled.outcome))
 }
 
@@ -185,11 +204,11 @@ fn kinds(story: &Story) -> impl Iterator<Item = (AttemptKind, AttemptKind)> {
 }
 
 impl Gate for AttributionGate {
-    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
         for attempt in &story.attempts {
-            self.attempt(story, attempt);
+            self.attempt(story, attempt, so_far);
         }
-        self.assignment(story);
+        self.assignment(story, so_far);
         if let Some((_, answered)) = &story.answered {
             self.answer(story, answered);
         }
@@ -228,6 +247,11 @@ impl Gate for AttributionGate {
             .into_iter()
             .map(|(agreement, condition, what)| agreement.check(condition, what, self.min_n))
             .collect();
+        // Not every upstream states tokens.
+        if self.tokens.compared > 0 {
+            let condition = "answers are booked with the tokens that their upstream spent";
+            checks.push(self.tokens.check(condition, "answers", 1));
+        }
         if end.join_is_leaky {
             weaken(&mut checks);
         }

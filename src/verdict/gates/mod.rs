@@ -3,22 +3,27 @@
 
 pub mod after_rollback;
 pub mod attribution;
+pub mod cost;
 pub mod fallback;
 pub mod generator;
 pub mod join;
 pub mod memory;
 pub mod no_rollback;
 pub mod policy;
+pub mod ramp;
 pub mod requests;
 pub mod rollback;
 pub mod sample;
 pub mod split;
+
+use std::time::Duration;
 
 use crate::id::VersionId;
 use crate::observe::event::{RollbackFacts, RunEvent};
 use crate::observe::join::Joined;
 use crate::observe::story::Story;
 use crate::observe::summary::Summary;
+use crate::time::Timestamp;
 use crate::verdict::result::GateResult;
 
 /// So rarely may enough requests miss an open canary, or a fault, by chance alone.
@@ -41,6 +46,21 @@ pub trait Gate: Send {
 pub struct SoFar {
     /// The first rollback.
     pub rollback: Option<RollbackFacts>,
+}
+
+impl SoFar {
+    /// The version that was closed.
+    pub fn closed(&self) -> Option<VersionId> {
+        self.rollback.as_ref().map(|record| record.from)
+    }
+
+    /// Was a rollback decided at this moment, give or take?
+    pub fn is_recall(&self, at: Timestamp, tolerance: Duration) -> bool {
+        self.rollback.as_ref().is_some_and(|record| {
+            let (early, late) = (record.decided_at.min(at), record.decided_at.max(at));
+            late.since(early) <= tolerance
+        })
+    }
 }
 
 /// What is known at the end of a run.

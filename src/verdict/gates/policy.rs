@@ -8,13 +8,18 @@
 //! * a retry comes no sooner after the failure than `base · factorᵏ · (1 − jitter)` (cut at
 //!   `max_wait`), and than `Retry-After` asked for;
 //! * the driver is told to hang up neither before the attempt's limit or the request's deadline, nor
-//!   after the attempt's limit;
-//! * the caller has an answer by the request's deadline.
+//!   after the attempt's limit, unless a rollback takes attempts back;
+//! * the caller has an answer by the request's deadline;
+//! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit.
 //!
 //! Limits of a live run may be passed by the spec's tolerance: timers of a busy machine are late.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::id::PerVersion;
+use crate::observe::event::{Accepted, RunEvent, What};
+use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
 use crate::time::{Human, Timestamp, seconds};
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -33,6 +38,9 @@ pub struct PolicyGate {
     patience: Rule,
     attempts: Rule,
     requests: Rule,
+    rate: Rule,
+    /// What each upstream took last, as many as its limit.
+    taken: PerVersion<VecDeque<Timestamp>>,
 }
 
 /// How many of those that could break a rule did.
@@ -71,6 +79,7 @@ impl PolicyGate {
     /// A gate that has seen nothing.
     pub fn new(spec: PolicySpec) -> Self {
         Self {
+            taken: PerVersion::from_fn(spec.limits.len(), |_| VecDeque::new()),
             spec,
             tries: Rule::default(),
             after_answer: Rule::default(),
@@ -78,25 +87,67 @@ impl PolicyGate {
             patience: Rule::default(),
             attempts: Rule::default(),
             requests: Rule::default(),
+            rate: Rule::default(),
         }
+    }
+
+    fn longest(&self) -> Duration {
+        self.limit(self.spec.max_retries).max(self.spec.attempt)
     }
 
     fn most_tries(&self) -> u32 {
         self.spec.max_retries.saturating_add(1)
     }
 
-    fn attempt(&mut self, story: &Story, attempt: &Attempt) {
+    /// The longest time of the try with this number at its version, from 0.
+    fn limit(&self, nth: u32) -> Duration {
+        match self.spec.escalation {
+            Some(step) if nth > 0 => step.saturating_mul(nth.saturating_add(1)),
+            Some(_) | None => self.spec.attempt,
+        }
+    }
+
+    /// Notes what an upstream took: within any window no more than its limit.
+    fn accepted(&mut self, at: Timestamp, row: &Accepted) {
+        let Some((most, window)) = self.spec.limits[row.version] else {
+            return;
+        };
+        let taken = &mut self.taken[row.version];
+        taken.push_back(at);
+        if taken.len() > most as usize {
+            let before = taken.pop_front();
+            // What a busy machine holds up on the way is not the router's doing.
+            let window = window.saturating_sub(self.spec.tolerance.min(window / 10));
+            let is_kept = before.is_none_or(|before| at.since(before) >= window);
+            self.rate.looked_at += 1;
+            if !is_kept {
+                self.rate.broken += 1;
+                row.key
+                    .into_iter()
+                    .for_each(|key| self.rate.offenders.note(key));
+            }
+        }
+    }
+
+    fn attempt(&mut self, story: &Story, attempt: &Attempt, so_far: &SoFar) {
         let Some(since) = attempt.dispatched_at else {
             return;
         };
-        if let Some(at) = attempt.cancelled_at.filter(|_| !story.client_left()) {
+        let limit = self.limit(attempt.ordinal);
+        let was_recalled = |at| {
+            self.spec.recalled == Some(attempt.version) && so_far.is_recall(at, self.spec.tolerance)
+        };
+        if let Some(at) = attempt
+            .cancelled_at
+            .filter(|at| !story.client_left() && !was_recalled(*at))
+        {
             let deadline = story.sent.map(|(sent_at, _)| sent_at + self.spec.request);
-            let limit = since + self.spec.attempt;
+            let limit = since + limit;
             let earliest = deadline.map_or(limit, |deadline| limit.min(deadline));
             self.patience.look(story, at + ROUNDING >= earliest);
         }
         if let Some(end) = attempt.cancelled_at.or(attempt.ended_at) {
-            let is_kept = self.is_in_time(end.since(since), self.spec.attempt);
+            let is_kept = self.is_in_time(end.since(since), limit);
             self.attempts.look(story, is_kept);
         }
     }
@@ -151,14 +202,20 @@ fn is_wasted(attempts: &[Attempt]) -> bool {
 }
 
 impl Gate for PolicyGate {
-    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        if let What::Accepted(row) = &event.what {
+            self.accepted(event.at, row);
+        }
+    }
+
+    fn story(&mut self, story: &Story, so_far: &SoFar) {
         let most = self.most_tries();
         let is_kept = story.attempts.iter().all(|a| a.ordinal < most);
         self.tries.look(story, is_kept);
         self.after_answer.look(story, !is_wasted(&story.attempts));
         self.waits(story);
         for attempt in &story.attempts {
-            self.attempt(story, attempt);
+            self.attempt(story, attempt, so_far);
         }
         if let Some(took) = story.latency_from_sent() {
             let is_kept = self.is_in_time(took, self.spec.request);
@@ -168,7 +225,7 @@ impl Gate for PolicyGate {
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let most = self.most_tries();
-        let (attempt, request) = (Human(self.spec.attempt), Human(self.spec.request));
+        let (attempt, request) = (Human(self.longest()), Human(self.spec.request));
         let checks = [
             self.tries
                 .check(format!("at most {most} tries a version"), "requests"),
@@ -182,6 +239,10 @@ impl Gate for PolicyGate {
                 .check(format!("no attempt takes more than {attempt}"), "attempts"),
             self.requests
                 .check(format!("no request takes more than {request}"), "requests"),
+            self.rate.check(
+                "no window sees more than its rate limit".to_owned(),
+                "attempts",
+            ),
         ];
         let mut checks: Vec<Check> = checks.into_iter().flatten().collect();
         if end.join_is_leaky {

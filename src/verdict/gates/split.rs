@@ -38,6 +38,7 @@ impl SplitGate {
     /// A gate that has seen nothing.
     pub fn new(spec: SplitSpec) -> Self {
         Self {
+            is_in_force: spec.from_the_start,
             spec,
             of_version: 0,
             all: 0,
@@ -45,8 +46,16 @@ impl SplitGate {
             again: 0,
             moved: 0,
             movers: Offenders::default(),
-            is_in_force: true,
         }
+    }
+
+    /// Is this share of the canary the one that is expected?
+    fn is_meant(&self, canary_share: f64) -> bool {
+        let share = match self.spec.of_canary {
+            true => canary_share,
+            false => 1.0 - canary_share,
+        };
+        (share - self.spec.share).abs() < 1e-9
     }
 
     /// Does this request count for the share?
@@ -137,8 +146,10 @@ impl SplitGate {
 
 impl Gate for SplitGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
-        if matches!(event.what, What::RolledBack(_)) {
-            self.is_in_force = false;
+        match &event.what {
+            What::RolledBack(_) => self.is_in_force = false,
+            What::Standing(standing) => self.is_in_force = self.is_meant(standing.share),
+            _ => {}
         }
         let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
             return;

@@ -9,6 +9,7 @@ use graygate::live::admin::tally::{Counter, SharedTally};
 use graygate::live::admin::{Admin, AdminConfig};
 use graygate::live::clock::Clock;
 use graygate::live::gateway::driver::Driver;
+use graygate::live::http::drain::Drain;
 use graygate::live::outbox::outbox;
 use graygate::router::control::Order;
 use graygate::router::gray::GrayRouter;
@@ -24,7 +25,7 @@ use crate::support::{in_company, shipped};
 struct Desk {
     base: String,
     driver: Arc<Driver>,
-    is_stopping: Arc<AtomicBool>,
+    drain: Arc<Drain>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -60,14 +61,14 @@ impl Desk {
         std::thread::spawn(move || {
             inbox.record(clock, &mut counter, || over.load(Ordering::Relaxed));
         });
-        let is_stopping = Arc::new(AtomicBool::new(false));
+        let drain = Arc::new(Drain::default());
         let config = AdminConfig {
             token: None,
             unix_zero: 0,
             check: Box::new(|_, _| {}),
             records: Arc::new(records),
             tally,
-            is_stopping: is_stopping.clone(),
+            drain: drain.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -75,7 +76,7 @@ impl Desk {
         Self {
             base,
             driver,
-            is_stopping,
+            drain,
             is_over,
         }
     }
@@ -132,7 +133,7 @@ async fn missing_model() {
     while desk.ready().await != ready {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    desk.is_stopping.store(true, Ordering::Relaxed);
+    desk.drain.begin();
     assert_eq!(desk.ready().await.0, 503);
 }
 

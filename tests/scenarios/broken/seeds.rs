@@ -12,7 +12,7 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::JudgeConfig;
 use graygate::router::core::{Core, Footprint};
 use graygate::router::gray::GrayRouter;
-use graygate::router::io::{Action, Event, Input};
+use graygate::router::io::{Action, AnswerTraits, Event, Input};
 use graygate::runner::RunOptions;
 use graygate::time::Timestamp;
 
@@ -72,6 +72,7 @@ impl Diluted {
             attempt,
             outcome,
             retry_after: None,
+            answer: AnswerTraits::default(),
         };
         self.shadow.handle(now, end);
         self.shadow.handle(now, Input::ClientGone { request });

@@ -3,102 +3,33 @@
 //! The forms are serialisable so that a driver's log of inputs can be kept, and replayed into a
 //! fresh core.
 
+mod facts;
+mod news;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
-use crate::protocol::headers;
+use crate::protocol::drift::Drift;
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
-use crate::router::config::{Features, RouterConfig, ThresholdAction};
+use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Refusal};
-use crate::router::deployment::Change;
-use crate::router::ramp::Phase;
-use crate::time::Timestamp;
+use crate::router::deployment::{Change, Checkpoint, Deployment};
+use crate::router::judge::sequential::HoldReason;
 
-/// What the router knows of a request: everything that routing may depend on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestFacts {
-    /// The caller's tier.
-    pub tier: Option<String>,
-    /// The caller's tenant.
-    pub tenant: Option<String>,
-    /// Who is calling.
-    pub user: Option<String>,
-    /// The model that was asked for.
-    pub model: String,
-    /// The headers that routing looks at: names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The version that the gateway's own embedder forces; callers cannot.
-    pub forced: Option<VersionId>,
-    /// The version that a caller who may choose one asks for.
-    pub chosen: Option<Chosen>,
-    /// What a version must be able to do to answer it.
-    pub needs: Features,
-}
+pub use facts::{Chosen, RequestFacts};
+pub use news::{Cause, Evidence, Measure, Reason, Rollback, Standing};
 
-/// The version that a caller with the right to choose asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Chosen {
-    /// This one.
-    Version(VersionId),
-    /// One that does not exist.
-    Unknown,
-}
-
-impl RequestFacts {
-    /// Collects what routing may depend on. `header` looks a header up by its lower-case name;
-    /// `body_user` is the body's `user`, which counts when no header names the caller.
-    pub fn collect<'h>(
-        config: &RouterConfig,
-        model: &str,
-        body_user: Option<&str>,
-        header: impl Fn(&str) -> Option<&'h str>,
-    ) -> Self {
-        let looked_at = config.headers_looked_at();
-        let user = header(headers::USER_ID).or(body_user);
-        Self {
-            tier: header(headers::USER_TIER).map(str::to_owned),
-            tenant: header(headers::TENANT).map(str::to_owned),
-            user: user.map(str::to_owned),
-            model: model.to_owned(),
-            headers: looked_at
-                .filter_map(|name| Some((name.to_owned(), header(name)?.to_owned())))
-                .collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Notes the caller's choice of a version, if it makes one and may. `has_key` says whether it
-    /// showed one of the keys that may choose. What others ask for is not even looked at, so that it
-    /// changes nothing.
-    #[must_use]
-    pub fn with_choice(
-        mut self,
-        config: &RouterConfig,
-        wanted: Option<&str>,
-        has_key: bool,
-    ) -> Self {
-        let Some((policy, wanted)) = config.overrides.as_ref().zip(wanted) else {
-            return self;
-        };
-        let tier = self.tier.as_ref();
-        if has_key || tier.is_some_and(|tier| policy.tiers.contains(tier)) {
-            let version = config.version_named(wanted);
-            self.chosen = Some(version.map_or(Chosen::Unknown, Chosen::Version));
-        }
-        self
-    }
-
-    /// The value of a header, by its lower-case name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-    }
+/// What the router may know of an answer, besides how it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerTraits {
+    /// The tokens, when the answer states them.
+    pub usage: Option<Usage>,
+    /// How it differs from the OpenAI shape.
+    pub drift: Drift,
 }
 
 /// Something that happened outside the core.
@@ -128,6 +59,9 @@ pub enum Input {
         outcome: Outcome,
         /// The wait the upstream asked for, as a duration from now.
         retry_after: Option<Duration>,
+        /// What else is known of its answer.
+        #[serde(default)]
+        answer: AnswerTraits,
     },
     /// The caller hung up.
     ClientGone {
@@ -147,6 +81,14 @@ pub enum Input {
         op: u64,
         /// Will it survive a restart?
         ok: bool,
+    },
+    /// What an earlier process kept is known at last: the answer that a router which
+    /// [was started without it](crate::router::gray::GrayRouter::unknown) waits for.
+    Found {
+        /// The release; none when nothing was kept.
+        kept: Option<Box<Deployment>>,
+        /// Its checkpoints, oldest first.
+        checkpoints: Vec<Checkpoint>,
     },
 }
 
@@ -202,64 +144,6 @@ pub enum Action {
         /// Where the release stands now, or why nothing was done.
         answer: Result<Standing, Refusal>,
     },
-}
-
-/// Where a release stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Counts changes of configuration and weights.
-    pub revision: u64,
-    /// The phase.
-    pub phase: Phase,
-    /// The step of the ramp: its position and name; none without a ramp.
-    pub step: Option<(usize, String)>,
-    /// The share of the randomly split requests that goes to the canary right now, 0 to 1.
-    pub share: f64,
-    /// How long the step has been held.
-    pub held: Duration,
-    /// What made it stand there.
-    pub cause: Cause,
-}
-
-/// Why the standing of a release changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The process started.
-    Started,
-    /// The judge's yes: the next step.
-    Judged,
-    /// A step's limit passed without an answer of the judge.
-    Inconclusive,
-    /// By hand.
-    ByHand,
-    /// Another configuration.
-    Applied,
-    /// A rollback.
-    RolledBack,
-    /// What happens can no longer be kept: the canary gets nothing until it can.
-    StoreFailed,
-    /// What happens is kept again.
-    StoreBack,
-    /// The canary's upstream does not know its model.
-    ModelMissing,
-}
-
-impl Cause {
-    /// The name in files and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Judged => "judged",
-            Self::Inconclusive => "inconclusive",
-            Self::ByHand => "by_hand",
-            Self::Applied => "applied",
-            Self::RolledBack => "rolled_back",
-            Self::StoreFailed => "store_failed",
-            Self::StoreBack => "store_back",
-            Self::ModelMissing => "model_missing",
-        }
-    }
 }
 
 /// Who serves an answer, for `x-version`, `x-fallback`, `x-attempts`.
@@ -382,6 +266,8 @@ pub enum Event {
         outcome: Outcome,
         /// From sending to the end.
         latency: Duration,
+        /// What else is known of its answer.
+        answer: AnswerTraits,
     },
     /// A request ended: exactly once an arrival.
     RequestEnded {
@@ -400,111 +286,10 @@ pub enum Event {
     },
     /// The judge looked: on regular ticks, and whenever its finding changed.
     Judged(Evidence),
+    /// The judge holds, for this reason, or no longer does.
+    Held(Option<HoldReason>),
     /// The canary is closed for good.
     RolledBack(Rollback),
     /// The release stands elsewhere: another configuration, weight, step or phase.
     Standing(Standing),
-}
-
-/// What the judge saw of one threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// The version that is judged.
-    pub version: VersionId,
-    /// The measure.
-    pub measure: Measure,
-    /// Its value over the window; none while the window is empty.
-    pub value: Option<f64>,
-    /// The bound it must not cross, in the same unit.
-    pub bound: f64,
-    /// Judged attempts in the window.
-    pub samples: u64,
-    /// Fewest judged attempts for the threshold to apply.
-    pub min_samples: u64,
-    /// What a violation causes.
-    pub action: ThresholdAction,
-    /// True when the bound is crossed on enough samples.
-    pub violated: bool,
-}
-
-/// What a threshold is about. Rates are shares of 1; latencies are seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// Failures over judged attempts.
-    ErrorRate,
-    /// Successes over judged attempts.
-    SuccessRate,
-    /// 99th percentile of the latency, in seconds.
-    P99,
-}
-
-impl Measure {
-    /// The name in files: `error_rate`, `success_rate`, `p99`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ErrorRate => "error_rate",
-            Self::SuccessRate => "success_rate",
-            Self::P99 => "p99",
-        }
-    }
-}
-
-/// The record of a rollback.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rollback {
-    /// Unique within the router's life.
-    pub id: String,
-    /// The version that was closed.
-    pub from: VersionId,
-    /// The version that gets everything from now on.
-    pub to: VersionId,
-    /// What decided it.
-    pub reason: Reason,
-    /// When.
-    pub at: Timestamp,
-    /// The same in milliseconds since 1970; none in virtual time.
-    pub unix_ms: Option<u64>,
-    /// Requests that had been given to the closed version until then.
-    pub affected_requests: u64,
-    /// The revision that was rolled back.
-    pub revision: u64,
-    /// The step of the ramp that it was in.
-    pub step: Option<String>,
-    /// The checkpoint whose configuration is in force now; none when there was no other one, and the
-    /// configuration stayed but for its weights.
-    pub restored: Option<String>,
-    /// SHA-256 of the configuration in force now, verified.
-    pub sha256: String,
-}
-
-/// Why the canary was rolled back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The judge's evidence.
-    Judged(Evidence),
-    /// A person's, in their words.
-    ByHand(String),
-    /// A step's limit passed without an answer of the judge.
-    Inconclusive,
-}
-
-impl Reason {
-    /// The name in files: the measure, `by_hand` or `inconclusive`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Judged(evidence) => evidence.measure.name(),
-            Self::ByHand(_) => "by_hand",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
-
-    /// The judge's evidence, if that decided.
-    pub fn evidence(&self) -> Option<&Evidence> {
-        match self {
-            Self::Judged(evidence) => Some(evidence),
-            Self::ByHand(_) | Self::Inconclusive => None,
-        }
-    }
 }

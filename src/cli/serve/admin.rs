@@ -1,31 +1,28 @@
 //! The admin API of `graygate serve`: where it listens, who may use it, what it may change.
 
-use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Receiver;
 
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::env;
-use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::live::admin::auth::{Token, may_listen};
-use crate::live::admin::records::{MemoryRecords, Records};
+use crate::live::admin::records::Records;
 use crate::live::admin::tally::{Counter, SharedTally};
 use crate::live::admin::{Admin, AdminConfig, Check};
 use crate::live::clock::{Clock, unix_now};
 use crate::live::gateway::driver::Driver;
+use crate::live::http::drain::Drain;
 use crate::live::{self, StartError};
 use crate::observe::event::{RunEvent, Sink};
 use crate::router::config::RouterConfig;
-use crate::router::deployment::Change;
 
 /// The variable that holds the token.
-pub(super) const TOKEN: &str = "GRAYGATE_ADMIN_TOKEN";
+pub(in crate::cli) const TOKEN: &str = "GRAYGATE_ADMIN_TOKEN";
 /// Fewest characters of a token: shorter ones can be guessed.
 const LEAST: usize = 16;
 
@@ -96,63 +93,64 @@ fn flaw(token: &str) -> Option<&'static str> {
     (token.len() < LEAST).then_some(hint)
 }
 
-/// Changes on their way to where they are kept.
-type Changes = Receiver<(u64, Box<Change>)>;
-
 /// The admin API before it goes to work: its port is taken.
 pub(super) struct AdminDesk {
     listener: Option<TcpListener>,
     token: Option<Token>,
-    changes: Changes,
 }
 
 impl AdminDesk {
-    /// Takes the port. `changes` come from the driver.
-    pub(super) fn open(
-        plan: AdminPlan,
-        runtime: &Runtime,
-        changes: Changes,
-    ) -> Result<Self, StartError> {
+    /// Takes the port.
+    pub(super) fn open(plan: AdminPlan, runtime: &Runtime) -> Result<Self, StartError> {
         let bind = |address: SocketAddr| runtime.block_on(bind(address));
         Ok(Self {
             listener: plan.address.map(bind).transpose()?,
             token: plan.token,
-            changes,
         })
     }
 
-    /// Goes to work for the gateway of this driver. Whoever records its events must tell them the
-    /// counter that is returned.
-    pub(super) fn attend(
-        self,
-        runtime: &Runtime,
-        driver: &Arc<Driver>,
-        clock: Clock,
-        router: &Arc<RouterConfig>,
-        endpoints: impl Fn(&RouterConfig, &Problems) + Send + Sync + 'static,
-    ) -> Result<Counter, Box<dyn Error>> {
-        let kept = MemoryRecords::default();
+    /// Goes to work for a gateway. Whoever records its events must tell them the counter that is
+    /// returned.
+    pub(super) fn attend(self, runtime: &Runtime, served: Served<'_>) -> io::Result<Counter> {
+        let Served {
+            driver,
+            clock,
+            router,
+            records,
+            drain,
+            check,
+        } = served;
         let tally = SharedTally::new(router);
-        let config = AdminConfig {
-            token: self.token,
-            unix_zero: u64::try_from((unix_now() - clock.now().elapsed()).as_millis())?,
-            check: check(router.clone(), endpoints),
-            records: Arc::new(kept.clone()) as Arc<dyn Records>,
-            tally: tally.clone(),
-            is_stopping: Arc::new(AtomicBool::new(false)),
+        let counter = Counter::new(tally.clone(), driver.clone());
+        let Some(listener) = self.listener else {
+            return Ok(counter);
         };
-        let (changes, weak) = (self.changes, Arc::downgrade(driver));
-        std::thread::Builder::new()
-            .name("records".to_owned())
-            .spawn(move || kept.keep_all(&changes, &weak))?;
-        if let Some(listener) = self.listener {
-            let has_token = config.token.is_some();
-            let address = listener.local_addr()?;
-            tracing::info!(token = has_token, "admin API on http://{address}");
-            runtime.spawn(Admin::new(driver.clone(), config).serve(listener));
-        }
-        Ok(Counter::new(tally, driver.clone()))
+        let begun = unix_now().saturating_sub(clock.now().elapsed()).as_millis();
+        let config = AdminConfig {
+            unix_zero: u64::try_from(begun).unwrap_or(u64::MAX),
+            check,
+            records,
+            tally,
+            drain,
+            token: self.token,
+        };
+        let has_token = config.token.is_some();
+        let address = listener.local_addr()?;
+        tracing::info!(token = has_token, "admin API on http://{address}");
+        runtime.spawn(Admin::new(driver.clone(), config).serve(listener));
+        Ok(counter)
     }
+}
+
+/// The gateway that the admin API is about.
+pub(super) struct Served<'a> {
+    pub(super) driver: &'a Arc<Driver>,
+    pub(super) clock: Clock,
+    pub(super) router: &'a Arc<RouterConfig>,
+    pub(super) records: Arc<dyn Records>,
+    pub(super) drain: Arc<Drain>,
+    /// What a configuration must have to be applied.
+    pub(super) check: Box<Check>,
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -164,47 +162,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
         },
         other => other,
     })
-}
-
-/// What a configuration must have to be applied: what `serve` asks of a file, and nothing that this
-/// gateway would have to start anew for.
-fn check(
-    served: Arc<RouterConfig>,
-    endpoints: impl Fn(&RouterConfig, &Problems) + Send + Sync + 'static,
-) -> Box<Check> {
-    Box::new(move |config, problems| {
-        endpoints(config, problems);
-        for what in cannot_follow(&served, config) {
-            let message = format!("{what}: this gateway cannot change that while it runs");
-            let hint = "put it into the router file and start `serve` anew";
-            problems.add(Diagnostic::file("body", message).hint(hint));
-        }
-    })
-}
-
-/// What the gateway reads once, when it starts.
-fn cannot_follow(served: &RouterConfig, config: &RouterConfig) -> Vec<&'static str> {
-    let looks_at = |name: &str| served.headers_looked_at().any(|known| known == name);
-    let told_apart = [
-        (
-            served.versions != config.versions,
-            "other versions, models, endpoints, keys or features",
-        ),
-        (
-            served.overrides != config.overrides,
-            "other rules on who may choose a version",
-        ),
-        (
-            !config.headers_looked_at().all(looks_at),
-            "rules or stickiness by headers that were not looked at so far",
-        ),
-        (
-            served.timeouts.connect != config.timeouts.connect,
-            "another limit on connecting",
-        ),
-    ];
-    let differ = told_apart.into_iter().filter(|(differs, _)| *differs);
-    differ.map(|(_, what)| what).collect()
 }
 
 /// Two who listen.

@@ -1,0 +1,72 @@
+//! What the log tells people of the canary.
+
+use std::sync::Arc;
+
+use crate::observe::event::{Finding, RunEvent, Sink, What};
+use crate::router::config::RouterConfig;
+
+/// Tells the log what happens to the canary.
+pub(super) struct News {
+    /// The configuration, for the versions' names.
+    pub(super) router: Arc<RouterConfig>,
+}
+
+impl News {
+    /// What it tells of: the few events that are not about a single request.
+    pub(super) fn hears(what: &What) -> bool {
+        let of_release = matches!(what, What::RolledBack(_) | What::Standing(_));
+        of_release || matches!(what, What::Judged(_) | What::Held(_))
+    }
+
+    fn finding(&self, finding: &Finding) -> String {
+        format!(
+            "{} of {} is {:.4} (bound {}) over {} attempts",
+            finding.measure,
+            self.router.name(finding.version),
+            finding.value.unwrap_or_default(),
+            finding.bound,
+            finding.samples
+        )
+    }
+}
+
+impl Sink for News {
+    fn event(&mut self, event: &RunEvent) {
+        match &event.what {
+            What::RolledBack(record) => tracing::error!(
+                id = record.id,
+                affected_requests = record.affected_requests,
+                "rolled back from {} to {}: {}",
+                self.router.name(record.from),
+                self.router.name(record.to),
+                record.because()
+            ),
+            What::Held(Some(reason)) => tracing::warn!(reason, "the judge holds"),
+            What::Held(None) => tracing::info!("the judge no longer holds"),
+            What::Standing(standing) => tracing::info!(
+                revision = standing.revision,
+                share = standing.share,
+                step = standing.step,
+                "the release is {} ({})",
+                standing.phase,
+                standing.cause
+            ),
+            What::Judged(finding) => {
+                if finding.violated {
+                    tracing::warn!(action = finding.action, "{}", self.finding(finding));
+                }
+            }
+            What::Sent(_)
+            | What::Assigned { .. }
+            | What::Dispatched { .. }
+            | What::Cancelled { .. }
+            | What::Accepted(_)
+            | What::UpstreamEnded(_)
+            | What::Booked(_)
+            | What::Settled(_)
+            | What::Answered(_)
+            | What::Fault { .. }
+            | What::Memory { .. } => {}
+        }
+    }
+}

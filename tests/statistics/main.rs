@@ -1,0 +1,12 @@
+//! The sequential judge: its error rates against the published table, what it must not be fooled by,
+//! when it lets a step be promoted, and a slow reference that says the same.
+
+mod dice;
+mod lab;
+mod manners;
+mod promotion;
+mod reference;
+mod rules;
+mod same_as_reference;
+mod table;
+mod traps;
