@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::live::admin::problem::Problem;
 use crate::live::http;
+use crate::router::control::Refusal;
 
 /// Largest body that is read: a router file is smaller.
 const MAX_BODY: usize = 1 << 20;
@@ -82,7 +83,7 @@ impl BasedOn {
     }
 
     /// The problem of a change that was refused.
-    pub fn problem(self, refusal: crate::router::control::Refusal) -> Problem {
+    pub fn problem(self, refusal: Refusal) -> Problem {
         let mut problem = Problem::from(refusal);
         if self.by_header && problem.code == "stale_revision" {
             problem.status = 412;

@@ -3,7 +3,7 @@
 //! [`routes`] is the list of all there is, [`auth`] says who may, [`form`] reads what is asked,
 //! [`problem`] says why not. [`tally`] counts what the gateway does, [`records`] is where the history is
 //! read. Every change goes through [`Driver::order`]: the core alone decides. docs/admin.md is the
-//! reference, `openapi.json` the same for programs.
+//! reference, docs/openapi.json the same for programs.
 
 pub mod auth;
 pub mod checkpoints;

@@ -10,7 +10,9 @@ use tokio::sync::Mutex;
 use crate::live::admin::Admin;
 use crate::live::admin::form::BasedOn;
 use crate::live::admin::orders::Answer;
+use crate::live::admin::problem::Problem;
 use crate::router::control::Order;
+use crate::router::io::Reason;
 
 /// Ids that are remembered.
 const REMEMBERED: usize = 1_000;
@@ -25,7 +27,7 @@ impl Admin {
     /// A peer rolled back: so does this gateway, unless it has heard of it before.
     pub(super) async fn peer_rollback(&self, id: &str, why: &str) -> Answer {
         // Held to the end: whoever tells it again at the same time must find the canary closed.
-        let mut heard = self.config_peers().lock().await;
+        let mut heard = self.peers.0.lock().await;
         if heard.iter().any(|known| known == id) || self.is_own(id).await? {
             return self.release(200).await;
         }
@@ -40,22 +42,18 @@ impl Admin {
         Ok(answer)
     }
 
-    fn config_peers(&self) -> &Mutex<VecDeque<String>> {
-        &self.peers.0
-    }
-
     /// Is it a rollback of this gateway's own, or one it was told of before it started anew?
-    async fn is_own(&self, id: &str) -> Result<bool, super::problem::Problem> {
+    async fn is_own(&self, id: &str) -> Result<bool, Problem> {
         let records = self
             .read(|records| records.rollbacks(LOOKED_THROUGH))
             .await?;
         let told = format!("peer {id}: ");
         Ok(records.iter().any(|record| {
-            let words = match &record.reason {
-                crate::router::io::Reason::ByHand(words) => words.as_str(),
-                _ => "",
+            let is_told = match &record.reason {
+                Reason::ByHand(words) => words.starts_with(&told),
+                Reason::Judged(_) | Reason::Inconclusive => false,
             };
-            record.id == id || words.starts_with(&told)
+            is_told || record.id == id
         }))
     }
 }

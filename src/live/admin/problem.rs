@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTH
 use serde_json::{Map, Value, json};
 
 use crate::config::redact::redact;
+use crate::live::admin::view::without_keys;
 use crate::router::control::Refusal;
 
 /// An error answer, in OpenAI's envelope: `{"error": {message, type, code, …}}`.
@@ -32,10 +33,11 @@ impl Problem {
         }
     }
 
-    /// The same with another member.
+    /// The same with another member. Keys are cut out of it as well: it may repeat what was sent.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        let value = without_keys(value.into());
+        self.more.insert(name.to_owned(), value);
         self
     }
 
@@ -113,12 +115,14 @@ mod tests {
     #[test]
     fn an_error_has_its_family_and_no_keys() {
         let problem = Problem::new(422, "bad", "the key sk-abcdef0123456789 is wrong");
-        let body = problem.with("mistakes", vec!["one"]).body();
+        let body = problem
+            .with("mistakes", vec!["one", "sk-abcdef0123456789"])
+            .body();
         assert_eq!(
             body,
             json!({"error": {
                 "message": "the key sk-*** is wrong", "type": "invalid_request_error",
-                "code": "bad", "mistakes": ["one"],
+                "code": "bad", "mistakes": ["one", "sk-***"],
             }})
         );
     }

@@ -15,7 +15,7 @@ use crate::live::admin::{
 };
 
 /// The document that describes all of this to programs.
-pub const OPENAPI: &str = include_str!("openapi.json");
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// A path with the methods it takes.
 pub struct Route {

@@ -58,6 +58,7 @@ impl Stand {
     }
 
     pub(crate) fn with(faults: &[&str], more: &str, env: &[(&str, &str)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let company = in_company();
         let folder = tempfile::tempdir().unwrap();
         let mock = |model, faults: &[&str]| {

@@ -58,7 +58,7 @@ fn misfits(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<
         Value::Object(_) => "object",
     };
     let fits = |t: &&str| *t == own || (*t == "number" && own == "integer");
-    if !types.is_empty() && !types.iter().any(|t| fits(t)) {
+    if !types.is_empty() && !types.iter().any(fits) {
         wrong.push(format!("{place} is {own}, not {types:?}"));
     }
     if schema["enum"]

@@ -107,9 +107,17 @@ impl Desk {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_model_degrades_until_somebody_resumes() {
+fn in_runtime(test: impl Future<Output = ()>) {
     let _company = in_company();
+    tokio::runtime::Runtime::new().unwrap().block_on(test);
+}
+
+#[test]
+fn a_missing_model_degrades_until_somebody_resumes() {
+    in_runtime(missing_model());
+}
+
+async fn missing_model() {
     let desk = Desk::new(true).await;
     let ready = (200, json!({"status": "ready", "reasons": []}));
     assert_eq!(desk.ready().await, ready);
@@ -129,9 +137,12 @@ async fn a_missing_model_degrades_until_somebody_resumes() {
     assert_eq!(desk.ready().await.0, 503);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_closes_the_canary_and_delays_no_rollback() {
-    let _company = in_company();
+#[test]
+fn a_store_that_fails_closes_the_canary_and_delays_no_rollback() {
+    in_runtime(failing_store());
+}
+
+async fn failing_store() {
     let desk = Desk::new(false).await;
     let (status, answer) = desk
         .ask("POST", "/v1/deployment/checkpoints", json!({}))
