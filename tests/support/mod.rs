@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 25] = [
+pub(crate) const SHIPPED: [&str; 26] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -38,6 +38,7 @@ pub(crate) const SHIPPED: [&str; 25] = [
     "ramp-breaks-at-minority",
     "ramp-healthy-canary-is-promoted",
     "rate-limit-storm",
+    "rate-limited-canary",
     "replay-azure-sample",
     "rollback-is-final",
     "server-errors-above-threshold",
