@@ -5,5 +5,6 @@ mod census;
 mod measurement;
 mod play;
 mod policy;
+mod ramp;
 mod rollback;
 mod split;
