@@ -20,6 +20,7 @@ pub mod fault;
 pub mod id;
 pub mod live;
 pub mod observe;
+pub mod pricing;
 pub mod progress;
 pub mod protocol;
 pub mod report;

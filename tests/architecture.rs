@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer. A module may use those of lower layers.
 const LAYERS: [&[&str]; 7] = [
-    &["time", "id", "rng", "stats", "canonical", "protocol"],
+    &[
+        "time",
+        "id",
+        "rng",
+        "stats",
+        "canonical",
+        "protocol",
+        "pricing",
+    ],
     &["router", "upstream", "fault", "traffic"],
     &["observe", "config", "experiment"],
     &["sim", "live", "verdict"],
@@ -16,7 +24,12 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Arrows within a layer, all there are.
-const BESIDE: [(&str, &str); 3] = [("rng", "id"), ("stats", "time"), ("fault", "upstream")];
+const BESIDE: [(&str, &str); 4] = [
+    ("rng", "id"),
+    ("stats", "time"),
+    ("pricing", "protocol"),
+    ("fault", "upstream"),
+];
 
 /// Arrows that point down and are forbidden all the same: what judges and reports must not know what
 /// it judges.
@@ -44,7 +57,8 @@ const IMPURE: [&str; 11] = [
     "std::process",
     "jiff::Timestamp::now",
 ];
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
+    "pricing",
     "canonical",
     "time",
     "id",

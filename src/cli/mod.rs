@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod admin;
 mod ci;
 mod env;
 pub mod exit;
@@ -49,6 +50,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
+    /// Look at a gateway's release, and change it
+    Admin(admin::AdminArgs),
     /// Serve a mock upstream that answers and fails as told
     Mock(mock::MockArgs),
     /// Show every mistake in scenario and router files, without running anything
@@ -141,6 +144,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),
         Command::Validate(args) => validate::run(&args),
     }

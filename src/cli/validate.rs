@@ -1,4 +1,4 @@
-//! `graygate validate`: every mistake in scenario and router files.
+//! `graygate validate`: every mistake in scenario and router files, and in price tables.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::scenario::load::Loader;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Scenario or router files, or folders of them
+    /// Scenario files, router files, price tables, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -41,9 +41,14 @@ fn all(path: &Path) -> u8 {
 }
 
 fn one(path: &Path) -> u8 {
-    let found = match is_router_file(path) {
-        true => router(path),
-        false => compile::file(path).map(|(_, warnings)| warnings),
+    let found = match kind(path) {
+        Kind::Router => {
+            checked(|problems, loader| compile::router_from_file(problems, path, loader).is_some())
+        }
+        Kind::Prices => checked(|problems, loader| {
+            compile::price_table_from_file(problems, path, loader).is_some()
+        }),
+        Kind::Scenario => compile::file(path).map(|(_, warnings)| warnings),
     };
     let (problems, is_valid) = match found {
         Ok(warnings) => (warnings, true),
@@ -69,8 +74,15 @@ fn one(path: &Path) -> u8 {
     exit::USAGE
 }
 
-/// A router file has versions and no traffic.
-fn is_router_file(path: &Path) -> bool {
+/// What kind of file it is.
+enum Kind {
+    Scenario,
+    Router,
+    Prices,
+}
+
+/// A router file has versions and no traffic; a price table has prices alone.
+fn kind(path: &Path) -> Kind {
     let node = Loader::default()
         .yaml(path)
         .and_then(|source| yaml::parse(&source));
@@ -79,16 +91,21 @@ fn is_router_file(path: &Path) -> bool {
         ..
     }) = node
     else {
-        return false;
+        return Kind::Scenario;
     };
     let has = |key: &str| entries.iter().any(|e| e.key == key);
-    has("versions") && !has("traffic")
+    match (has("versions"), has("prices")) {
+        _ if has("traffic") => Kind::Scenario,
+        (true, _) => Kind::Router,
+        (false, true) => Kind::Prices,
+        (false, false) => Kind::Scenario,
+    }
 }
 
-fn router(path: &Path) -> Result<Diagnostics, Diagnostics> {
+fn checked(read: impl FnOnce(&Problems, &Loader) -> bool) -> Result<Diagnostics, Diagnostics> {
     let problems = Problems::default();
-    let config = compile::router_from_file(&problems, path, &Loader::default());
-    let is_valid = config.is_some() && !problems.has_errors();
+    let is_read = read(&problems, &Loader::default());
+    let is_valid = is_read && !problems.has_errors();
     let found = problems.into_diagnostics();
     if is_valid { Ok(found) } else { Err(found) }
 }

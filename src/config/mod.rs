@@ -9,6 +9,7 @@ pub mod fields;
 pub mod judge;
 pub mod limits;
 pub mod node;
+pub mod prices;
 pub mod redact;
 pub mod release;
 pub mod router_file;

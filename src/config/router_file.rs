@@ -6,20 +6,41 @@ use crate::config::fields::{Cx, Fields, head};
 use crate::config::node::{Node, Place, Value};
 use crate::config::values;
 use crate::config::versions::{self, find_version, version_name};
-use crate::config::{judge, limits, release};
+use crate::config::{judge, limits, prices, release};
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::PriceTable;
 use crate::router::budget::RetryBudget;
 use crate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, RetryPolicy, Route, RouterConfig, SplitConfig,
     StickyBy, Timeouts,
 };
 
-/// Reads a router configuration. None means that mistakes were reported.
+/// Reads the price table whose path stands at a node.
+pub type TableReader<'r> = &'r dyn Fn(Cx<'_>, &Node) -> Option<PriceTable>;
+
+/// Reads a router configuration that comes without a place of its own: what it says of prices it must
+/// say itself. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node) -> Option<RouterConfig> {
+    read_with(cx, node, &|cx, node| {
+        let message = "no price table can be looked up from here";
+        let hint = "write prices out: price: {input: $2.00, output: $8.00}";
+        cx.error(cx.at(node.place, message).hint(hint))
+    })
+}
+
+/// Reads a router configuration; `table` reads the price table that it names. None means that
+/// mistakes were reported.
+pub fn read_with(cx: Cx<'_>, node: &Node, table: TableReader<'_>) -> Option<RouterConfig> {
     let fields = cx.fields(node, "the router configuration")?;
     fields.optional("name", values::text);
     fields.optional("description", values::text);
-    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", versions::read);
+    let prices = match fields.node("prices") {
+        None => prices::Names::Unset,
+        Some(node) => table(cx, node).map_or(prices::Names::Unreadable, prices::Names::Table),
+    };
+    let versions = fields.required("versions", "{v1: {role: stable, …}, v2: …}", |cx, n| {
+        versions::read(cx, n, &prices)
+    });
     let names = versions.as_ref().map(|v| v.names()).unwrap_or_default();
     let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
     let overrides = fields.optional("overrides", release::overrides);

@@ -185,7 +185,8 @@ pub fn word<T: Copy>(cx: Cx<'_>, node: &Node, what: &str, words: &[(&str, T)]) -
     })
 }
 
-fn comparison<T>(
+/// A comparison with whatever `parse` reads.
+pub fn comparison<T>(
     cx: Cx<'_>,
     node: &Node,
     expected: &str,

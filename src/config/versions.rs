@@ -3,6 +3,7 @@
 use crate::config::fields::{Cx, closest, head, listed};
 use crate::config::limits;
 use crate::config::node::{Entry, Node, Place, Value};
+use crate::config::prices::{self, Names};
 use crate::config::redact::{is_variable_name, looks_like_key};
 use crate::config::values;
 use crate::id::{PerVersion, VersionId};
@@ -32,8 +33,8 @@ impl Versions {
     }
 }
 
-/// Reads `versions`. None means that mistakes were reported.
-pub fn read(cx: Cx<'_>, node: &Node) -> Option<Versions> {
+/// Reads `versions`, whose prices may have `prices` as names. None means that mistakes were reported.
+pub fn read(cx: Cx<'_>, node: &Node, prices: &Names) -> Option<Versions> {
     let expected = "one version with role: stable and one with role: canary";
     let Value::Map(entries) = &node.value else {
         return cx.wrong(node, "a mapping of versions", expected);
@@ -42,7 +43,7 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<Versions> {
         let message = format!("there are {} versions", entries.len());
         return cx.error(cx.at(third.place, message).expected(expected));
     }
-    let read: Vec<_> = entries.iter().map(|e| version(cx, e)).collect();
+    let read: Vec<_> = entries.iter().map(|e| version(cx, e, prices)).collect();
     let read: Vec<(VersionConfig, &str)> = read.into_iter().collect::<Option<_>>()?;
     let with_role = |role| {
         let mut found = (0..).zip(&read).filter(|(_, (_, r))| *r == role);
@@ -61,7 +62,7 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<Versions> {
     })
 }
 
-fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
+fn version(cx: Cx<'_>, entry: &Entry, prices: &Names) -> Option<(VersionConfig, &'static str)> {
     let name = name(cx, entry);
     let fields = cx.fields(&entry.value, "a version")?;
     let roles = [(STABLE, STABLE), (CANARY, CANARY)];
@@ -73,6 +74,7 @@ fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
     let api_key_env = fields.optional("api_key_env", api_key_env);
     let features = fields.optional("features", features);
     let rate_limit = fields.optional("rate_limit", limits::rate_limit);
+    let price = fields.optional("price", |cx, n| prices::price(cx, n, prices));
     fields.finish();
     let version = VersionConfig {
         name: name?,
@@ -82,6 +84,7 @@ fn version(cx: Cx<'_>, entry: &Entry) -> Option<(VersionConfig, &'static str)> {
         // What is not restricted is offered.
         features: features.unwrap_or(Features::ALL),
         rate_limit,
+        price,
     };
     Some((version, role?))
 }
@@ -211,7 +214,7 @@ mod tests {
             source: &source,
             problems: &problems,
         };
-        let versions = read(cx, &yaml::parse(&source).unwrap());
+        let versions = read(cx, &yaml::parse(&source).unwrap(), &Names::Unset);
         assert!(versions.is_some() || problems.has_errors(), "{text}");
         problems.into_diagnostics().to_string()
     }

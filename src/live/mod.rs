@@ -1,12 +1,14 @@
 //! The live driver: real sockets, real time. The same core as in [`crate::sim`], behind a real HTTP
 //! gateway, between a real load generator and mock upstreams on ports of their own.
 
+pub mod admin;
 pub mod clock;
 pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod mock;
 pub mod outbox;
+pub mod store;
 
 use std::fmt;
 use std::io;

@@ -224,6 +224,7 @@ mod tests {
             version: VersionId(0),
             ordinal: 0,
             outcome: Outcome::Success,
+            usage: None,
         })
     }
 

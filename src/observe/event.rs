@@ -137,6 +137,8 @@ pub struct UpstreamEnded {
     pub ordinal: u32,
     /// How it ended; `client_gone` when the other side hung up first.
     pub outcome: Outcome,
+    /// The tokens that it spent on it, whoever got the answer; none when it cannot tell, or spent none.
+    pub usage: Option<Usage>,
 }
 
 /// An attempt's end, as the router booked it.

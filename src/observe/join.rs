@@ -145,6 +145,7 @@ impl Join {
         if let Some(attempt) = self.story(key).attempts.iter_mut().find(is_it) {
             attempt.ended_at = Some(at);
             attempt.outcome = Some(row.outcome);
+            attempt.usage = row.usage;
         }
         self.close_if_over(key)
     }
@@ -246,6 +247,7 @@ mod tests {
             version,
             ordinal,
             outcome,
+            usage: None,
         })
     }
 

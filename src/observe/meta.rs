@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::id::{PerVersion, Seed, VersionId};
+use crate::pricing::Price;
 use crate::time::Timestamp;
 
 /// Which driver ran the router.
@@ -94,6 +95,9 @@ pub struct VersionMeta {
     pub name: String,
     /// Its model.
     pub model: String,
+    /// What its tokens cost, per million.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// What played its upstream: `simulated`, `native`, `wiremock`.
     pub upstream: &'static str,
 }

@@ -2,7 +2,9 @@
 //! figures that are folded from them as they come, in memory that does not grow with the run.
 
 pub mod bridge;
+pub mod cost;
 pub mod event;
+pub mod evidence;
 pub mod join;
 pub mod latency;
 pub mod meta;

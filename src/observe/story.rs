@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{Answered, Booked, Sent, Settled};
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -53,6 +54,8 @@ pub struct Attempt {
     pub fault: Option<u16>,
     /// The wait that its answer asks for.
     pub retry_after: Option<Duration>,
+    /// The tokens that the upstream says it spent on it.
+    pub usage: Option<Usage>,
     /// Whether the body arrived altered.
     pub altered: Option<bool>,
     /// What the router booked, and when.
@@ -151,9 +154,15 @@ impl Story {
 
     /// The version whose ledger shows a success, if the client got one too.
     pub fn served_by(&self) -> Option<VersionId> {
-        let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
+        let serving = self.serving()?;
+        self.attempts.get(serving).map(|a| a.version)
+    }
+
+    /// The position of the attempt whose answer the client got.
+    pub fn serving(&self) -> Option<usize> {
+        let success = |a: &Attempt| a.outcome.is_some_and(Outcome::is_success);
         self.outcome().filter(|o| o.is_success())?;
-        self.attempts.iter().rev().find(success).map(|a| a.version)
+        self.attempts.iter().rposition(success)
     }
 
     /// Did the client leave before it had an answer?

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
+use crate::observe::cost::{CostBook, Projection};
 use crate::observe::event::{RollbackFacts, RunEvent, StandingFacts, What};
+use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
 use crate::observe::story::Story;
+use crate::pricing::{Cost, Price};
+use crate::protocol::drift::{Drift, DriftKind};
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -42,6 +46,30 @@ impl OutcomeCounts {
     }
 }
 
+/// Answers by how they differ from the OpenAI shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriftCounts {
+    /// Answers that differ at all.
+    pub answers: u64,
+    kinds: [u64; DriftKind::ALL.len()],
+}
+
+impl DriftCounts {
+    /// Counts an answer.
+    pub fn count(&mut self, drift: Drift) {
+        self.answers += u64::from(!drift.is_none());
+        for kind in drift.kinds() {
+            self.kinds[kind as usize] += 1;
+        }
+    }
+
+    /// The kinds that occurred, with their numbers, in the order of the enum.
+    pub fn iter(&self) -> impl Iterator<Item = (DriftKind, u64)> {
+        let all = DriftKind::ALL.into_iter().zip(self.kinds);
+        all.filter(|(_, n)| *n > 0)
+    }
+}
+
 /// The totals of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -61,6 +89,8 @@ pub struct Summary {
     pub dispatch_delay: Latencies,
     /// By version.
     pub versions: PerVersion<VersionSummary>,
+    /// What it cost.
+    pub costs: CostBook,
     /// When the first request was scheduled, and the last.
     pub scheduled: Option<(Timestamp, Timestamp)>,
     /// When the first request was sent, and the last.
@@ -77,6 +107,8 @@ pub struct Summary {
     pub fault_hits: Vec<u64>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
+    /// What the judge saw, over time.
+    pub evidence: Tracks,
     /// Where the release stood, and since when, in order.
     pub standings: Vec<(Timestamp, StandingFacts)>,
     /// The time of the last event that is not of an upstream alone.
@@ -104,6 +136,8 @@ pub struct VersionSummary {
     pub input_tokens: u64,
     /// Tokens of its answers.
     pub output_tokens: u64,
+    /// How its answers differ from the OpenAI shape, by the router's word.
+    pub drift: DriftCounts,
 }
 
 impl Summary {
@@ -118,6 +152,7 @@ impl Summary {
             latency_from_sent: Latencies::default(),
             dispatch_delay: Latencies::default(),
             versions: PerVersion::from_fn(versions, |_| VersionSummary::default()),
+            costs: CostBook::unpriced(versions),
             scheduled: None,
             sent_between: None,
             ledger_rows: 0,
@@ -126,9 +161,17 @@ impl Summary {
             unexplained: 0,
             fault_hits: vec![0; faults],
             rollbacks: Vec::new(),
+            evidence: Tracks::default(),
             standings: Vec::new(),
             end: Timestamp::ZERO,
         }
+    }
+
+    /// The same with these prices of the versions.
+    #[must_use]
+    pub fn with_prices(mut self, prices: &PerVersion<Option<Price>>) -> Self {
+        self.costs = CostBook::new(prices);
+        self
     }
 
     /// Takes an event in.
@@ -157,15 +200,15 @@ impl Summary {
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
+            What::Judged(finding) => self.evidence.judged(event.at, finding),
             What::Standing(standing) => self.standings.push((event.at, standing.clone())),
             What::Answered(answered) => self.answers.count(answered.outcome),
+            What::Booked(booked) => self.versions[booked.version].drift.count(booked.drift),
             What::Assigned { .. }
             | What::Dispatched { .. }
             | What::Cancelled { .. }
             | What::UpstreamEnded(_)
-            | What::Booked(_)
             | What::Settled(_)
-            | What::Judged(_)
             | What::Held(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
@@ -191,6 +234,7 @@ impl Summary {
     }
 
     fn story(&mut self, story: &Story) {
+        self.costs.story(story);
         for attempt in &story.attempts {
             if let Some(outcome) = attempt.truth() {
                 self.versions[attempt.version].attempts.count(outcome);
@@ -222,6 +266,17 @@ impl Summary {
     /// Attempts at a version that its upstream took.
     pub fn attempts_at(&self, version: VersionId) -> u64 {
         self.versions[version].accepted
+    }
+
+    /// What it would cost to go on like this, where `cost` is what the run cost.
+    pub fn projection(&self, cost: Cost) -> Projection {
+        // One mean interval more than between the first request and the last.
+        let time = self.sent_between.and_then(|(first, last)| {
+            let span = last.since(first).as_nanos() * u128::from(self.sent);
+            let nanos = span.checked_div(u128::from(self.sent.saturating_sub(1)))?;
+            u64::try_from(nanos).ok().map(Duration::from_nanos)
+        });
+        Projection::of(cost, self.sent, time)
     }
 
     /// Requests per second over the time they were sent in; none for fewer than two requests.

@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
+use crate::observe::cost::spends;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::pricing::{Cost, Price};
 use crate::stats::histogram::LogHistogram;
 
 /// Most steps of a [`Series`].
@@ -47,6 +49,10 @@ pub struct VersionStep {
     pub served: u64,
     /// Their latency, from the scheduled moment.
     pub latencies: LogHistogram,
+    /// What answers cost that callers got, booked when their request was over.
+    pub served_cost: Cost,
+    /// What attempts cost whose answer nobody got.
+    pub wasted_cost: Cost,
 }
 
 impl Step {
@@ -68,7 +74,15 @@ impl Step {
 
     fn is_empty(&self) -> bool {
         let is_idle = |v: &VersionStep| {
-            v.first_attempts + v.attempts + v.successes + v.failures + v.rescued + v.served == 0
+            let counts = [
+                v.first_attempts,
+                v.attempts,
+                v.successes,
+                v.failures,
+                v.rescued,
+            ];
+            let is_free = v.served_cost == Cost::ZERO && v.wasted_cost == Cost::ZERO;
+            counts.iter().sum::<u64>() + v.served == 0 && is_free
         };
         self.sent + self.succeeded + self.failed == 0 && self.versions.values().all(is_idle)
     }
@@ -99,6 +113,8 @@ impl VersionStep {
         self.failures += other.failures;
         self.rescued += other.rescued;
         self.served += other.served;
+        self.served_cost += other.served_cost;
+        self.wasted_cost += other.wasted_cost;
         if other.latencies.total() > 0 {
             self.latencies.add(&other.latencies);
         }
@@ -186,6 +202,7 @@ impl Series {
 pub struct Timeline {
     open: Step,
     series: Series,
+    prices: PerVersion<Option<Price>>,
 }
 
 impl Timeline {
@@ -194,7 +211,14 @@ impl Timeline {
         Self {
             open: Step::new(versions),
             series: Series::new(versions),
+            prices: PerVersion::from_fn(versions, |_| None),
         }
+    }
+
+    /// The same with these prices of the versions.
+    #[must_use]
+    pub fn with_prices(self, prices: PerVersion<Option<Price>>) -> Self {
+        Self { prices, ..self }
     }
 
     /// Takes an event in. `closed` gets every second that is over; seconds in which nothing happened
@@ -257,6 +281,14 @@ impl Timeline {
         let Some(story) = &joined.story else {
             return;
         };
+        for spend in spends(story) {
+            let cost = spend.cost(self.prices[spend.version]);
+            let step = &mut self.open.versions[spend.version];
+            match spend.is_wasted {
+                true => step.wasted_cost += cost,
+                false => step.served_cost += cost,
+            }
+        }
         if let (Some(version), Some(latency)) = (story.served_by(), story.latency()) {
             let step = &mut self.open.versions[version];
             step.served += 1;
@@ -287,6 +319,7 @@ mod tests {
                 version: VersionId(1),
                 ordinal: 0,
                 outcome: Outcome::Success,
+                usage: None,
             });
             let at = Timestamp(s * 1_000_000_000 + 5);
             let event = RunEvent { at, what };

@@ -7,8 +7,8 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::observe::latency::Latencies;
 use crate::observe::meta::{FaultMeta, RunMeta};
 use crate::observe::summary::{OutcomeCounts, VersionSummary};
-use crate::report::Report;
 use crate::report::events::rollback_json;
+use crate::report::{Report, costs};
 use crate::stats::quantile::Quantile;
 use crate::time::millis_f64;
 use crate::verdict::result::Status;
@@ -56,7 +56,7 @@ fn diagnostic(diagnostic: &Diagnostic) -> Value {
 pub fn value(report: &Report) -> Value {
     let (meta, summary) = (&report.meta, &report.summary);
     let is_valid = report.verdict.status != Status::Invalid;
-    json!({
+    let mut value = json!({
         "format": FORMAT,
         "graygate": meta.graygate,
         "scenario": meta.scenario,
@@ -98,7 +98,11 @@ pub fn value(report: &Report) -> Value {
         },
         "records": report.records,
         "rollbacks": summary.rollbacks.iter().map(|r| rollback_json(meta, r)).collect::<Vec<_>>(),
-    })
+    });
+    if summary.costs.is_priced() {
+        value["cost"] = costs::json(report);
+    }
+    value
 }
 
 fn faults(report: &Report) -> Vec<Value> {
@@ -125,6 +129,9 @@ fn versions(report: &Report) -> Value {
         let mut value = version(summary);
         value["model"] = json!(meta.model);
         value["upstream"] = json!(meta.upstream);
+        if summary.drift.answers > 0 {
+            value["drift"] = costs::drift_json(&summary.drift);
+        }
         (meta.name.clone(), value)
     });
     Value::Object(all.collect())

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
-use crate::report::Report;
+use crate::report::{Report, costs};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -16,10 +16,12 @@ pub fn render(report: &Report) -> String {
     let _ = gates(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = versions(&mut text, report);
+    let _ = costs::markdown(&mut text, report);
+    let _ = costs::drift_markdown(&mut text, report);
     let _ = faults(&mut text, report);
     let _ = requests(&mut text, report);
     let _ = log(&mut text, report);
-    let _ = plots(&mut text);
+    let _ = plots(&mut text, report);
     text
 }
 
@@ -266,9 +268,9 @@ fn log(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text)
 }
 
-fn plots(text: &mut String) -> std::fmt::Result {
+fn plots(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "## Over time\n")?;
-    for (file, alt) in super::plot::FILES {
+    for (file, alt) in super::plot::files(report) {
         writeln!(text, "![{alt}]({file})\n")?;
     }
     Ok(())
@@ -284,7 +286,7 @@ fn quantiles(latencies: &Latencies) -> String {
 }
 
 /// A name in code quotes, which it cannot end.
-fn code(name: &str) -> String {
+pub(super) fn code(name: &str) -> String {
     format!("`{}`", name.replace(['`', '|', '\n'], "'"))
 }
 

@@ -3,6 +3,7 @@
 //! Rows of requests, attempts and seconds are written while the run goes on ([`rows`], [`events`]);
 //! everything else is a pure function of the report.
 
+pub mod costs;
 pub mod events;
 pub mod json;
 pub mod junit;

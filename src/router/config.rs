@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::Price;
 use crate::router::budget::RetryBudget;
 use crate::router::io::Measure;
 use crate::router::judge::sequential::SequentialConfig;
@@ -188,6 +189,9 @@ pub struct VersionConfig {
     pub features: Features,
     /// How many attempts its upstream takes; any number when absent.
     pub rate_limit: Option<RateLimit>,
+    /// What its tokens cost; unknown when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 /// One routing rule.

@@ -27,6 +27,10 @@ pub struct Deployment {
     pub config: Arc<RouterConfig>,
     /// SHA-256 of the configuration as it was applied, before its weights changed.
     pub source_sha256: String,
+    /// SHA-256 of the router file that the process was started with last. While it stays the same,
+    /// what was applied since counts.
+    #[serde(default)]
+    pub file_sha256: String,
     /// The phase.
     pub phase: Phase,
     /// Position of the ramp's step.
@@ -123,6 +127,7 @@ impl Deployment {
             revision: 1,
             release: 1,
             source_sha256: String::new(),
+            file_sha256: canonical::sha256(&*config),
             phase: Phase::Progressing,
             step: 0,
             held: Duration::ZERO,
@@ -156,13 +161,17 @@ impl Deployment {
     }
 
     /// Where the router begins: at what was kept, unless `file` is another configuration than the one
-    /// the kept release came from, which makes it another release. None when nothing was kept.
+    /// that the process was started with last, which makes it another release. A release that was
+    /// applied since then stays; so does a rollback. `kept` is none when nothing was kept.
     pub fn resumed(kept: Option<Self>, file: Arc<RouterConfig>, unix_ms: Option<u64>) -> Self {
-        match kept {
+        let sha256 = canonical::sha256(&*file);
+        let mut next = match kept {
             None => Self::first(file),
-            Some(kept) if kept.source_sha256 == canonical::sha256(&*file) => kept,
+            Some(kept) if kept.file_sha256 == sha256 || kept.source_sha256 == sha256 => kept,
             Some(kept) => kept.with_applied(file, unix_ms),
-        }
+        };
+        next.file_sha256 = sha256;
+        next
     }
 
     /// The step of the ramp; none without a ramp.

@@ -50,9 +50,9 @@ impl CanaryDoor {
         }
     }
 
-    /// Another release came.
+    /// This is the release from now on. Another one may know its model.
     pub fn renew(&mut self, release: u64) {
+        self.model_missing &= release == self.release;
         self.release = release;
-        self.model_missing = false;
     }
 }

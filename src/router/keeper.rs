@@ -35,6 +35,10 @@ pub enum What {
         asker: Option<ControlId>,
         /// What caused it.
         cause: Cause,
+        /// The revision it was planned on.
+        planned_on: u64,
+        /// Does it give a canary that was withheld another chance?
+        lifts: bool,
     },
     /// A change that is in force already, and must be written in the end.
     Fact {
@@ -107,6 +111,14 @@ impl Keeper {
         self.again_at = Some(now + self.pause);
     }
 
+    /// Forgets everything: it was about another release than the one there is.
+    pub fn forget(&mut self) {
+        *self = Self {
+            next_op: self.next_op,
+            ..Self::default()
+        };
+    }
+
     /// Notes that something could be written.
     pub fn succeeded(&mut self) {
         self.pause = Duration::ZERO;
@@ -117,9 +129,14 @@ impl Keeper {
         self.again_at
     }
 
-    /// What is to be written again at `now`, in its order.
+    /// What is to be written again at `now`, in its order. It waits for an order that is being
+    /// written: after that one, it would be an older state.
     pub fn due(&mut self, now: Timestamp) -> Vec<(Box<Change>, Vec<ControlId>)> {
         if self.again_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        if self.is_busy() {
+            self.again_at = Some(now + PAUSES.0);
             return Vec::new();
         }
         self.again_at = None;

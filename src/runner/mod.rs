@@ -259,6 +259,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
     let versions = router.versions.iter().map(|(id, version)| VersionMeta {
         name: version.name.clone(),
         model: version.model.clone(),
+        price: version.price,
         upstream: played_by[id],
     });
     let faults = experiment.upstreams.faults.iter().map(|fault| FaultMeta {

@@ -93,10 +93,11 @@ impl<'o> Recorder<'o> {
         observer: &'o mut (dyn Sink + Send),
     ) -> Result<Self, OutputError> {
         let versions = meta.versions.len();
+        let prices = meta.versions.values().map(|v| v.price).collect();
         Ok(Self {
             join: Join::default(),
-            summary: Summary::new(versions, meta.faults.len()),
-            timeline: Timeline::new(versions),
+            summary: Summary::new(versions, meta.faults.len()).with_prices(&prices),
+            timeline: Timeline::new(versions).with_prices(prices),
             evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults),
             alarms: Vec::new(),
             files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::config::diagnostic::{Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Value};
-use crate::config::{router_file, values, yaml};
+use crate::config::{prices, router_file, values, yaml};
 use crate::experiment::{Experiment, Traffic};
 use crate::fault::inject::Upstreams;
 use crate::id::Seed;
 use crate::observe::meta::Engine;
+use crate::pricing::PriceTable;
 use crate::router::config::RouterConfig;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
@@ -198,7 +199,7 @@ fn engine(cx: Cx<'_>, node: &Node) -> Option<Engine> {
 fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<RouterConfig> {
     match &node.value {
         Value::Scalar(other) => match loader.yaml(&beside(path, other)) {
-            Ok(source) => router_from_source(cx.problems, &source),
+            Ok(source) => router_from_source(cx.problems, &source, &beside(path, other), loader),
             Err(unreadable) => cx.error(named_here(cx, node, unreadable)),
         },
         Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
@@ -206,14 +207,14 @@ fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Route
             let expected = "the path of a router file, or a router configuration";
             cx.error(cx.at(node.place, message).expected(expected))
         }
-        _ => router_file::read(cx, node),
+        _ => router_file::read_with(cx, node, &|cx, n| price_table(cx, n, path, loader)),
     }
 }
 
 /// Reads a router file. None means that mistakes were reported.
 pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Option<RouterConfig> {
     match loader.yaml(path) {
-        Ok(source) => router_from_source(problems, &source),
+        Ok(source) => router_from_source(problems, &source, path, loader),
         Err(unreadable) => {
             problems.add(unreadable);
             None
@@ -221,10 +222,48 @@ pub fn router_from_file(problems: &Problems, path: &Path, loader: &Loader) -> Op
     }
 }
 
-fn router_from_source(problems: &Problems, source: &Source) -> Option<RouterConfig> {
+fn router_from_source(
+    problems: &Problems,
+    source: &Source,
+    path: &Path,
+    loader: &Loader,
+) -> Option<RouterConfig> {
     let cx = Cx { source, problems };
     match yaml::parse(source) {
-        Ok(node) => router_file::read(cx, &node),
+        Ok(node) => router_file::read_with(cx, &node, &|cx, n| price_table(cx, n, path, loader)),
+        Err(diagnostic) => cx.error(diagnostic),
+    }
+}
+
+/// Reads the price table that a router file at `path` names. None means that mistakes were reported.
+fn price_table(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<PriceTable> {
+    let name = cx.text(node, "a path", "the path of a price table")?;
+    let source = match loader.yaml(&beside(path, name)) {
+        Ok(source) => source,
+        Err(unreadable) => return cx.error(named_here(cx, node, unreadable)),
+    };
+    price_table_from_source(cx.problems, &source)
+}
+
+/// Reads a price table file. None means that mistakes were reported.
+pub fn price_table_from_file(
+    problems: &Problems,
+    path: &Path,
+    loader: &Loader,
+) -> Option<PriceTable> {
+    match loader.yaml(path) {
+        Ok(source) => price_table_from_source(problems, &source),
+        Err(unreadable) => {
+            problems.add(unreadable);
+            None
+        }
+    }
+}
+
+fn price_table_from_source(problems: &Problems, source: &Source) -> Option<PriceTable> {
+    let cx = Cx { source, problems };
+    match yaml::parse(source) {
+        Ok(node) => prices::table(cx, &node),
         Err(diagnostic) => cx.error(diagnostic),
     }
 }

@@ -13,6 +13,7 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
 use crate::router::judge::sequential::Metric;
+use crate::scenario::costs;
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
@@ -34,7 +35,7 @@ pub struct Setting<'a> {
     pub faults: &'a [Fault],
 }
 
-const GATES: [&str; 11] = [
+const GATES: [&str; 12] = [
     "ramp",
     "promotion",
     "split",
@@ -46,6 +47,7 @@ const GATES: [&str; 11] = [
     "attribution",
     "generator",
     "memory",
+    "cost",
 ];
 
 /// Reads `expect`. None means that mistakes were reported.
@@ -81,7 +83,8 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "ramp" => one(ramp(cx, entry, setting)),
         "promotion" => one(promotion(cx, entry, setting)),
         "generator" => one(generator(cx, value)),
-        _ => one(memory(cx, value)),
+        "memory" => one(memory(cx, value)),
+        _ => one(costs::read(cx, entry, setting)),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod advice;
 pub mod compile;
+pub mod costs;
 pub mod faults;
 pub mod gates;
 pub mod load;

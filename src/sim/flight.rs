@@ -62,6 +62,7 @@ impl Out {
             version: self.version,
             ordinal: self.ordinal,
             outcome,
+            usage: self.plan.usage(),
         })
     }
 }

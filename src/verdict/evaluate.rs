@@ -8,6 +8,7 @@ use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::after_rollback::AfterRollbackGate;
 use crate::verdict::gates::attribution::AttributionGate;
+use crate::verdict::gates::cost::CostGate;
 use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
 use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
@@ -127,6 +128,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
         GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
         GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),
+        GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
+use crate::pricing::Cost;
 use crate::protocol::outcome::Outcome;
 use crate::stats::compare::{Comparison, Share};
 use crate::stats::quantile::Quantile;
@@ -34,6 +35,8 @@ pub enum GateSpec {
     Policy(PolicySpec),
     /// The canary goes up by its steps.
     Ramp(RampSpec),
+    /// What the attempts cost stays within bounds.
+    Cost(CostSpec),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -55,6 +58,7 @@ impl GateSpec {
             Self::Generator(_) => "generator",
             Self::Policy(_) => "policy",
             Self::Ramp(spec) => spec.name,
+            Self::Cost(_) => "cost",
             Self::Memory { .. } => "memory",
         }
     }
@@ -175,6 +179,19 @@ pub struct RequestsSpec {
     pub other_credentials: bool,
     /// Fewest of them.
     pub min_n: u64,
+}
+
+/// See [`GateSpec::Cost`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CostSpec {
+    /// Only the attempts at this version.
+    pub version: Option<VersionId>,
+    /// What all attempts cost.
+    pub total: Option<Comparison<Cost>>,
+    /// What those cost whose answer no caller got.
+    pub wasted: Option<Comparison<Cost>>,
+    /// How many may have used tokens that nobody states. Without it, such attempts leave the costs open.
+    pub unknown: Option<Comparison<u64>>,
 }
 
 /// See [`GateSpec::Policy`].

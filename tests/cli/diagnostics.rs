@@ -172,7 +172,7 @@ split: {weights: {v1: 9, v2: 1}}",
         "hunter2\u{1b}",
         "hünter2",
     ] {
-        let mut command = command(&["serve", &file, "--listen", "127.0.0.1:0"]);
+        let mut command = command(&["serve", &file, "--state", "none", "--listen", "127.0.0.1:0"]);
         let output = command.env("GRAYGATE_TEST_KEY", key).output().unwrap();
         let done = done(output);
         assert_eq!(done.code, Some(2), "{}", done.err);

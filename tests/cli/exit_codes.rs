@@ -177,7 +177,16 @@ fn five_when_the_port_is_taken() {
     let file = folder.path().join("written.jsonl");
     let path = file.display().to_string();
     for args in [
-        vec!["serve", &router, "--listen", &address, "--input-log", &path],
+        vec![
+            "serve",
+            &router,
+            "--state",
+            "none",
+            "--listen",
+            &address,
+            "--input-log",
+            &path,
+        ],
         vec!["mock", "--listen", &address, "--ledger", &path],
     ] {
         let done = graygate(&args);
@@ -207,7 +216,14 @@ fn five_when_the_upstream_is_not_there() {
     drop(free);
     let folder = Folder::new();
     let router = folder.write("router.yaml", &served_by(&address));
-    let done = graygate(&["serve", &router, "--listen", "127.0.0.1:0"]);
+    let done = graygate(&[
+        "serve",
+        &router,
+        "--state",
+        "none",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(done.code, Some(5), "{}", done.err);
     assert!(
         done.err.contains("cannot reach the upstream of `v1`"),

@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod exit_codes;
+mod money;
 mod outputs;
 mod replay;
 mod support;

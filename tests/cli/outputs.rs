@@ -202,7 +202,7 @@ fn odd_names_break_no_file() {
         assert!(xml.contains("a&lt;b&amp;"), "{xml}");
         assert!(!xml.contains("a<b"), "{xml}");
     }
-    for name in ["split.svg", "latency.svg", "errors.svg"] {
+    for name in ["split.svg", "latency.svg", "errors.svg", "evidence.svg"] {
         let svg = read(&folder, &format!("{place}/{name}"));
         assert!(is_escaped(&svg), "{name}");
         assert!(svg.contains("a_b&amp;_c_"), "{name}");
@@ -233,7 +233,7 @@ fn plots_of_an_invalid_run_say_so() {
     assert_eq!(done.code, Some(4), "{}", done.out);
     let runs = std::fs::read_dir(folder.path().join("reports/late")).unwrap();
     let place = runs.last().unwrap().unwrap().path();
-    for name in ["split.svg", "latency.svg", "errors.svg"] {
+    for name in ["split.svg", "latency.svg", "errors.svg", "evidence.svg"] {
         let svg = std::fs::read_to_string(place.join(name)).unwrap();
         assert!(svg.contains("INVALID MEASUREMENT · late"), "{name}");
     }

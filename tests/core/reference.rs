@@ -722,7 +722,7 @@ impl Core for ReferenceRouter {
                 }
             }
             // It keeps nothing and obeys nobody.
-            Input::Control { .. } | Input::Persisted { .. } => {}
+            Input::Control { .. } | Input::Persisted { .. } | Input::Found { .. } => {}
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn config() -> RouterConfig {
         api_key_env: Some(format!("{name}_KEY")),
         features: Features::ALL,
         rate_limit: None,
+        price: None,
     };
     let threshold = |limit, action| Threshold { limit, action };
     RouterConfig {
@@ -99,7 +100,7 @@ pub(crate) struct Rig {
     /// Does the store work? None leaves it to the test to answer.
     pub(crate) store: Option<bool>,
     /// What was asked to be kept and not answered.
-    pub(crate) waiting: Vec<u64>,
+    pub(crate) waiting: Vec<(u64, Change)>,
     pub(crate) answers: Vec<(ControlId, Result<Standing, Refusal>)>,
     next_id: u64,
 }
@@ -231,13 +232,23 @@ impl Rig {
 
     fn keep(&mut self, op: u64, change: Change) {
         match self.store {
-            None => self.waiting.push(op),
+            None => self.waiting.push((op, change)),
             Some(ok) => {
                 if ok {
                     self.kept.push(change);
                 }
                 self.core.handle(self.now, Input::Persisted { op, ok });
             }
+        }
+    }
+
+    /// The store answers everything that waits for it, in order.
+    pub(crate) fn written(&mut self, ok: bool) {
+        for (op, change) in std::mem::take(&mut self.waiting) {
+            if ok {
+                self.kept.push(change);
+            }
+            self.input(Input::Persisted { op, ok });
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod census;
+mod cost;
 mod measurement;
 mod play;
 mod policy;

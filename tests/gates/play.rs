@@ -10,7 +10,9 @@ use graygate::observe::event::{
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
 use graygate::observe::summary::Summary;
+use graygate::pricing::Price;
 use graygate::protocol::drift::Drift;
+use graygate::protocol::openai::Usage;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::{Comparison, Op, Share};
 use graygate::time::Timestamp;
@@ -34,6 +36,8 @@ pub(crate) struct To {
     pub(crate) arrives: bool,
     /// Does the driver stop it?
     pub(crate) cancelled: bool,
+    /// The tokens that its upstream spends on it.
+    pub(crate) usage: Option<Usage>,
 }
 
 pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
@@ -44,6 +48,7 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         altered: false,
         arrives: true,
         cancelled: false,
+        usage: None,
     }
 }
 
@@ -74,6 +79,17 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(gates: &[GateSpec]) -> Self {
         Self::with_faults(gates, &[])
+    }
+
+    /// A run whose versions have these prices.
+    pub(crate) fn priced(gates: &[GateSpec], prices: [Option<Price>; 2]) -> Self {
+        let mut play = Self::new(gates);
+        play.summary = play.summary.with_prices(&prices.into_iter().collect());
+        play
+    }
+
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     pub(crate) fn with_faults(gates: &[GateSpec], faults: &[FaultMeta]) -> Self {
@@ -200,6 +216,7 @@ impl Play {
                 version,
                 ordinal,
                 outcome: to.outcome,
+                usage: to.usage,
             };
             self.event(end, What::UpstreamEnded(ended));
         }
@@ -217,7 +234,7 @@ impl Play {
                 },
                 outcome: booked_as,
                 latency: self.latency,
-                usage: None,
+                usage: to.usage.filter(|_| booked_as.is_success()),
                 drift: Drift::NONE,
             }),
         );

@@ -107,6 +107,7 @@ fn one(
         version,
         ordinal: n,
         outcome: outcome.unwrap_or(Outcome::ClientGone),
+        usage: None,
     };
     play.event(at(until), What::UpstreamEnded(ended));
     let booked = Booked {

@@ -183,8 +183,11 @@ fn the_log_of_a_served_gateway_repeats_its_rollback() {
     let header: LogHeader = serde_json::from_str(lines.next().unwrap()).unwrap();
     assert_eq!(header.seed, Seed(77));
     let calls: Vec<LoggedCall> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
-    let config = router_config(std::path::Path::new(&router));
-    let mut core = GrayRouter::new(Arc::new(config), header.seed, Timestamp::ZERO);
+    assert_eq!(
+        *header.beginning.file,
+        router_config(std::path::Path::new(&router))
+    );
+    let mut core = header.beginning.core(header.seed);
     let said = replay(&mut core, &calls);
     let events = said.iter().flat_map(|s| &s.events);
     assert_eq!(

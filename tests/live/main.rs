@@ -1,5 +1,6 @@
 //! Real sockets, real time, real clients.
 
+mod admin;
 mod conformance;
 mod connections;
 mod drain;

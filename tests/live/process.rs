@@ -28,7 +28,17 @@ impl Server {
 
     /// The same in this working directory.
     pub(crate) fn start_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        // Only who says where leaves a state behind. The admin API has a free port as well, unless the
+        // test has its own wishes.
+        let is_gateway = args.first() == Some(&"serve");
+        let unless_told = |name: &str, value| {
+            let is_told = !is_gateway || args.contains(&name);
+            (!is_told).then(|| [name.to_owned(), value])
+        };
+        let state = unless_told("--state", "none".to_owned());
+        let admin = unless_told("--admin", "127.0.0.1:0".to_owned());
         let mut child = command(args, env)
+            .args(state.into_iter().chain(admin).flatten())
             .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
@@ -62,6 +72,16 @@ impl Server {
     /// Everything it wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// `http://127.0.0.1:PORT` of its admin API, which it says before it says where it serves.
+    pub(crate) fn admin(&self) -> String {
+        let log = self.log();
+        let line = log.lines().find(|l| l.contains("admin API on http://"));
+        let line = line.expect("it has an admin API");
+        let at = line.find("http://").expect("an address");
+        let address = line[at..].split_whitespace().next();
+        address.expect("an address").to_owned()
     }
 
     /// How many files and sockets it has open.

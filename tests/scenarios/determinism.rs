@@ -65,6 +65,7 @@ fn two_runs_of_a_seed_are_byte_identical() {
         let expected = [
             "attempts.csv",
             "errors.svg",
+            "evidence.svg",
             "events.jsonl",
             "junit.xml",
             "latency.svg",

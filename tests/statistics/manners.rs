@@ -134,6 +134,19 @@ fn the_slo_needs_a_stable_that_is_proven_good() {
     );
 }
 
+#[test]
+fn a_late_driver_changes_nothing() {
+    let mut judge = judge(SequentialConfig::default(), 0.05);
+    for n in 0..5 {
+        judge.assigned(at(1.0), RequestId(n), None, Arm::Canary);
+    }
+    for n in 0..5 {
+        judge.ended(at(9.0), RequestId(n), Outcome::Success, false);
+    }
+    let decision = judge.look(at(9.0), Occasion::Failure, &mut |_| ());
+    assert_eq!(rollback(decision).metric, Metric::Slow);
+}
+
 /// What stable has in flight may fail yet, what the canary has may not: neither is held against it.
 #[test]
 fn what_is_in_flight_proves_nothing() {
@@ -214,8 +227,10 @@ fn silence_and_staleness_hold() {
 
 #[test]
 fn a_leaping_clock_neither_promotes_nor_rolls_back() {
-    let mut config = SequentialConfig::default();
-    config.attempt_limit = Duration::ZERO;
+    let config = SequentialConfig {
+        attempt_limit: Duration::ZERO,
+        ..SequentialConfig::default()
+    };
     let mut judge = SequentialJudge::new(config, 4, Timestamp::ZERO);
     judge.begin_step(at(0.0), step(0, 0.05, 3_600));
     tell(&mut judge, 1.0, Arm::Canary, 500, 0);

@@ -35,6 +35,9 @@ struct Visit {
     begins_count: bool,
 }
 
+/// Failures among judged units, slow ones among timed ones.
+type Rates = [(u64, u64); 2];
+
 /// A weight of a step, with what the split alarm made of it.
 struct Alarm {
     step: usize,
@@ -73,7 +76,7 @@ pub(crate) struct ReferenceJudge {
     /// Events in the order in which they happened: unit, metric.
     log: Vec<(usize, Metric)>,
     alarms: Vec<Alarm>,
-    baseline: Option<[(u64, u64); 2]>,
+    baseline: Option<Rates>,
     last_unit: [Timestamp; 2],
     last_tick: Timestamp,
 }
@@ -430,7 +433,7 @@ impl ReferenceJudge {
     }
 
     /// Failures and slow ones of canary (everything in flight counts) and stable (nothing does).
-    fn rates(&self) -> ([(u64, u64); 2], [(u64, u64); 2]) {
+    fn rates(&self) -> (Rates, Rates) {
         let visit = self.visits.len() - 1;
         let of = |arm, is_most: bool| {
             let those = || {

@@ -24,6 +24,7 @@ pub(crate) const SHIPPED: [&str; 26] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
+    "cost-of-a-failing-canary",
     "errors-just-above-threshold",
     "errors-just-below-threshold",
     "failing-stable-keeps-its-canary",

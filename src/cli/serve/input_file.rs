@@ -9,6 +9,7 @@ use crate::canonical;
 use crate::id::Seed;
 use crate::live::gateway::driver::Driver;
 use crate::live::gateway::input_log::{self, LogHeader};
+use crate::live::store::beginning::Beginning;
 use crate::router::config::RouterConfig;
 use crate::runner::run_dir::OutputError;
 
@@ -27,11 +28,12 @@ impl InputFile {
         })
     }
 
-    pub(super) fn begin(&mut self, seed: Seed, router: &RouterConfig) {
+    pub(super) fn begin(&mut self, seed: Seed, router: &RouterConfig, beginning: Beginning) {
         let header = LogHeader {
             format: input_log::FORMAT.to_owned(),
             seed,
             router_sha256: canonical::sha256(router),
+            beginning,
         };
         let line = serde_json::to_string(&header).unwrap_or_default();
         // The header fits the buffer; whether the file takes it shows with the first calls.

@@ -1,5 +1,6 @@
 //! `graygate serve`: the gray router as an OpenAI-compatible gateway.
 
+pub(super) mod admin;
 mod dotenv;
 mod endpoints;
 mod input_file;
@@ -8,12 +9,14 @@ mod life;
 mod news;
 mod reload;
 mod roll_call;
+mod state;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::Args;
@@ -26,6 +29,8 @@ use crate::cli::{env, exit};
 use crate::config::diagnostic::{Diagnostics, Problems};
 use crate::config::redact::redact;
 use crate::id::{PerVersion, Seed};
+use crate::live::admin::Check;
+use crate::live::admin::tally::Counter;
 use crate::live::clock::{Clock, fresh_seed};
 use crate::live::gateway::driver::Driver;
 use crate::live::gateway::server::Gateway;
@@ -38,17 +43,17 @@ use crate::live::{self, StartError};
 use crate::protocol::chat;
 use crate::router::config::RouterConfig;
 use crate::router::control::Order;
-use crate::router::gray::GrayRouter;
 use crate::scenario::compile;
 use crate::scenario::load::Loader;
-use crate::time::Timestamp;
 
+use admin::{AdminDesk, AdminPlan, Both, ServeAdminArgs, Served};
 use input_file::InputFile;
 use keys::KeyRule;
 use life::{End, Life, stop_signal};
 use news::News;
 use reload::Reload;
 use roll_call::{Canary, RollCall};
+use state::Kept;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -57,6 +62,8 @@ pub(super) struct ServeArgs {
     /// Where callers connect
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    admin: ServeAdminArgs,
     /// Seed of the split [default: a fresh one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -64,6 +71,9 @@ pub(super) struct ServeArgs {
     /// every decision
     #[arg(long, value_name = "FILE")]
     input_log: Option<PathBuf>,
+    /// Where the release, its checkpoints and its history are kept; `none` forgets them at the end
+    #[arg(long, value_name = "FILE", default_value = "graygate.db")]
+    state: PathBuf,
     /// Time for requests under way to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     drain: Duration,
@@ -127,8 +137,15 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    let admin = match args.admin.plan() {
+        Ok(admin) => admin,
+        Err(why) => {
+            error(why);
+            return exit::USAGE;
+        }
+    };
     start_log(args.quiet);
-    match serve(args, router, endpoints) {
+    match serve(args, router, endpoints, admin) {
         Ok(end) => end.exit_code(),
         Err(failure) => {
             error(failure);
@@ -183,14 +200,33 @@ fn load(path: &Path, rule: KeyRule) -> Result<(RouterConfig, PerVersion<Endpoint
     }
 }
 
+/// The addresses and keys of a configuration that was kept in `path`.
+fn endpoints_of(
+    path: &Path,
+    router: &RouterConfig,
+    rule: KeyRule,
+) -> Result<PerVersion<Endpoint>, String> {
+    let problems = Problems::default();
+    let endpoints = endpoints::collect(path, router, rule, &problems);
+    endpoints.ok_or_else(|| problems.into_diagnostics().to_string())
+}
+
 fn serve(
     args: &ServeArgs,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
+    admin: AdminPlan,
 ) -> Result<End, Box<dyn Error>> {
     let runtime = live::runtime()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
+    let admin = AdminDesk::open(admin, &runtime)?;
+    let kept = Kept::open(&args.state, Arc::new(router))?;
+    let router = kept.config().clone();
+    let endpoints = match kept.is_of_the_file() {
+        true => endpoints,
+        false => endpoints_of(&args.state, &router, args.key_rule())?,
+    };
     let trust = trust(&endpoints)?;
     let roll_call = RollCall::new(&router, &endpoints, &trust)?;
     let canary = runtime.block_on(async {
@@ -209,7 +245,7 @@ fn serve(
         runtime.spawn(roll_call.keep_asking(args.probe_every));
     }
     let config = GatewayConfig {
-        router: Arc::new(router),
+        router,
         endpoints: endpoints::finder(&args.router, args.key_rule()),
         choosers: endpoints::chooser_finder(&args.router),
         is_harness: false,
@@ -218,7 +254,13 @@ fn serve(
         trust,
     };
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
+    let (path, rule) = (args.router.clone(), args.key_rule());
     let start = Start {
+        admin,
+        check: Box::new(move |config, problems| {
+            endpoints::collect(&path, config, rule, problems);
+        }),
+        kept,
         seed,
         canary,
         listener,
@@ -251,6 +293,9 @@ fn trust(endpoints: &PerVersion<Endpoint>) -> Result<Trust, StartError> {
 
 /// What a gateway begins with.
 struct Start {
+    admin: AdminDesk,
+    check: Box<Check>,
+    kept: Kept,
     seed: Seed,
     canary: Canary,
     listener: TcpListener,
@@ -263,8 +308,11 @@ fn open(
     config: GatewayConfig,
     start: Start,
     life: impl FnOnce(Arc<Drain>, Arc<Driver>) -> Life,
-) -> Result<End, StartError> {
+) -> Result<End, Box<dyn Error>> {
     let Start {
+        admin,
+        check,
+        kept,
         seed,
         canary,
         listener,
@@ -274,10 +322,14 @@ fn open(
     let router = config.router.clone();
     let (outbox, inbox) = outbox();
     let clock = runtime.block_on(async { Clock::starting_now() });
-    let core = GrayRouter::new(router.clone(), seed, Timestamp::ZERO);
+    let core = Box::new(kept.beginning.core(seed));
+    let beginning = kept.beginning.clone();
+    let (changes, store) = channel();
     let log = input_log.is_some();
-    let news = outbox.only(News::hears);
-    let driver = Driver::new(Box::new(core), router.clone(), clock, news, log);
+    let records = kept.state.clone();
+    let news = outbox.only(|what| News::hears(what) || Counter::hears(what));
+    let driver = Driver::with_store(core, router.clone(), clock, news, log, Some(changes));
+    let keeping = kept.keep(store, &driver, clock)?;
     if canary == Canary::Closed {
         // Before anybody can connect. It is never refused.
         let _ = runtime.block_on(driver.order(None, Order::Withhold));
@@ -289,9 +341,18 @@ fn open(
         "serving {base}"
     );
     if let Some(file) = &mut input_log {
-        file.begin(seed, &router);
+        file.begin(seed, &router, beginning);
     }
     let drain = Arc::new(Drain::default());
+    let served = Served {
+        driver: &driver,
+        clock,
+        router: &router,
+        records,
+        drain: drain.clone(),
+        check,
+    };
+    let counter = admin.attend(runtime, served)?;
     let gateway = Gateway::new(config, driver.clone()).serve_until(listener, drain.clone());
     let gateway = runtime.spawn(gateway);
     let life = runtime.spawn(life(drain, driver.clone()).lead(gateway));
@@ -300,9 +361,11 @@ fn open(
         if let Some(file) = input_log {
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
-        inbox.record(clock, &mut News { router }, is_over);
+        inbox.record(clock, &mut Both(News { router }, counter), is_over);
     });
-    Ok(runtime.block_on(life).unwrap_or(End::Broken))
+    let end = runtime.block_on(life).unwrap_or(End::Broken);
+    keeping.finish(driver);
+    Ok(end)
 }
 
 #[cfg(test)]

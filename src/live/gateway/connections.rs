@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -34,7 +35,7 @@ const MAX_IDLE: usize = 4_096;
 /// Why there is no whole answer.
 #[derive(Debug)]
 pub enum Lost {
-    /// There was no connection to be had.
+    /// There was no connection to be had, or not in time.
     Connect(AnyError),
     /// It broke before the head of the answer was there.
     Head(hyper::Error),
@@ -54,6 +55,8 @@ struct Shared {
     host: HeaderValue,
     connector: HttpConnector,
     clock: Clock,
+    /// How long it may take to connect.
+    limit: Duration,
     /// How long a connection may be idle.
     patience: Duration,
     idle: Mutex<Idle>,
@@ -80,13 +83,13 @@ impl Connections {
         let path = address.path_and_query()?.as_str();
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(limit));
         Some(Self(Arc::new(Shared {
             address: address.clone(),
             path: path.parse().ok()?,
             host: HeaderValue::from_str(&host).ok()?,
             connector,
             clock: Clock::starting_now(),
+            limit,
             patience,
             idle: Mutex::default(),
         })))
@@ -106,7 +109,7 @@ impl Connections {
         request.headers_mut().insert(HOST, self.0.host.clone());
         let mut line = match self.0.rested() {
             Some(line) => line,
-            None => self.0.connect().await.map_err(Lost::Connect)?,
+            None => self.0.connect_in_time().await.map_err(Lost::Connect)?,
         };
         let answer = line.exchange(request, limit).await?;
         if line.rests() {
@@ -120,6 +123,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Idle> {
         // Nothing in here panics half-way.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect_in_time(&self) -> Result<Line, AnyError> {
+        match tokio::time::timeout(self.limit, self.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        }
     }
 
     async fn connect(&self) -> Result<Line, AnyError> {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::id::Seed;
+use crate::live::store::beginning::Beginning;
 use crate::router::core::Core;
 use crate::router::io::{Action, Event, Input};
 use crate::time::Timestamp;
@@ -26,6 +27,8 @@ pub struct LogHeader {
     pub seed: Seed,
     /// The fingerprint of the router's configuration.
     pub router_sha256: String,
+    /// Where the core began.
+    pub beginning: Beginning,
 }
 
 /// One call of the core.

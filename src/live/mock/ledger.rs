@@ -15,6 +15,7 @@ use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Accepted, UpstreamEnded, What};
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -160,6 +161,7 @@ impl Ledger {
             key,
             ordinal,
             altered,
+            usage: None,
             is_open: true,
         }
     }
@@ -197,6 +199,8 @@ pub struct Row {
     key: Option<RequestKey>,
     ordinal: u32,
     altered: Option<bool>,
+    /// The tokens of the answer that it is to get: spent even if nobody waits for it.
+    usage: Option<Usage>,
     is_open: bool,
 }
 
@@ -204,6 +208,11 @@ impl Row {
     /// Which of the request's tries at this upstream.
     pub fn ordinal(&self) -> u32 {
         self.ordinal
+    }
+
+    /// Notes the tokens that are spent on it.
+    pub(super) fn spends(&mut self, usage: Option<Usage>) {
+        self.usage = usage;
     }
 
     /// Closes the line now.
@@ -228,6 +237,7 @@ impl Row {
             version: self.shared.version,
             ordinal: self.ordinal,
             outcome,
+            usage: self.usage,
         };
         self.shared.outbox.send(at, What::UpstreamEnded(ended));
         self.shared.open.fetch_sub(1, Ordering::AcqRel);

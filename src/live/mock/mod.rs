@@ -98,7 +98,7 @@ impl MockUpstream {
     /// request) is refused, and goes into the ledger like any other: it did come here.
     pub fn take(&self, seen: Seen<'_>) -> Taken {
         let at = self.clock.now();
-        let row = self.ledger.accept(seen.key, || digest(seen.body));
+        let mut row = self.ledger.accept(seen.key, || digest(seen.body));
         let response = match self.fields(&seen) {
             Ok(fields) => self.respond(&seen, at, row.ordinal(), &fields),
             Err(refusal) => Response {
@@ -109,6 +109,7 @@ impl MockUpstream {
                 fault: None,
             },
         };
+        row.spends(response.plan.usage());
         self.ledger.announce(at, &row, seen.n, &response);
         Taken { at, response, row }
     }

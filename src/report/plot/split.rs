@@ -36,7 +36,7 @@ pub fn split(report: &Report) -> Result<String, String> {
         .iter()
         .map(|s| (middle(s), limits(s).map(|Limits { low, high }| (low, high))))
         .collect();
-    let target = report.meta.canary_share;
+    let target = intended(report).iter().map(|(_, y)| *y).fold(0.0, f64::max);
     let tolerated = tolerated(report);
     let top = top(target, &steps, tolerated.as_ref(), limits);
     let clipped: Vec<_> = band
@@ -79,16 +79,18 @@ pub fn split(report: &Report) -> Result<String, String> {
     })
 }
 
-/// The intended share: the weight until a rollback, nothing afterwards.
+/// The intended share: each weight as long as it is in force.
 fn intended(report: &Report) -> Vec<(f64, f64)> {
-    let (end, target) = (frame::end_of(report), report.meta.canary_share);
-    match report.summary.rollbacks.first() {
-        None => vec![(0.0, target), (end, target)],
-        Some(record) => {
-            let at = record.decided_at.as_secs_f64();
-            vec![(0.0, target), (at, target), (at, 0.0), (end, 0.0)]
-        }
+    let mut share = report.meta.canary_share;
+    let mut line = vec![(0.0, share)];
+    for (at, standing) in &report.summary.standings {
+        let at = at.as_secs_f64();
+        line.push((at, share));
+        share = standing.share;
+        line.push((at, share));
     }
+    line.push((frame::end_of(report), share));
+    line
 }
 
 /// The band that a split gate tolerates, while it applies.

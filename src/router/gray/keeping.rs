@@ -15,6 +15,8 @@ pub(super) struct Planned {
     pub(super) kind: &'static str,
     pub(super) detail: String,
     pub(super) cause: Cause,
+    /// Does it give a canary that was withheld another chance?
+    pub(super) lifts: bool,
 }
 
 impl Planned {
@@ -24,6 +26,7 @@ impl Planned {
             kind,
             detail: detail.into(),
             cause: Cause::ByHand,
+            lifts: false,
         }
     }
 }
@@ -45,6 +48,8 @@ impl GrayRouter {
             next: Box::new(planned.next),
             asker,
             cause: planned.cause,
+            planned_on: self.deployment.revision,
+            lifts: planned.lifts,
         };
         let op = self.keeper.begin(what);
         let change = Box::new(change);
@@ -98,16 +103,22 @@ impl GrayRouter {
 
     pub(super) fn written(&mut self, now: Timestamp, what: What) {
         match what {
-            What::Order { next, asker, cause } => {
-                // A rollback meanwhile has the last word, in the store as well.
-                let is_overtaken =
-                    self.door.is_rolled_back() && next.release == self.deployment.release;
-                if is_overtaken && next.revision <= self.deployment.revision {
+            What::Order {
+                next,
+                asker,
+                cause,
+                planned_on,
+                lifts,
+            } => {
+                // A rollback meanwhile has the last word, in the store as well: it is written after.
+                if planned_on != self.deployment.revision {
                     if let Some(id) = asker {
-                        self.answer(id, Err(Refusal::RolledBack));
+                        let refusal = self.overtaken(&next);
+                        self.answer(id, Err(refusal));
                     }
                     return;
                 }
+                self.door.model_missing &= !lifts;
                 self.install(now, *next, cause);
                 if let Some(id) = asker {
                     let standing = self.standing(now, cause);
@@ -123,6 +134,16 @@ impl GrayRouter {
         }
     }
 
+    /// Why an order is refused that a rollback came before.
+    fn overtaken(&self, next: &Deployment) -> Refusal {
+        match next.release == self.deployment.release {
+            true => Refusal::RolledBack,
+            false => Refusal::Stale {
+                revision: self.deployment.revision,
+            },
+        }
+    }
+
     /// What happens can no longer be kept. A rollback would be forgotten by a restart, so nothing
     /// may go to the canary.
     pub(super) fn store_failed(&mut self, now: Timestamp) {
@@ -134,7 +155,7 @@ impl GrayRouter {
     }
 
     pub(super) fn store_is_back(&mut self, now: Timestamp) {
-        if self.door.store_failed && self.keeper.is_idle() {
+        if self.door.store_failed && self.keeper.is_idle() && self.awaited.is_none() {
             self.door.store_failed = false;
             self.tell_standing(now, Cause::StoreBack);
         }

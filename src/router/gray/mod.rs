@@ -3,6 +3,7 @@
 //!
 //! [`requests`] is the life of a request, [`judging`] the watch over the canary. The release is
 //! changed by [`orders`], [`ramping`] and [`rolling_back`], and [`keeping`] has changes written.
+//! [`unknown`] is the start without what an earlier process kept.
 
 mod judging;
 mod keeping;
@@ -11,6 +12,7 @@ mod orders;
 mod ramping;
 mod requests;
 mod rolling_back;
+mod unknown;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::id::{IdMap, PerVersion, RequestId, Seed};
 use crate::router::budget::BudgetAccount;
 use crate::router::config::{JudgeConfig, RouterConfig};
 use crate::router::core::{Core, Footprint};
-use crate::router::deployment::{Change, Deployment};
+use crate::router::deployment::Deployment;
 use crate::router::door::CanaryDoor;
 use crate::router::gray::requests::End;
 use crate::router::health::{HealthWindow, WindowBounds};
@@ -33,6 +35,8 @@ use crate::router::request::RequestMachine;
 use crate::router::split;
 use crate::router::timers::Timers;
 use crate::time::Timestamp;
+
+use unknown::Awaited;
 
 /// How often the time that a step has been held is kept: a restart loses no more of it.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
@@ -49,6 +53,8 @@ pub struct GrayRouter {
     deployment: Deployment,
     held: Held,
     door: CanaryDoor,
+    /// Set while it is not known what an earlier process kept.
+    awaited: Option<Awaited>,
     keeper: Keeper,
     /// When the ramp looks whether its step is over.
     ramp_due: Option<Timestamp>,
@@ -93,6 +99,7 @@ impl GrayRouter {
             budget: budget(&config),
             sticky_salt: split::salt(&config, deployment.salt),
             held: held(&deployment, now),
+            awaited: None,
             keeper: Keeper::default(),
             ramp_due: None,
             keep_due: None,
@@ -115,15 +122,7 @@ impl GrayRouter {
     /// The same, and has the driver keep the release as it begins.
     #[must_use]
     pub fn kept_from_the_start(mut self) -> Self {
-        let entry = self.entry(Timestamp::ZERO, "started", self.deployment.phase.name());
-        let checkpoints = Some(self.deployment.checkpoints.clone());
-        let change = Change {
-            deployment: self.deployment.clone(),
-            checkpoints,
-            entry: Some(entry),
-            rollback: None,
-        };
-        self.keep_fact(change, Vec::new());
+        self.keep_beginning(Timestamp::ZERO);
         self.events.push_back(Event::Standing(
             self.standing(Timestamp::ZERO, Cause::Started),
         ));
@@ -232,6 +231,7 @@ impl Core for GrayRouter {
             Input::ClientGone { request } => self.client_gone(now, request),
             Input::Control { id, control } => self.control(now, id, control),
             Input::Persisted { op, ok } => self.persisted(now, op, ok),
+            Input::Found { kept, checkpoints } => self.found(now, kept, checkpoints),
         }
         self.tidy_timers();
     }

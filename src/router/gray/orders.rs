@@ -15,6 +15,9 @@ use crate::time::Timestamp;
 impl GrayRouter {
     /// Somebody asks for a change.
     pub(super) fn control(&mut self, now: Timestamp, id: ControlId, control: Control) {
+        let Some(control) = self.put_off(id, control) else {
+            return;
+        };
         let revision = self.deployment.revision;
         if control.based_on.is_some_and(|seen| seen != revision) {
             return self.answer(id, Err(Refusal::Stale { revision }));
@@ -125,7 +128,8 @@ impl GrayRouter {
         if !found.is_intact() {
             return Err(Refusal::CorruptCheckpoint);
         }
-        if found.rolled_back && found.config.canary_share() > 0.0 {
+        // Whatever its weights: rules and the ramp's first step lead to its canary as well.
+        if found.rolled_back {
             return Err(Refusal::RolledBack);
         }
         let config = found.config.clone();
@@ -183,7 +187,10 @@ impl GrayRouter {
         if matches!(present.phase, Phase::Paused | Phase::Pending) {
             present.phase = Phase::Progressing;
         }
-        Ok(Planned::new(present, "resumed", ""))
+        Ok(Planned {
+            lifts: true,
+            ..Planned::new(present, "resumed", "")
+        })
     }
 
     /// The canary's upstream does not know its model: nothing until somebody resumes.

@@ -17,7 +17,7 @@ use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Refusal};
-use crate::router::deployment::Change;
+use crate::router::deployment::{Change, Checkpoint, Deployment};
 use crate::router::judge::sequential::HoldReason;
 
 pub use facts::{Chosen, RequestFacts};
@@ -81,6 +81,14 @@ pub enum Input {
         op: u64,
         /// Will it survive a restart?
         ok: bool,
+    },
+    /// What an earlier process kept is known at last: the answer that a router which
+    /// [was started without it](crate::router::gray::GrayRouter::unknown) waits for.
+    Found {
+        /// The release; none when nothing was kept.
+        kept: Option<Box<Deployment>>,
+        /// Its checkpoints, oldest first.
+        checkpoints: Vec<Checkpoint>,
     },
 }
 

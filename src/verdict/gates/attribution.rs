@@ -20,6 +20,7 @@ pub struct AttributionGate {
     headers: Agreement,
     origin: Agreement,
     attempts: Agreement,
+    tokens: Agreement,
 }
 
 /// How often two witnesses agreed.
@@ -66,6 +67,7 @@ impl AttributionGate {
             headers: Agreement::default(),
             origin: Agreement::default(),
             attempts: Agreement::default(),
+            tokens: Agreement::default(),
         }
     }
 
@@ -89,6 +91,10 @@ impl AttributionGate {
         let is_true = attempt.truth() == Some(booked.outcome) && !is_excuse;
         if attempt.truth().is_some() || owes(story) {
             self.outcome.compare(story, is_true);
+        }
+        // Of an answer that was cut off, the router cannot know the tokens.
+        if attempt.usage.is_some() && booked.outcome.is_success() {
+            self.tokens.compare(story, booked.usage == attempt.usage);
         }
     }
 
@@ -241,6 +247,11 @@ impl Gate for AttributionGate {
             .into_iter()
             .map(|(agreement, condition, what)| agreement.check(condition, what, self.min_n))
             .collect();
+        // Not every upstream states tokens.
+        if self.tokens.compared > 0 {
+            let condition = "answers are booked with the tokens that their upstream spent";
+            checks.push(self.tokens.check(condition, "answers", 1));
+        }
         if end.join_is_leaky {
             weaken(&mut checks);
         }

@@ -435,3 +435,52 @@ fn requests_that_failed_and_are_booked_as_successes_are_caught() {
     let output = with_defect("canary-401-with-a-shared-key", move |_| Books(lie));
     assert_red(&output, "attribution", "real outcome");
 }
+
+/// The canary's failures, and with them the tokens that nobody got, are put on stable's account.
+#[test]
+fn wasted_attempts_on_another_s_account_are_caught() {
+    struct Blames(VersionId);
+    impl Defect for Blames {
+        fn event(&mut self, mut event: Event) -> Vec<Event> {
+            if let Event::AttemptEnded {
+                version, outcome, ..
+            } = &mut event
+                && !outcome.is_success()
+            {
+                *version = self.0;
+            }
+            vec![event]
+        }
+    }
+    let output = with_defect("cost-of-a-failing-canary", |e| Blames(e.router.stable));
+    assert_red(&output, "attribution", "booked on the version tried");
+    // What it cost is counted by the upstreams' ledgers, whatever the router says.
+    let canary = output.report.meta.canary;
+    assert!(output.report.summary.costs.versions[canary].wasted.attempts > 0);
+}
+
+#[test]
+fn tokens_made_up_by_the_router_are_caught() {
+    struct Discount;
+    impl Defect for Discount {
+        fn event(&mut self, mut event: Event) -> Vec<Event> {
+            if let Event::AttemptEnded { answer, .. } = &mut event
+                && let Some(usage) = &mut answer.usage
+            {
+                usage.completion_tokens /= 2;
+            }
+            vec![event]
+        }
+    }
+    let output = with_defect("cost-of-a-failing-canary", |_| Discount);
+    assert_red(&output, "attribution", "tokens that their upstream spent");
+}
+
+/// A router that is never content with the first answer of the canary pays for both.
+#[test]
+fn a_router_that_gives_up_on_answers_it_pays_for_is_caught() {
+    let output = with_config("cost-of-a-failing-canary", |config| {
+        config.timeouts.attempt = std::time::Duration::from_millis(400);
+    });
+    assert_red(&output, "cost#1", "wasted <= $0.10");
+}

@@ -1,0 +1,174 @@
+//! The release as the admin API shows it.
+
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use serde_json::{Map, Value, json};
+
+use crate::canonical;
+use crate::config::redact::redact;
+use crate::id::VersionId;
+use crate::live::admin::Present;
+use crate::live::admin::tally::Tally;
+use crate::router::config::RouterConfig;
+use crate::router::deployment::{Checkpoint, CheckpointKind, HistoryEntry};
+use crate::router::io::{Evidence, Reason, Rollback, Standing};
+use crate::router::ramp::Phase;
+
+/// A JSON answer.
+pub fn answer(status: u16, body: &Value) -> Response {
+    let mut response = body.to_string().into_response();
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// A JSON answer of something that has a revision, which stands in its `ETag` as well.
+pub fn tagged(status: u16, revision: u64, body: &Value) -> Response {
+    let mut response = answer(status, body);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// The name of a version; its number when the configuration has none such.
+pub fn name(config: &RouterConfig, version: VersionId) -> String {
+    let found = config.versions.iter().find(|(id, _)| *id == version);
+    found.map_or_else(|| version.0.to_string(), |(_, v)| v.name.clone())
+}
+
+/// A value for every version, by name.
+pub fn by_version(config: &RouterConfig, value: impl Fn(VersionId) -> Value) -> Value {
+    let versions = config.versions.iter();
+    let map: Map<String, Value> = versions
+        .map(|(id, v)| (v.name.clone(), value(id)))
+        .collect();
+    Value::Object(map)
+}
+
+/// Why nothing goes to the canary whatever its weight; none while the door is open.
+pub fn closed(standing: &Standing, tally: &Tally) -> Option<&'static str> {
+    match standing.phase {
+        Phase::RolledBack => Some("rolled_back"),
+        _ if tally.is_store_broken => Some("store_failed"),
+        _ if tally.is_model_missing => Some("model_missing"),
+        Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoted => None,
+    }
+}
+
+/// The release.
+pub fn release(present: &Present, tally: &Tally) -> Value {
+    let Present { standing, config } = present;
+    let steps = config.ramp.as_ref().map_or(0, |ramp| ramp.steps.len());
+    let step = standing
+        .step
+        .as_ref()
+        .map(|(position, name)| json!({"position": position, "name": name, "of": steps}));
+    json!({
+        "revision": standing.revision,
+        "phase": standing.phase.name(),
+        "step": step,
+        "held_s": standing.held.as_secs_f64(),
+        "stable": name(config, config.stable),
+        "canary": name(config, config.canary),
+        "weights": by_version(config, |v| json!(config.split.weights[v])),
+        "canary_share": standing.share,
+        "canary_closed": closed(standing, tally),
+        "sha256": canonical::sha256(&**config),
+    })
+}
+
+/// The configuration in force: its canonical form. It holds names of variables, no keys; what looks
+/// like one all the same is cut out.
+pub fn configuration(present: &Present) -> Value {
+    let config = serde_json::to_value(&*present.config).unwrap_or_default();
+    json!({
+        "revision": present.standing.revision,
+        "sha256": canonical::sha256(&*present.config),
+        "config": without_keys(config),
+    })
+}
+
+/// The same value with everything cut out of its texts that looks like a key.
+pub fn without_keys(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(&text)),
+        Value::Array(items) => items.into_iter().map(without_keys).collect(),
+        Value::Object(map) => {
+            let map = map.into_iter();
+            Value::Object(map.map(|(k, v)| (k, without_keys(v))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+/// A checkpoint, without its configuration.
+pub fn checkpoint(checkpoint: &Checkpoint) -> Value {
+    let kind = match checkpoint.kind {
+        CheckpointKind::Manual => "manual",
+        CheckpointKind::PreDeploy => "pre_deploy",
+        CheckpointKind::Backup => "backup",
+    };
+    json!({
+        "id": checkpoint.id,
+        "name": redact(&checkpoint.name),
+        "kind": kind,
+        "created_at": moment(checkpoint.unix_ms),
+        "canary_share": checkpoint.config.canary_share(),
+        "rolled_back": checkpoint.rolled_back,
+        "intact": checkpoint.is_intact(),
+        "sha256": checkpoint.sha256,
+    })
+}
+
+/// A line of the history.
+pub fn entry(entry: &HistoryEntry) -> Value {
+    json!({
+        "revision": entry.revision,
+        "kind": entry.kind,
+        "detail": redact(&entry.detail),
+        "at": moment(entry.unix_ms),
+    })
+}
+
+/// The record of a rollback.
+pub fn rollback(config: &RouterConfig, record: &Rollback) -> Value {
+    let words = match &record.reason {
+        Reason::ByHand(words) => Some(redact(words)),
+        Reason::Judged(_) | Reason::Inconclusive => None,
+    };
+    json!({
+        "id": record.id,
+        "from": name(config, record.from),
+        "to": name(config, record.to),
+        "reason": record.reason.name(),
+        "words": words,
+        "evidence": record.reason.evidence().map(|e| evidence(config, e)),
+        "at": moment(record.unix_ms),
+        "revision": record.revision,
+        "step": record.step,
+        "affected_requests": record.affected_requests,
+        "restored": record.restored,
+        "sha256": record.sha256,
+    })
+}
+
+fn evidence(config: &RouterConfig, evidence: &Evidence) -> Value {
+    json!({
+        "version": name(config, evidence.version),
+        "measure": evidence.measure.name(),
+        "value": evidence.value,
+        "bound": evidence.bound,
+        "samples": evidence.samples,
+        "min_samples": evidence.min_samples,
+    })
+}
+
+/// A moment as people and programs write it; null when nobody knows it.
+pub fn moment(unix_ms: Option<u64>) -> Value {
+    let ms = unix_ms.and_then(|ms| i64::try_from(ms).ok());
+    let moment = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    json!(moment.map(|moment| moment.to_string()))
+}

@@ -1,0 +1,135 @@
+//! What the gateway says of its traffic: statistics, errors, metrics.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::admin::Stand;
+use crate::process::wait_for;
+
+/// The samples of a page of metrics, by name with labels. Panics on what is no OpenMetrics text.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let mut lines: Vec<&str> = page.lines().collect();
+    assert_eq!(lines.pop(), Some("# EOF"));
+    let (about, samples): (Vec<&str>, Vec<&str>) = lines.iter().partition(|l| l.starts_with("# "));
+    assert!(
+        about
+            .iter()
+            .all(|l| l.starts_with("# HELP graygate_") || l.starts_with("# TYPE graygate_"))
+    );
+    let split = |line: &&str| {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    let all: BTreeMap<String, f64> = samples.iter().map(split).collect();
+    assert_eq!(all.len(), samples.len(), "no sample comes twice");
+    all
+}
+
+#[test]
+fn traffic_shows_in_statistics_metrics_and_errors_alike() {
+    let stand = Stand::new(&["kind: unauthorized, share: 100%"], "");
+    for _ in 0..8 {
+        assert_eq!(stand.served_by("free"), "v1");
+    }
+    for _ in 0..2 {
+        assert_eq!(stand.served_by("premium"), "v1", "stable stands in");
+    }
+    let stats = stand.wait_for_stats(|s| s["requests"]["succeeded"] == 10);
+    assert_eq!(stats["requests"]["outcomes"], json!({"success": 10}));
+    assert_eq!(stats["fallbacks"], json!({"tried": 2, "answered": 2}));
+    let v2 = &stats["versions"]["v2"];
+    assert_eq!(
+        (&v2["assigned"], &v2["share"], &v2["served"]),
+        (&json!(2), &json!(0.2), &json!(0))
+    );
+    assert_eq!(v2["outcomes"], json!({"unauthorized": 2}));
+    let v1 = &stats["versions"]["v1"];
+    assert_eq!(
+        (&v1["assigned"], &v1["served"], &v1["served_as_fallback"]),
+        (&json!(8), &json!(10), &json!(2))
+    );
+    assert!(v1["mean_latency_ms"]["success"].as_f64().unwrap() >= 2.0);
+    assert!(
+        stats["judge"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|f| f["version"] == "v2")
+    );
+
+    let page = stand.ask("GET", "/metrics", "");
+    assert_eq!(
+        page.headers["content-type"],
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    let metrics = samples(&page.text);
+    for (name, value) in [
+        ("graygate_assigned_total{version=\"v1\"}", 8.0),
+        ("graygate_assigned_total{version=\"v2\"}", 2.0),
+        (
+            "graygate_requests_total{version=\"v1\",outcome=\"success\",fallback=\"false\"}",
+            8.0,
+        ),
+        (
+            "graygate_requests_total{version=\"v1\",outcome=\"success\",fallback=\"true\"}",
+            2.0,
+        ),
+        (
+            "graygate_attempts_total{version=\"v2\",outcome=\"unauthorized\",kind=\"first\"}",
+            2.0,
+        ),
+        (
+            "graygate_attempts_total{version=\"v1\",outcome=\"success\",kind=\"fallback\"}",
+            2.0,
+        ),
+        (
+            "graygate_attempt_duration_seconds_count{version=\"v1\",result=\"success\"}",
+            10.0,
+        ),
+        (
+            "graygate_attempt_duration_seconds_bucket{le=\"+Inf\",version=\"v1\",result=\"success\"}",
+            10.0,
+        ),
+        ("graygate_canary_share", 0.0),
+        ("graygate_version_weight{version=\"v1\"}", 1.0),
+        ("graygate_revision", 1.0),
+        ("graygate_phase{phase=\"progressing\"}", 1.0),
+        ("graygate_phase{phase=\"rolled_back\"}", 0.0),
+        ("graygate_ramp_step", -1.0),
+        ("graygate_canary_closed{reason=\"store_failed\"}", 0.0),
+        ("graygate_store_failures_total", 0.0),
+        ("graygate_requests_in_flight", 0.0),
+    ] {
+        assert_eq!(metrics.get(name), Some(&value), "{name}\n{}", page.text);
+    }
+
+    let errors = stand.get("/v1/errors");
+    let errors = errors["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert_eq!(errors[0]["outcome"], "unauthorized");
+    assert_eq!(errors[0]["of"], "attempt");
+    assert!(
+        errors[0]["at"].as_str().unwrap().starts_with("20"),
+        "{}",
+        errors[0]
+    );
+}
+
+#[test]
+fn a_rollback_shows_in_the_metrics() {
+    let stand = Stand::new(&[], "");
+    stand.post("/v1/deployment/rollback", &json!({}));
+    let metrics = wait_for(|| {
+        let metrics = samples(&stand.ask("GET", "/metrics", "").text);
+        metrics
+            .contains_key("graygate_rollbacks_total{reason=\"by_hand\"}")
+            .then_some(metrics)
+    });
+    assert_eq!(metrics["graygate_rollbacks_total{reason=\"by_hand\"}"], 1.0);
+    assert_eq!(metrics["graygate_phase{phase=\"rolled_back\"}"], 1.0);
+    assert_eq!(
+        metrics["graygate_canary_closed{reason=\"rolled_back\"}"],
+        1.0
+    );
+}

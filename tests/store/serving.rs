@@ -1,0 +1,292 @@
+//! The real binary: what it does when it starts again, and when nothing can be kept.
+
+use std::process::Command;
+
+use graygate::live::store::{Place, State};
+use graygate::router::deployment::Deployment;
+use graygate::router::ramp::Phase;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::gateway::{Gateway, Stand, wait_for};
+
+impl Stand {
+    /// What is kept, once nobody uses the file any more.
+    pub(crate) fn kept(&self) -> Deployment {
+        let state = State::at(Place::File(self.state()));
+        state.open().unwrap().expect("a release")
+    }
+
+    /// Asks until the canary is rolled back and that is written.
+    fn roll_back(&self, gateway: &Gateway) {
+        wait_for(|| {
+            let _ = self.ask(gateway);
+            gateway
+                .log()
+                .contains("rolled back from v2 to v1")
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_rollback_survives_a_restart_and_another_file_is_another_release() {
+    let stand = Stand::new(500);
+    let router = stand.router("");
+    let gateway = stand.serve(&router);
+    stand.roll_back(&gateway);
+    // SIGINT: what was to be written is written.
+    gateway.stop();
+    let kept = stand.kept();
+    assert_eq!((kept.phase, kept.release), (Phase::RolledBack, 1));
+
+    let gateway = stand.serve(&router);
+    for _ in 0..4 {
+        assert_eq!(stand.ask(&gateway).as_deref(), Some("v1"));
+    }
+    assert!(!gateway.log().contains("rolled back from"), "it is no news");
+    gateway.stop();
+    assert_eq!(stand.kept().rollback, kept.rollback);
+    assert_eq!(
+        (stand.kept().salt, kept.salt),
+        (1, 1),
+        "callers keep their places"
+    );
+
+    let gateway = stand.serve(&stand.router("timeouts: {attempt: 7s, request: 30s}"));
+    stand.roll_back(&gateway);
+    gateway.stop();
+    assert_eq!(stand.kept().release, 2);
+}
+
+#[test]
+fn a_restart_resumes_the_step_with_the_time_it_was_held() {
+    let stand = Stand::new(200);
+    let steps = "ramp: {steps: [{name: a, weight: 10%, hold: 1h}, {name: b, weight: 100%}]}";
+    let router = stand.router(steps);
+    let gateway = stand.serve(&router);
+    stand.ask(&gateway).expect("an answer");
+    gateway.stop();
+    // As if an hour but a minute had passed.
+    let state = State::at(Place::File(stand.state()));
+    let mut kept = state.open().unwrap().expect("a release");
+    assert_eq!((kept.step, kept.share()), (0, 0.1));
+    kept.held = std::time::Duration::from_secs(3_540);
+    let change = graygate::router::deployment::Change {
+        deployment: kept.clone(),
+        checkpoints: None,
+        entry: None,
+        rollback: None,
+    };
+    state.commit(&change).unwrap();
+    drop(state);
+    let gateway = stand.serve(&router);
+    stand.ask(&gateway).expect("an answer");
+    gateway.stop();
+    let again = stand.kept();
+    assert!(
+        again.held >= kept.held && again.step == 0,
+        "{:?}",
+        again.held
+    );
+    assert_eq!((again.salt, again.revision), (kept.salt, kept.revision));
+}
+
+#[test]
+fn without_its_state_it_serves_with_stable_alone_until_it_has_it() {
+    let stand = Stand::new(200);
+    let router = stand.router("");
+    let first = stand.serve(&router);
+    let second = stand.serve(&router);
+    second.wait_for_log("another process is using it");
+    assert!(second.log().contains("state.db"), "{}", second.log());
+    assert!(second.log().contains("hint: stop the other gateway"));
+    for _ in 0..3 {
+        assert_eq!(stand.ask(&second).as_deref(), Some("v1"));
+        assert_eq!(stand.ask(&first).as_deref(), Some("v2"));
+    }
+    first.stop();
+    second.wait_for_log("the state file can be used again");
+    wait_for(|| (stand.ask(&second).as_deref() == Some("v2")).then_some(()));
+    assert_eq!(
+        second.log().matches("another process is using it").count(),
+        1
+    );
+}
+
+#[test]
+fn what_was_rolled_back_stays_so_when_the_state_is_found_late() {
+    let stand = Stand::new(500);
+    let router = stand.router("");
+    let first = stand.serve(&router);
+    stand.roll_back(&first);
+    let second = stand.serve(&router);
+    first.stop();
+    second.wait_for_log("the state file can be used again");
+    for _ in 0..4 {
+        assert_eq!(stand.ask(&second).as_deref(), Some("v1"));
+    }
+    second.stop();
+    let state = State::at(Place::File(stand.state()));
+    assert_eq!(state.open().unwrap().unwrap().phase, Phase::RolledBack);
+    assert_eq!(
+        state.rollbacks().unwrap().len(),
+        1,
+        "once, by whoever saw it"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_state_is_named_and_left_alone() {
+    let stand = Stand::new(200);
+    std::fs::write(stand.state(), "no database. ".repeat(500)).unwrap();
+    let gateway = stand.serve(&stand.router(""));
+    gateway.wait_for_log("it is no state file of graygate");
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v1"));
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_plain_usage() {
+    let stand = Stand::new(200);
+    let missing = stand.folder.path().join("nowhere/state.db");
+    let done = Command::new(env!("CARGO_BIN_EXE_graygate"))
+        .args([
+            "serve",
+            &stand.router(""),
+            "--listen",
+            "127.0.0.1:0",
+            "--state",
+        ])
+        .arg(&missing)
+        .env("STABLE_API_KEY", "sk-stable-0123456789abcdef0123456789")
+        .env("CANARY_API_KEY", "sk-canary-0123456789abcdef0123456789")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("there is no folder for the state file"),
+        "{said}"
+    );
+    assert!(said.contains("= hint: make it first"), "{said}");
+}
+
+/// No file may grow: the same as a full disk, but that the system calls it otherwise.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_takes_nothing_closes_the_canary_until_it_does() {
+    let stand = Stand::new(200);
+    let steps = "ramp: {steps: [{name: a, weight: 50%, hold: 1h}, {name: b, weight: 100%}]}";
+    let gateway = stand.serve(&stand.router(steps));
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    let pid = Pid::from_raw(i32::try_from(gateway.pid()).unwrap());
+    let limit = |current| {
+        let limit = Rlimit {
+            current,
+            maximum: None,
+        };
+        prlimit(pid, Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(1));
+    // The time held is written every ten seconds.
+    gateway.wait_for_log("cannot be used");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v1")).then_some(()));
+    limit(None);
+    gateway.wait_for_log("the state file can be used again");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v2")).then_some(()));
+    assert_eq!(gateway.log().matches("cannot be used").count(), 1);
+}
+
+/// A small file system of its own; none, said aloud, where it cannot be mounted.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    fn mounted() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=600k", "none"])
+            .arg(folder.path())
+            .output();
+        if mount.is_ok_and(|done| done.status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("SKIPPED: no file system can be mounted here");
+        None
+    }
+
+    fn filler(&self) -> std::path::PathBuf {
+        self.0.path().join("filler")
+    }
+
+    fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.filler()).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_closes_the_canary_until_there_is_room() {
+    let Some(disk) = Disk::mounted() else {
+        return;
+    };
+    let stand = Stand::new(200);
+    let steps = "ramp: {steps: [{name: a, weight: 50%, hold: 1h}, {name: b, weight: 100%}]}";
+    let state = disk.0.path().join("state.db");
+    let gateway = Gateway::start(&stand.router(steps), &state, &[]);
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    disk.fill();
+    gateway.wait_for_log("the disk is full");
+    gateway.wait_for_log("hint: make room");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v1")).then_some(()));
+    std::fs::remove_file(disk.filler()).unwrap();
+    gateway.wait_for_log("the state file can be used again");
+    wait_for(|| (stand.ask(&gateway).as_deref() == Some("v2")).then_some(()));
+    assert_eq!(gateway.log().matches("the disk is full").count(), 1);
+}
+
+#[test]
+fn a_webhook_whose_address_is_a_secret_is_told_once_across_restarts() {
+    let stand = Stand::new(500);
+    let hook = stand.runtime.block_on(async {
+        let hook = MockServer::start().await;
+        let taken = ResponseTemplate::new(200);
+        Mock::given(any()).respond_with(taken).mount(&hook).await;
+        hook
+    });
+    let router = stand.router("rollback: {webhooks: [HOOK_URL]}");
+    let secret = format!("{}/services/t0ps3cret", hook.uri());
+    let requests = || {
+        stand
+            .runtime
+            .block_on(async { hook.received_requests().await.unwrap() })
+    };
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let gateway = Gateway::start(&router, &stand.state(), &[("HOOK_URL", &secret)]);
+        if ids.is_empty() {
+            stand.roll_back(&gateway);
+            gateway.wait_for_log("webhook HOOK_URL was told of rollback");
+        }
+        ids = requests()
+            .iter()
+            .map(|r| r.headers["idempotency-key"].clone())
+            .collect();
+        assert!(!gateway.log().contains("t0ps3cret"), "{}", gateway.log());
+        gateway.stop();
+    }
+    assert_eq!(ids.len(), 1);
+    assert_eq!(ids[0].to_str().unwrap(), stand.kept().rollback.unwrap().id);
+    assert_eq!(requests()[0].url.path(), "/services/t0ps3cret");
+}
