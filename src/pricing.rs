@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(monthly_projection(usd("$1"), Duration::ZERO), None);
         assert_eq!(per_million(usd("$1"), 0), None);
         assert_eq!(Cost::MAX.scaled(u128::MAX, 0), None);
-        assert_eq!(Cost::MAX.to_cents() <= Cost::MAX, true);
+        assert!(Cost::MAX.to_cents() <= Cost::MAX);
         assert_eq!(usd("$1.005").to_cents(), usd("$1.01"));
         assert_eq!(usd("$1.004999999").to_cents(), usd("$1.00"));
     }

@@ -48,18 +48,30 @@ fn a_million_requests_of_the_article_cost_6000_dollars() {
     // At 100 requests a second, 259.2 times the article's traffic.
     let month = &cost["projection"]["month_nano_usd"];
     assert_eq!(*month, 6_000_000_000_000_u64 / 10 * 2_592);
-    assert!(out.contains("$0.60, of it $0.00 for nothing; $1,555,200.00 in 30 days"), "{out}");
+    assert!(
+        out.contains("$0.60, of it $0.00 for nothing; $1,555,200.00 in 30 days"),
+        "{out}"
+    );
     let tokens = |version: &str, part: &str| {
         let count = &cost["versions"][version]["served"][part];
         count.as_u64().expect("a count")
     };
-    assert_eq!(tokens("v1", "input_tokens") + tokens("v2", "input_tokens"), 100_000);
-    assert_eq!(tokens("v1", "output_tokens") + tokens("v2", "output_tokens"), 50_000);
+    assert_eq!(
+        tokens("v1", "input_tokens") + tokens("v2", "input_tokens"),
+        100_000
+    );
+    assert_eq!(
+        tokens("v1", "output_tokens") + tokens("v2", "output_tokens"),
+        50_000
+    );
     let folder = folder.path().join("out/money/virtual-seed3");
     let svg = std::fs::read_to_string(folder.join("cost.svg")).expect("a plot");
     assert!(svg.contains("Cost since the start of the run"));
     let report = std::fs::read_to_string(folder.join("report.md")).expect("a report");
-    assert!(report.contains("| together | | | | $0.60 | $0.00 (0 %) | 0 |"), "{report}");
+    assert!(
+        report.contains("| together | | | | $0.60 | $0.00 (0 %) | 0 |"),
+        "{report}"
+    );
     assert!(report.contains("(cost.svg)"));
 }
 
@@ -69,7 +81,10 @@ fn a_run_that_costs_too_much_fails() {
     let gate = "  - cost: {total: \"<= $1.00\"}";
     let (code, out, _) = run(&folder, &article("openai/gpt-4.1", gate));
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("total <= $1.00 — $4.50 for 100 attempts"), "{out}");
+    assert!(
+        out.contains("total <= $1.00 — $4.50 for 100 attempts"),
+        "{out}"
+    );
 }
 
 /// Without prices nothing is said of money.
@@ -95,7 +110,10 @@ fn mistakes_about_money_at_once() {
     let file = folder.write("names.yaml", &text);
     let named = graygate(&["validate", &file]);
     assert_eq!(named.code, Some(2));
-    let file = folder.write("figures.yaml", &text.replace("holysheep/gpt-4.2", "{input: 2, outptu: $8}"));
+    let file = folder.write(
+        "figures.yaml",
+        &text.replace("holysheep/gpt-4.2", "{input: 2, outptu: $8}"),
+    );
     let figures = graygate(&["validate", &file]);
     assert_eq!(figures.code, Some(2));
     folder.write("prompts.jsonl", "{\"prompt\": \"x\"}\n");
@@ -104,7 +122,8 @@ fn mistakes_about_money_at_once() {
     let file = folder.write("unpriced.yaml", &half);
     let unpriced = graygate(&["validate", &file]);
     assert_eq!(unpriced.code, Some(2));
-    let no_table = article("holysheep/gpt-4.1", gates).replace("  prices: FIXTURES/prices.yaml\n", "");
+    let no_table =
+        article("holysheep/gpt-4.1", gates).replace("  prices: FIXTURES/prices.yaml\n", "");
     let file = folder.write("no-table.yaml", &no_table);
     let no_table = graygate(&["validate", &file]);
     let lost = article("holysheep/gpt-4.1", gates).replace("FIXTURES/prices", "no-such-prices");
@@ -122,5 +141,8 @@ fn a_price_table_is_validated_by_itself() {
     let done = graygate(&["validate", &file]);
     assert_eq!(done.code, Some(2));
     insta::assert_snapshot!(folder.anonymous(&done.err));
-    assert_eq!(graygate(&["validate", "fixtures/prices.yaml"]).code, Some(0));
+    assert_eq!(
+        graygate(&["validate", "fixtures/prices.yaml"]).code,
+        Some(0)
+    );
 }

@@ -420,7 +420,7 @@ fn defect_14_a_rollback_is_kept_with_its_data() {
     });
     let told = told.expect("a rollback");
     let kept: Vec<_> = rig.kept.iter().filter_map(|c| c.rollback.clone()).collect();
-    assert_eq!(kept, [told.clone()], "once, and the same");
+    assert_eq!(kept, std::slice::from_ref(&told), "once, and the same");
     assert_eq!((told.from, told.to, told.revision), (CANARY, STABLE, 1));
     assert_eq!(told.affected_requests, 10);
     assert_eq!(told.step.as_deref(), Some("initial"));
