@@ -144,7 +144,7 @@ impl ReferenceRouter {
         let (stable, canary) = (self.config.stable, self.config.canary);
         let can = |needs: Features| {
             let has = self.config.versions[canary].features;
-            !(needs.streaming && !has.streaming || needs.tools && !has.tools)
+            (has.streaming || !needs.streaming) && (has.tools || !needs.tools)
         };
         let exists = |v: VersionId| v == stable || v == canary;
         if let Some(forced) = facts.forced.filter(|v| exists(*v)) {

@@ -100,7 +100,6 @@ fn who() -> impl Strategy<Value = RequestFacts> {
                     .map(|value| ("x-test".to_owned(), value))
                     .into_iter()
                     .collect(),
-                ..RequestFacts::default()
             },
         )
 }

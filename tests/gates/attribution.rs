@@ -212,3 +212,43 @@ fn attribution_sees_answers_that_belong_to_somebody_else() {
     assert_eq!(origin(1, STABLE), Status::Fail);
     assert_eq!(origin(0, CANARY), Status::Fail);
 }
+
+/// Attempts are taken back, and waiting requests sent elsewhere, when the canary is closed; only then.
+#[test]
+fn a_rollback_explains_what_it_takes_back_and_nothing_else() {
+    let gates = [GateSpec::Attribution { min_n: 1 }];
+    let recalled = To {
+        booked: Some((CANARY, Outcome::Shutdown)),
+        cancelled: true,
+        ..to(CANARY, Outcome::ClientGone)
+    };
+    let taken_back = |is_closed: bool| {
+        let mut play = Play::new(&gates);
+        if is_closed {
+            play.roll_back(0.0);
+        }
+        play.request(0.0, &[recalled, to(STABLE, OK)]);
+        play.status()
+    };
+    assert_eq!(taken_back(true), Status::Pass);
+    assert_eq!(taken_back(false), Status::Fail);
+    // Given to the canary, waited for a slot there, and sent to stable.
+    let sent_elsewhere = |rolled_back: Option<f64>| {
+        let mut play = Play::new(&gates);
+        if let Some(second) = rolled_back {
+            play.roll_back(second);
+        }
+        play.lie = |what| match what {
+            What::Assigned { key, .. } => vec![What::Assigned {
+                key,
+                version: CANARY,
+            }],
+            what => vec![what],
+        };
+        play.request(1.0, &[to(STABLE, OK)]);
+        play.status()
+    };
+    assert_eq!(sent_elsewhere(Some(1.0)), Status::Pass);
+    assert_eq!(sent_elsewhere(Some(0.5)), Status::Fail, "long closed");
+    assert_eq!(sent_elsewhere(None), Status::Fail);
+}

@@ -6,5 +6,6 @@ mod cost;
 mod measurement;
 mod play;
 mod policy;
+mod ramp;
 mod rollback;
 mod split;

@@ -10,7 +10,7 @@ use graygate::protocol::drift::Drift;
 use graygate::protocol::outcome::Outcome;
 use graygate::time::Timestamp;
 use graygate::traffic::caller::Intent;
-use graygate::verdict::result::Status;
+use graygate::verdict::result::{Check, Status};
 use graygate::verdict::spec::{GateSpec, PolicySpec};
 
 use crate::play::{CANARY, Play, STABLE};
@@ -46,6 +46,12 @@ fn at(ms: u64) -> Timestamp {
 
 fn play(spec: PolicySpec, tries: &[Try], answered: (u64, Outcome), asked: Option<u64>) -> Play {
     let mut play = Play::new(&[GateSpec::Policy(spec)]);
+    tell(&mut play, tries, answered, asked);
+    play
+}
+
+/// Tells of one request.
+fn tell(play: &mut Play, tries: &[Try], answered: (u64, Outcome), asked: Option<u64>) {
     let sent = Sent {
         key: KEY,
         scheduled_at: at(0),
@@ -55,7 +61,7 @@ fn play(spec: PolicySpec, tries: &[Try], answered: (u64, Outcome), asked: Option
     };
     play.event(at(0), What::Sent(sent));
     for (n, (version, from, until, outcome)) in (0..).zip(tries) {
-        one(&mut play, n, *version, (*from, *until), *outcome, asked);
+        one(play, n, *version, (*from, *until), *outcome, asked);
     }
     let answer = Answered {
         key: KEY,
@@ -68,7 +74,6 @@ fn play(spec: PolicySpec, tries: &[Try], answered: (u64, Outcome), asked: Option
         origin: Origin::default(),
     };
     play.event(at(answered.0), What::Answered(answer));
-    play
 }
 
 fn one(
@@ -219,4 +224,82 @@ fn callers_wait_no_longer_than_the_deadline() {
         broken(&quick, (3_001, OK)),
         ["no request takes more than 3 s"]
     );
+}
+
+/// The second try at a version has twice the step, the third three times.
+#[test]
+fn later_tries_have_more_time_where_it_escalates() {
+    let escalating = || PolicySpec {
+        escalation: Some(Duration::from_millis(300)),
+        ..spec()
+    };
+    let second = |ms: u64| {
+        let tries = [
+            (STABLE, 0, 1_000, None),
+            (STABLE, 1_100, 1_100 + ms, None),
+            (STABLE, 2_500, 2_510, Some(OK)),
+        ];
+        broken_with(escalating(), &tries, (2_510, OK), None)
+    };
+    assert!(second(600).is_empty());
+    assert_eq!(second(599), ["no attempt is given up early"]);
+    assert_eq!(second(601), ["no attempt takes more than 1 s"]);
+    // Its own count begins at each version.
+    let other = [(CANARY, 0, 1_000, None), (STABLE, 1_000, 1_600, None)];
+    let seen = broken_with(escalating(), &other, (1_600, Outcome::Timeout), None);
+    assert_eq!(seen, ["no attempt is given up early"]);
+}
+
+/// What a rollback takes back is not given up early; anything else is.
+#[test]
+fn a_rollback_may_take_attempts_back_where_it_is_told_to() {
+    let cancelled = |version: VersionId, second: f64, recalled: Option<VersionId>| {
+        let spec = PolicySpec { recalled, ..spec() };
+        let mut play = Play::new(&[GateSpec::Policy(spec)]);
+        play.roll_back(second);
+        let tries = [(version, 0, 300, None), (STABLE, 300, 310, Some(OK))];
+        tell(&mut play, &tries, (310, OK), None);
+        let failed = play.gate().checks.into_iter();
+        let early = |c: &Check| c.condition == "no attempt is given up early";
+        failed
+            .filter(|c| c.status == Status::Fail)
+            .filter(early)
+            .count()
+    };
+    assert_eq!(cancelled(CANARY, 0.3, Some(CANARY)), 0);
+    assert_eq!(cancelled(CANARY, 0.2, Some(CANARY)), 1, "not then");
+    assert_eq!(cancelled(STABLE, 0.3, Some(CANARY)), 1, "not there");
+    assert_eq!(cancelled(CANARY, 0.3, None), 1, "they must drain");
+}
+
+/// Three in any second at the canary; stable takes what comes.
+#[test]
+fn no_window_sees_more_than_its_limit() {
+    let limited = |tolerance| PolicySpec {
+        limits: [None, Some((3, Duration::from_secs(1)))]
+            .into_iter()
+            .collect(),
+        tolerance: Duration::from_millis(tolerance),
+        ..spec()
+    };
+    let arriving = |ms: &[u64], version: VersionId, tolerance: u64| {
+        let mut play = Play::new(&[GateSpec::Policy(limited(tolerance))]);
+        for at in ms {
+            let second = *at as f64 / 1e3;
+            play.request(second, &[crate::play::to(version, OK)]);
+        }
+        let gate = play.gate();
+        let rule = |c: &&Check| c.condition.contains("rate limit");
+        gate.checks.iter().find(rule).map(|c| c.status)
+    };
+    assert_eq!(arriving(&[0, 1, 2, 1_000], CANARY, 0), Some(Status::Pass));
+    assert_eq!(arriving(&[0, 1, 2, 999], CANARY, 0), Some(Status::Fail));
+    // Edges of a clock's windows are no excuse.
+    let edge = [700, 800, 900, 1_100, 1_200, 1_300];
+    assert_eq!(arriving(&edge, CANARY, 0), Some(Status::Fail));
+    assert_eq!(arriving(&[0, 1, 2, 999], STABLE, 0), None, "it has none");
+    assert_eq!(arriving(&[0, 1, 2], CANARY, 0), None, "nothing to break");
+    // A busy machine may hold something up on its way, within a tenth.
+    assert_eq!(arriving(&[0, 1, 2, 900], CANARY, 200), Some(Status::Pass));
+    assert_eq!(arriving(&[0, 1, 2, 899], CANARY, 200), Some(Status::Fail));
 }

@@ -2,6 +2,7 @@
 //! seed gives the same bytes.
 
 mod broken;
+mod closing;
 mod determinism;
 mod shipped;
 #[path = "../support/mod.rs"]

@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 26] = [
+pub(crate) const SHIPPED: [&str; 27] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -39,6 +39,7 @@ pub(crate) const SHIPPED: [&str; 26] = [
     "ramp-breaks-at-minority",
     "ramp-healthy-canary-is-promoted",
     "rate-limit-storm",
+    "rate-limited-canary",
     "replay-azure-sample",
     "rollback-is-final",
     "server-errors-above-threshold",

@@ -14,7 +14,9 @@ use crate::router::config::{RouterConfig, VersionConfig};
 
 /// Finds the addresses and keys of a configuration's versions.
 #[derive(Clone)]
-pub struct FindEndpoints(Arc<dyn Fn(&RouterConfig) -> PerVersion<Endpoint> + Send + Sync>);
+pub struct FindEndpoints(Arc<Find>);
+
+type Find = dyn Fn(&RouterConfig) -> PerVersion<Endpoint> + Send + Sync;
 
 impl FindEndpoints {
     /// By this function.

@@ -4,6 +4,7 @@
 //! The variants are decorators of the real core that rewrite its inputs, actions and events.
 
 mod lies;
+mod limiters;
 mod seeds;
 
 use std::collections::VecDeque;

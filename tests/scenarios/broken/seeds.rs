@@ -12,12 +12,13 @@ use graygate::protocol::outcome::Outcome;
 use graygate::router::config::JudgeConfig;
 use graygate::router::core::{Core, Footprint};
 use graygate::router::gray::GrayRouter;
-use graygate::router::io::{Action, AnswerTraits, Event, Input};
+use graygate::router::io::{Action, AnswerTraits, Cause, Event, Input, Measure, Reason, Standing};
+use graygate::router::ramp::Phase;
 use graygate::runner::RunOptions;
 use graygate::time::Timestamp;
 
-use super::{Defect, assert_red, router, with_config, with_core, with_defect};
-use crate::support::{run, shipped};
+use super::{Defect, assert_red, broken, router, with_config, with_core, with_defect};
+use crate::support::{assert_passes, run, shipped, written};
 
 /// Defect 1: one error rate over all versions together. Stable's many successes are added to the
 /// canary's window as samples of its own.
@@ -247,6 +248,149 @@ fn defect_03_a_rule_that_outlives_the_rollback_is_caught() {
     assert_red(&output, "after_rollback", "canary_requests == 0");
 }
 
+/// Defect 4: the ramp goes to its second step at once.
+#[test]
+fn defect_04_a_ramp_that_skips_its_first_step_is_caught() {
+    let output = with_config("ramp-healthy-canary-is-promoted", |config| {
+        config.ramp.as_mut().expect("a ramp").steps.remove(0);
+    });
+    assert_red(&output, "promotion", "no step is left out");
+    assert_red(&output, "promotion", "initial has 5 %");
+}
+
+/// Defect 5: the loop goes on to the next step although the one before failed.
+struct GoesOn {
+    canary: VersionId,
+    /// The next step, from when the canary was rolled back on.
+    next: Option<Standing>,
+    closed: bool,
+    count: u32,
+}
+
+impl Defect for GoesOn {
+    fn action(&mut self, mut action: Action) -> Option<Action> {
+        if let Action::Send { attempt, version } = &mut action
+            && self.closed
+            && attempt.n == 0
+        {
+            self.count += 1;
+            if self.count.is_multiple_of(2) {
+                *version = self.canary;
+            }
+        }
+        Some(action)
+    }
+    fn event(&mut self, event: Event) -> Vec<Event> {
+        if let Event::Standing(standing) = &event
+            && standing.cause == Cause::RolledBack
+        {
+            self.closed = true;
+            self.next = Some(Standing {
+                phase: Phase::Progressing,
+                step: Some((2, "majority".to_owned())),
+                share: 0.5,
+                cause: Cause::Judged,
+                ..standing.clone()
+            });
+            return vec![event];
+        }
+        let next = match &event {
+            Event::Assigned { .. } => self.next.take(),
+            _ => None,
+        };
+        [event]
+            .into_iter()
+            .chain(next.map(Event::Standing))
+            .collect()
+    }
+}
+
+#[test]
+fn defect_05_a_ramp_that_goes_on_after_a_failed_step_is_caught() {
+    let output = with_defect("ramp-breaks-at-minority", |e| GoesOn {
+        canary: e.router.canary,
+        next: None,
+        closed: false,
+        count: 0,
+    });
+    assert_red(&output, "ramp", "a rollback is final");
+    assert_red(&output, "after_rollback", "canary_requests == 0");
+}
+
+/// Defect 6: whatever happens, the error rate is 2 % and the latency 45 ms.
+#[test]
+fn defect_06_monitoring_that_returns_constants_is_caught() {
+    struct Constants;
+    impl Defect for Constants {
+        fn input(&mut self, mut input: Input) -> Vec<Input> {
+            // 2 % of them, whatever they were.
+            if let Input::AttemptEnded {
+                attempt, outcome, ..
+            } = &mut input
+                && !outcome.is_success()
+            {
+                *outcome = match attempt.request.0.is_multiple_of(50) {
+                    true => Outcome::ServerError,
+                    false => Outcome::BadRequest,
+                };
+            }
+            vec![input]
+        }
+        fn event(&mut self, mut event: Event) -> Vec<Event> {
+            if let Event::Judged(evidence) = &mut event {
+                evidence.value = Some(match evidence.measure {
+                    Measure::ErrorRate => 0.02,
+                    Measure::P99 => 0.045,
+                    _ => 0.98,
+                });
+            }
+            vec![event]
+        }
+    }
+    let output = with_defect("canary-401-falls-back-and-rolls-back", |_| Constants);
+    assert_red(&output, "rollback", "rolled back once");
+}
+
+/// Defect 8: what was restored is compared with a constant, never is what it should be, and so the
+/// rollback is given up.
+#[test]
+fn defect_08_a_rollback_that_never_passes_its_own_check_is_caught() {
+    struct Unverified(NeverClosed);
+    impl Defect for Unverified {
+        fn action(&mut self, action: Action) -> Option<Action> {
+            self.0.action(action)
+        }
+        fn event(&mut self, event: Event) -> Vec<Event> {
+            let is_rollback = matches!(event, Event::RolledBack(_));
+            let told = self.0.event(event);
+            told.into_iter().filter(|_| !is_rollback).collect()
+        }
+    }
+    let output = with_defect("canary-401-falls-back-and-rolls-back", |e| {
+        Unverified(NeverClosed::new(e, false))
+    });
+    assert_red(&output, "rollback", "rolled back once");
+}
+
+/// Defect 14: people are told of a rollback, and nothing about it.
+#[test]
+fn defect_14_a_record_without_its_data_is_caught() {
+    struct Empty;
+    impl Defect for Empty {
+        fn event(&mut self, mut event: Event) -> Vec<Event> {
+            if let Event::RolledBack(record) = &mut event {
+                record.id.clear();
+                record.affected_requests = 0;
+                record.reason = Reason::ByHand(String::new());
+            }
+            vec![event]
+        }
+    }
+    let output = with_defect("canary-401-falls-back-and-rolls-back", |_| Empty);
+    assert_red(&output, "rollback", "its record fits the run");
+    assert_red(&output, "rollback", "reason error_rate");
+}
+
 fn all_time(judge: &mut JudgeConfig) {
     if let JudgeConfig::Literal(judge) = judge {
         judge.window = Duration::from_secs(86_400);
@@ -295,6 +439,36 @@ fn defect_11_hopeless_retries_are_caught() {
         let output = with_defect(name, move |_| HopefulRetries(outcome));
         assert_red(&output, "requests", "hopeless_retries == 0");
     }
+}
+
+/// Defect 10: when stable fails, the "fallback" is stable's own model once more.
+#[test]
+fn defect_10_a_fallback_to_the_model_that_just_failed_is_caught() {
+    let scenario = written(
+        "stable-lost-its-model",
+        "
+name: stable lost its model
+duration: 30s
+router: ../fixtures/routers/gray-10.yaml
+traffic: {synthetic: {arrivals: {poisson: 50/s}}}
+faults: [{on: v1, kind: model_not_found, share: 10%}]
+expect: [requests: {hopeless_retries: \"0\"}, attribution]
+",
+    );
+    assert_passes(&run(&scenario, &RunOptions::new(Engine::Virtual)));
+    let make = |e: &Experiment| -> Box<dyn Core> {
+        let inner = router((*e.router).clone(), e.seed);
+        Box::new(broken(inner, HopefulRetries(Outcome::ModelNotFound)))
+    };
+    let options = RunOptions {
+        core: Some(Arc::new(make)),
+        ..RunOptions::new(Engine::Virtual)
+    };
+    assert_red(
+        &run(&scenario, &options),
+        "requests",
+        "hopeless_retries == 0",
+    );
 }
 
 /// The other half: stable is asked with the very key that was refused.
