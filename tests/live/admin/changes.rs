@@ -267,15 +267,6 @@ fn another_configuration_is_another_release() {
     let answer = stand.ask("PUT", CONFIG, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(stand.served_by("premium"), "v1", "its rule is gone");
-    // What the gateway reads once it must not pretend to follow.
-    let other = stand.router().replace("gpt-4.1-new", "gpt-5");
-    let answer = stand.ask("PUT", CONFIG, &other);
-    assert_eq!(answer.status, 422);
-    assert!(
-        answer.text.contains("cannot change that while it runs"),
-        "{}",
-        answer.text
-    );
 }
 
 #[test]

@@ -52,6 +52,11 @@ fn a_release_is_seen_through_from_the_command_line() {
         .join("router.yaml")
         .display()
         .to_string();
+    std::fs::write(
+        &file,
+        format!("{}\nretry: {{max_retries: 1}}\n", stand.router()),
+    )
+    .unwrap();
     let json = done(&["config", "put", &file, "--format", "json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["revision"], 3);
