@@ -105,6 +105,8 @@ mod tests {
                 | Outcome::ClientGone
                 | Outcome::Success => Outcome::ServerError,
                 Outcome::Deadline => Outcome::Timeout,
+                Outcome::Limited => Outcome::RateLimited,
+                Outcome::Shutdown => Outcome::Overloaded,
                 same => same,
             };
             assert_eq!(seen, expected, "{outcome:?}");

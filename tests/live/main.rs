@@ -3,8 +3,8 @@
 mod admin;
 mod conformance;
 mod connections;
-mod drain;
 mod cost;
+mod drain;
 mod gateway;
 mod input_log;
 mod limits;

@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::process::{Server, router_file};
+use crate::process::{KEYS, Server, router_file};
 use crate::support::in_company;
 
 /// A gateway before an upstream that gives both versions the same answer.
@@ -54,7 +54,7 @@ impl Scripted {
         let base = format!("{}/v1", upstream.uri());
         let more = "retry: {max_retries: 0}";
         let router = router_file(folder.path(), &base, &base, more);
-        let keys = [("STABLE_API_KEY", "a"), ("CANARY_API_KEY", "b")];
+        let keys = KEYS;
         let gateway = Server::start(&["serve", &router], &keys);
         Self {
             gateway,

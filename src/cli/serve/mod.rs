@@ -364,7 +364,7 @@ fn open(
         inbox.record(clock, &mut Both(News { router }, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
-    keeping.finish(driver);
+    keeping.finish(&driver);
     Ok(end)
 }
 

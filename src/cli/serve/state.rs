@@ -113,10 +113,9 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// Waits until everything is written that was to be. Whoever else still holds the driver is not
-    /// waited for.
-    pub(super) fn finish(self, driver: Arc<Driver>) {
-        drop(driver);
+    /// Waits until everything is written that was to be.
+    pub(super) fn finish(self, driver: &Driver) {
+        driver.close_store();
         // Nothing is ever sent.
         let _ = self.over.recv_timeout(LAST_WORDS);
     }

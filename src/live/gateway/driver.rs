@@ -48,7 +48,17 @@ pub struct Driver {
     /// The revision of what new requests belong to.
     revision: AtomicU64,
     /// Where changes are kept; nowhere when absent.
-    store: Option<StoreSender>,
+    store: Mutex<Store>,
+}
+
+/// Where changes go.
+enum Store {
+    /// There is none: nothing has to survive.
+    None,
+    /// To whoever keeps them.
+    Open(StoreSender),
+    /// Nowhere any more: the process comes to its end.
+    Closed,
 }
 
 /// Takes changes to keep, each with its number, in their order. Whoever holds the other end answers
@@ -139,7 +149,7 @@ impl Driver {
             earlier: Notify::new(),
             outbox,
             revision: AtomicU64::new(0),
-            store,
+            store: Mutex::new(store.map_or(Store::None, Store::Open)),
         });
         // What the core has to say as it begins.
         driver.input([]);
@@ -162,6 +172,11 @@ impl Driver {
         }
         // The core always answers, unless it is gone with the whole process.
         answer.await.unwrap_or(Err(Refusal::Busy))
+    }
+
+    /// Keeps no changes from now on, so that whoever does can finish.
+    pub fn close_store(&self) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Store::Closed;
     }
 
     /// What new requests belong to.
@@ -344,15 +359,15 @@ impl Driver {
 
     /// Hands a change over to be kept. Without a store there is nothing to wait for.
     fn persist(&self, inner: &mut Inner, now: Timestamp, op: u64, change: Box<Change>) {
-        let is_sent = self
-            .store
-            .as_ref()
-            .map(|store| store.send((op, change)).is_ok());
-        if is_sent == Some(true) {
-            return;
-        }
-        // A store that is gone keeps nothing.
-        let ok = is_sent.is_none();
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let ok = match &*store {
+            Store::None => true,
+            // A store that is gone keeps nothing.
+            Store::Open(sender) if sender.send((op, change)).is_err() => false,
+            Store::Open(_) => return,
+            Store::Closed => false,
+        };
+        drop(store);
         let input = Input::Persisted { op, ok };
         if let Some(log) = &mut inner.log {
             log.note(now, Some(&input));
