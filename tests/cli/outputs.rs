@@ -233,7 +233,7 @@ fn plots_of_an_invalid_run_say_so() {
     assert_eq!(done.code, Some(4), "{}", done.out);
     let runs = std::fs::read_dir(folder.path().join("reports/late")).unwrap();
     let place = runs.last().unwrap().unwrap().path();
-    for name in ["split.svg", "latency.svg", "errors.svg", "evidence.svg"] {
+    for name in ["split.svg", "latency.svg", "errors.svg"] {
         let svg = std::fs::read_to_string(place.join(name)).unwrap();
         assert!(svg.contains("INVALID MEASUREMENT · late"), "{name}");
     }
