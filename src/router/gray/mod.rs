@@ -1,9 +1,9 @@
 //! The gray router: chooses a version, sees the request through, judges the canary, ramps it up,
 //! rolls it back.
 //!
-//! [`requests`] is the life of a request, [`judging`] the watch over the canary. The release is
-//! changed by [`orders`], [`ramping`] and [`rolling_back`], and [`keeping`] has changes written.
-//! [`unknown`] is the start without what an earlier process kept.
+//! `requests` is the life of a request, `judging` the watch over the canary. The release is
+//! changed by `orders`, `ramping` and `rolling_back`, and `keeping` has changes written.
+//! `unknown` is the start without what an earlier process kept.
 
 mod judging;
 mod keeping;
