@@ -15,6 +15,7 @@ mod overrides;
 mod process;
 mod rate_limit;
 mod redaction;
+mod reload;
 mod responder;
 mod retry_after;
 mod shipped;
