@@ -130,7 +130,9 @@ class Processes:
 
     def graygate(self, port, ports):
         file = self.write("router.yaml", GRAYGATE.format(ports=ports, weights=WEIGHTS))
-        command = (self.tools.graygate, "serve", file, "--listen", f"127.0.0.1:{port}", "--quiet")
+        listen = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+        state = ("--state", str(self.folder / "graygate.db"))
+        command = (self.tools.graygate, "serve", file, *listen, *state, "--quiet")
         return self.start("graygate", *command)
 
     def haproxy(self, port, ports):
