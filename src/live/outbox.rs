@@ -112,6 +112,27 @@ impl Ord for Waiting {
 }
 
 impl Inbox {
+    /// Hands events to `sink` as they were sent, until `is_over` says so: for a gateway in service, whose
+    /// only sender tells what happened when it happens. Putting them in order costs more than all that
+    /// is done with them.
+    pub fn pass_on(self, sink: &mut dyn Sink, is_over: impl Fn() -> bool) {
+        let mut pile = Vec::new();
+        loop {
+            // Asked before the events are fetched, so that the last ones are not missed.
+            let is_last = is_over() || Arc::strong_count(&self.tray) == 1;
+            {
+                let mut tray = self.tray.lock();
+                std::mem::swap(&mut tray.events, &mut pile);
+                tray.is_closed |= is_last;
+            }
+            pile.drain(..).for_each(|event| sink.event(&event));
+            if is_last {
+                return;
+            }
+            std::thread::park_timeout(ROUND);
+        }
+    }
+
     /// Hands events to `sink` in order of time, until every outbox is gone or `is_over` says so.
     /// What was to happen later than that (a fault's edge, say) is left out.
     pub fn record(mut self, clock: Clock, sink: &mut dyn Sink, is_over: impl Fn() -> bool) {
@@ -226,6 +247,22 @@ mod tests {
             outcome: Outcome::Success,
             usage: None,
         })
+    }
+
+    #[test]
+    fn what_is_passed_on_comes_as_it_was_sent_and_to_the_last() {
+        let (outbox, inbox) = outbox();
+        for at in [5, 1, 3] {
+            outbox.send(Timestamp(at), memory());
+        }
+        let mut times = Times::default();
+        inbox.pass_on(&mut times, || true);
+        assert_eq!(times.0, [5, 1, 3]);
+        outbox.send(Timestamp(7), memory());
+        assert!(
+            outbox.tray.lock().events.is_empty(),
+            "nobody fetches any more"
+        );
     }
 
     #[test]

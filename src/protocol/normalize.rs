@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::drift::{Drift, DriftKind};
 use super::members::{Member, member, members};
-use super::openai::{self, HttpAnswer, Usage};
+use super::openai::{self, Usage};
 use super::outcome::Outcome;
 
 /// An answer in the OpenAI shape, as far as it can be had.
@@ -38,8 +38,15 @@ pub struct Normalized {
 /// Puts the body of a success into the OpenAI shape. One that holds no completion is left alone, and
 /// has [`DriftKind::MissingChoices`]: exactly what [`openai::read`] calls malformed.
 pub fn normalize(body: &Bytes) -> Normalized {
-    let tree: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some((completion, text)) = find(&tree, body) else {
+    normalized(&parse(body), body)
+}
+
+fn parse(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_default()
+}
+
+fn normalized(tree: &Value, body: &Bytes) -> Normalized {
+    let Some((completion, text)) = find(tree, body) else {
         return Normalized {
             body: body.clone(),
             drift: Drift::NONE.with(DriftKind::MissingChoices, true),
@@ -79,13 +86,16 @@ pub struct Received {
 
 /// Reads an upstream's answer. Only successes are put into shape: a refusal is passed on as it is.
 pub fn receive(status: u16, content_type: Option<&str>, body: Bytes) -> Received {
-    let normalized = normalize(&body);
-    let reading = openai::read(HttpAnswer {
-        status,
-        content_type,
-        body: &normalized.body,
-    });
-    let outcome = reading.outcome;
+    let tree = parse(&body);
+    let normalized = normalized(&tree, &body);
+    let is_changed = normalized.body != body;
+    // What was put into shape is read again; everything else was read a moment ago.
+    let tree = if is_changed {
+        parse(&normalized.body)
+    } else {
+        tree
+    };
+    let outcome = openai::outcome(status, content_type, &tree);
     let should_be_completion = matches!(outcome, Outcome::Success | Outcome::Malformed);
     Received {
         outcome,
@@ -436,7 +446,7 @@ mod tests {
 
     fn outcome(body: &Bytes) -> Outcome {
         let content_type = Some("application/json");
-        openai::read(HttpAnswer {
+        openai::read(openai::HttpAnswer {
             status: 200,
             content_type,
             body,

@@ -112,20 +112,25 @@ pub struct Reading {
 pub fn read(answer: HttpAnswer<'_>) -> Reading {
     let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    let error = body.get("error").filter(|error| !error.is_null());
     Reading {
-        outcome: classify(AnswerFacts {
-            status: answer.status,
-            // Some servers send a number here; the classifier knows only names.
-            error_code: error.and_then(|e| e.get("code")).and_then(Value::as_str),
-            is_completion: is_json(answer.content_type) && is_completion(&body),
-        }),
+        outcome: outcome(answer.status, answer.content_type, &body),
         usage: body
             .get("usage")
             .and_then(|usage| Usage::deserialize(usage).ok()),
         id: text("id"),
         model: text("model"),
     }
+}
+
+/// What a complete answer means whose body has been read already.
+pub(super) fn outcome(status: u16, content_type: Option<&str>, body: &Value) -> Outcome {
+    let error = body.get("error").filter(|error| !error.is_null());
+    classify(AnswerFacts {
+        status,
+        // Some servers send a number here; the classifier knows only names.
+        error_code: error.and_then(|e| e.get("code")).and_then(Value::as_str),
+        is_completion: is_json(content_type) && is_completion(body),
+    })
 }
 
 /// An answer without a type is given the benefit of the doubt: its body says what it is.

@@ -361,7 +361,7 @@ fn open(
         if let Some(file) = input_log {
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
-        inbox.record(clock, &mut Both(News { router }, counter), is_over);
+        inbox.pass_on(&mut Both(News { router }, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
     keeping.finish(&driver);
