@@ -1,5 +1,6 @@
 //! The router core against a slow reference, and its promises one by one.
 
+mod any_release;
 mod choosing;
 mod closed_for_a_while;
 mod defects;
