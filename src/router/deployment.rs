@@ -242,10 +242,16 @@ impl Deployment {
         self
     }
 
-    /// The newest checkpoint that a rollback may go back to.
+    /// The newest checkpoint that a rollback may go back to. One that would give everything to the very
+    /// version that is rolled back is none.
     pub fn refuge(&self) -> Option<&Checkpoint> {
+        let bad = &self.config.versions[self.config.canary];
+        let leads_away = |c: &Checkpoint| {
+            let stable = &c.config.versions[c.config.stable];
+            stable.name != bad.name || stable.model != bad.model
+        };
         let mut newest_first = self.checkpoints.iter().rev();
-        newest_first.find(|checkpoint| checkpoint.is_refuge() && checkpoint.is_intact())
+        newest_first.find(|c| c.is_refuge() && c.is_intact() && leads_away(c))
     }
 
     /// The checkpoint with this id.

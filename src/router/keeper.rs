@@ -86,6 +86,11 @@ impl Keeper {
         self.writes.is_empty() && self.failed.is_empty()
     }
 
+    /// Does anything wait to be written again?
+    pub fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// Adds somebody who waits for the fact that is being written, or waits for it; false when there
     /// is none.
     pub fn wait_for_fact(&mut self, asker: ControlId) -> bool {

@@ -1,6 +1,8 @@
 //! The router core against a slow reference, and its promises one by one.
 
+mod any_release;
 mod choosing;
+mod closed_for_a_while;
 mod defects;
 mod limiting;
 mod reference;

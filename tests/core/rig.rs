@@ -102,6 +102,8 @@ pub(crate) struct Rig {
     /// What was asked to be kept and not answered.
     pub(crate) waiting: Vec<(u64, Change)>,
     pub(crate) answers: Vec<(ControlId, Result<Standing, Refusal>)>,
+    /// The configurations that came into force after the first.
+    pub(crate) adopted: Vec<Arc<RouterConfig>>,
     next_id: u64,
 }
 
@@ -124,6 +126,7 @@ impl Rig {
             store: Some(true),
             waiting: Vec::new(),
             answers: Vec::new(),
+            adopted: Vec::new(),
             next_id: 0,
         }
     }
@@ -278,7 +281,7 @@ impl Rig {
             match action {
                 Action::Persist { op, change } => self.keep(op, *change),
                 Action::Answer { id, answer } => self.answers.push((id, answer)),
-                Action::Adopt { .. } => {}
+                Action::Adopt { config, .. } => self.adopted.push(config),
                 action => self.actions.push(action),
             }
         }

@@ -39,7 +39,7 @@ fn begin(play: &mut Play, second: f64, step: usize) {
     stand(play, second, Some(name), share);
 }
 
-fn stand(play: &mut Play, second: f64, step: Option<&str>, share: f64) {
+pub(crate) fn stand(play: &mut Play, second: f64, step: Option<&str>, share: f64) {
     let standing = StandingFacts {
         revision: 1,
         phase: "progressing",

@@ -1,5 +1,7 @@
 //! `split`: the equivalence test, at its edges and over many seeds.
 
+use std::time::Duration;
+
 use graygate::id::{RequestKey, Seed, VersionId};
 use graygate::protocol::outcome::Outcome;
 use graygate::rng::{Purpose, draw};
@@ -12,6 +14,7 @@ use graygate::verdict::result::{GateResult, Status};
 use graygate::verdict::spec::{GateSpec, Scope, SplitSpec};
 
 use crate::play::{CANARY, Play, STABLE, to};
+use crate::ramp::stand;
 
 fn spec(share: f64, tolerance: f64) -> SplitSpec {
     SplitSpec {
@@ -138,6 +141,29 @@ fn a_sticky_caller_stays() {
     };
     assert_eq!(visits([CANARY; 3]), (Status::Pass, 0));
     assert_eq!(visits([CANARY, STABLE, CANARY]), (Status::Fail, 1));
+}
+
+/// What was sent under the step before, and arrives under this one, says nothing of this one: callers
+/// move to the canary when its share grows.
+#[test]
+fn what_was_sent_under_other_weights_does_not_count() {
+    let at_half = SplitSpec {
+        from_the_start: false,
+        ..spec(0.5, 0.1)
+    };
+    let mut play = play(&at_half);
+    stand(&mut play, 0.0, Some("minority"), 0.2);
+    stand(&mut play, 10.0, Some("majority"), 0.5);
+    play.intent = Intent::Sticky(7);
+    play.delay = Duration::from_millis(100);
+    play.request(9.95, &[to(STABLE, Outcome::Success)]);
+    // Whatever else the router says of the same weight.
+    stand(&mut play, 12.0, Some("majority"), 0.5);
+    play.request(11.0, &[to(CANARY, Outcome::Success)]);
+    play.request(13.0, &[to(CANARY, Outcome::Success)]);
+    let gate = play.gate();
+    assert_eq!(gate.checks[0].evidence.n, 1);
+    assert_eq!(gate.checks[1].status, Status::Pass, "{gate:#?}");
 }
 
 #[test]

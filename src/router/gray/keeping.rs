@@ -149,7 +149,7 @@ impl GrayRouter {
     pub(super) fn store_failed(&mut self, now: Timestamp) {
         if !self.door.store_failed {
             self.door.store_failed = true;
-            self.tell_standing(now, Cause::StoreFailed);
+            self.door_moved(now, Cause::StoreFailed);
             self.clear_queue(now);
         }
     }
@@ -157,12 +157,16 @@ impl GrayRouter {
     pub(super) fn store_is_back(&mut self, now: Timestamp) {
         if self.door.store_failed && self.keeper.is_idle() && self.awaited.is_none() {
             self.door.store_failed = false;
-            self.tell_standing(now, Cause::StoreBack);
+            self.door_moved(now, Cause::StoreBack);
         }
     }
 
-    /// Tries the store again, with the release as it is.
+    /// Tries the store again, with the release as it is. Whatever waits to be written again takes the
+    /// release along as it is then.
     pub(super) fn keep_present(&mut self, now: Timestamp) {
+        if self.keeper.has_failed() {
+            return;
+        }
         let change = Box::new(self.present_change(now));
         self.keeper.try_again(now, change, Vec::new());
     }
@@ -184,14 +188,15 @@ impl GrayRouter {
         let is_adopted = next.config != self.deployment.config;
         self.held = held(&next, now);
         self.door.renew(next.release);
+        let before = self.config().clone();
         self.deployment = next;
         if is_another {
             let config = self.config().clone();
             self.judge = Judge::new(&config, now);
             self.health = windows(&config);
             self.given_to_canary = 0;
+            self.take_means_over(now, &before);
             self.budget = budget(&config);
-            self.take_limits_over(now, &config);
         }
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         if is_adopted {

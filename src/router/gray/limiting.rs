@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::id::{RequestId, VersionId};
 use crate::protocol::outcome::Outcome;
 use crate::router::config::RouterConfig;
-use crate::router::gray::GrayRouter;
+use crate::router::gray::{GrayRouter, budget};
 use crate::router::limit::{Limiter, RateLimit};
 use crate::router::request::{RequestMachine, Stage};
 use crate::time::Timestamp;
@@ -17,6 +17,7 @@ impl GrayRouter {
             if !limiter.try_take(now) {
                 let until = limiter.enqueue(now, request);
                 machine.stage = Stage::Queued { until };
+                self.judge.queued(now, request);
                 return self.keep(request, machine);
             }
             limiter.sent_at(self.clock);
@@ -84,9 +85,19 @@ impl GrayRouter {
         self.fail(now, request, &machine, Outcome::Limited, false);
     }
 
+    /// Takes over what another configuration allows: its retry budget and its limits.
+    /// An account goes on that has the same terms as `before`.
+    pub(super) fn take_means_over(&mut self, now: Timestamp, before: &RouterConfig) {
+        let config = self.config().clone();
+        if config.retry.budget != before.retry.budget {
+            self.budget = budget(&config);
+        }
+        self.take_limits_over(now, &config);
+    }
+
     /// Takes over the limits of another configuration. What was let through still counts.
     /// Who waits under a limit that is gone, or higher now, waits no longer.
-    pub(super) fn take_limits_over(&mut self, now: Timestamp, config: &RouterConfig) {
+    fn take_limits_over(&mut self, now: Timestamp, config: &RouterConfig) {
         for (version, limiter) in self.limits.iter_mut() {
             let wanted = config.versions[version].rate_limit.clone();
             match (limiter.as_mut(), wanted) {

@@ -8,7 +8,7 @@ use crate::router::control::{Control, ControlId, Order, Refusal};
 use crate::router::deployment::{CheckpointKind, Deployment};
 use crate::router::gray::GrayRouter;
 use crate::router::gray::keeping::Planned;
-use crate::router::io::{Action, Cause, Event, Reason, Standing};
+use crate::router::io::{Action, Cause, Reason, Standing};
 use crate::router::ramp::Phase;
 use crate::time::Timestamp;
 
@@ -196,9 +196,9 @@ impl GrayRouter {
     /// The canary's upstream does not know its model: nothing until somebody resumes.
     pub(super) fn withhold(&mut self, now: Timestamp, id: ControlId) {
         self.door.model_missing = true;
+        self.door_moved(now, Cause::ModelMissing);
         self.recall(now);
         let standing = self.standing(now, Cause::ModelMissing);
-        self.events.push_back(Event::Standing(standing.clone()));
         self.answer(id, Ok(standing));
     }
 }

@@ -4,19 +4,36 @@ use crate::router::gray::keeping::Planned;
 use crate::router::gray::{GrayRouter, KEEP_EVERY};
 use crate::router::io::{Cause, Event, Reason, Standing};
 use crate::router::judge::Promotion;
-use crate::router::ramp::{Inconclusive, Phase};
+use crate::router::ramp::{Held, Inconclusive, Phase};
 use crate::time::Timestamp;
 
 impl GrayRouter {
     /// Sets the times at which the ramp looks, for the step there is.
     pub(super) fn begin_step(&mut self, now: Timestamp) {
         self.is_inconclusive = false;
+        self.count_time(now);
+        self.tell_weight(now);
+    }
+
+    /// Lets the step's time go on, or stand still: it counts only while the canary may have its weight.
+    fn count_time(&mut self, now: Timestamp) {
+        let held = self.held.until(now);
+        let goes_on = self.deployment.phase == Phase::Progressing && self.door.is_open();
+        self.held = match goes_on {
+            true => Held::going(held, now),
+            false => Held::standing(held),
+        };
         let step = self.deployment.step_config();
         let hold = step.filter(|_| self.deployment.phase == Phase::Progressing);
         self.ramp_due = hold.and_then(|step| self.held.reaches(step.hold));
         self.ramp_due = self.ramp_due.map(|due| due.max(now));
         self.keep_due = self.ramp_due.map(|_| now + KEEP_EVERY);
-        self.tell_weight(now);
+    }
+
+    /// The door opened or closed, without another release, step or phase.
+    pub(super) fn door_moved(&mut self, now: Timestamp, cause: Cause) {
+        self.count_time(now);
+        self.tell_standing(now, cause);
     }
 
     /// The release's own times.

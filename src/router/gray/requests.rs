@@ -113,10 +113,11 @@ impl GrayRouter {
     ) {
         // A late driver sends late, whenever this was due: limits count from when it is sent.
         let n = machine.begin_attempt(now.max(self.clock));
-        if n == 0
-            && let Some(budget) = &mut self.budget
-        {
-            budget.deposit(now);
+        if n == 0 {
+            self.judge.sent(now.max(self.clock), request);
+            if let Some(budget) = &mut self.budget {
+                budget.deposit(now);
+            }
         }
         self.actions.push_back(Action::Send {
             attempt: AttemptId { request, n },
@@ -321,6 +322,10 @@ impl GrayRouter {
         mut machine: RequestMachine,
     ) {
         if machine.tried.is_none() {
+            if machine.release == self.deployment.release {
+                // What stable answers is nothing that the canary did.
+                self.judge.ended(now, request, Outcome::Limited, false);
+            }
             machine.fall_back();
             self.send(now, request, machine);
             return;
@@ -423,8 +428,8 @@ impl GrayRouter {
         outcome: Outcome,
     ) {
         if machine.attempts == 0 && machine.release == self.deployment.release {
-            // It left the queue of a rate limiter without any attempt.
-            self.judge.ended(now, request, outcome, false);
+            // It left the queue of a rate limiter without any attempt, which says nothing of a version.
+            self.judge.ended(now, request, Outcome::Limited, false);
         }
         self.events.push_back(Event::RequestEnded {
             request,

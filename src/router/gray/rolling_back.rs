@@ -28,12 +28,15 @@ impl GrayRouter {
         self.held = Held::standing(self.held.until(now));
         self.ramp_due = None;
         self.keep_due = None;
+        let before = self.config().clone();
         self.deployment = next;
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         self.adopt();
         self.events.push_back(Event::RolledBack(record.clone()));
         self.tell_standing(now, Cause::RolledBack);
         self.recall(now);
+        // Only now: nobody may be let through to the closed canary for want of a limit.
+        self.take_means_over(now, &before);
         let entry = self.entry(now, "rolled_back", record.reason.name());
         let change = Change {
             checkpoints: Some(self.deployment.checkpoints.clone()),

@@ -38,8 +38,7 @@ impl GrayRouter {
     ) -> Self {
         let mut router = Self::resume(Deployment::first(file.clone()), seed, now, unix_zero);
         router.door.store_failed = true;
-        router.ramp_due = None;
-        router.keep_due = None;
+        router.begin_step(now);
         router.awaited = Some(Awaited {
             file,
             rollbacks: Vec::new(),
@@ -108,9 +107,11 @@ impl GrayRouter {
         self.held = held(&next, now);
         self.judge = Judge::new(&next.config, now);
         self.health = windows(&next.config);
+        let before = self.config().clone();
         self.deployment = next;
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         self.adopt();
+        self.take_means_over(now, &before);
         self.begin_step(now);
         self.keep_beginning(now);
         self.tell_standing(now, Cause::Started);

@@ -92,6 +92,20 @@ impl Judge {
         }
     }
 
+    /// The first attempt of such a request must wait in the router's own queue.
+    pub fn queued(&mut self, now: Timestamp, request: RequestId) {
+        if let Self::Sequential(judge) = self {
+            judge.queued(now, request);
+        }
+    }
+
+    /// The first attempt of such a request is sent, which may have waited.
+    pub fn sent(&mut self, now: Timestamp, request: RequestId) {
+        if let Self::Sequential(judge) = self {
+            judge.sent(now, request);
+        }
+    }
+
     /// The first attempt of such a request ended, or the request without one.
     pub fn ended(
         &mut self,

@@ -69,6 +69,16 @@ impl Sequenced {
         self.judge.assigned(now, request, caller, arm);
     }
 
+    /// See [`judge::Judge::queued`].
+    pub fn queued(&mut self, now: Timestamp, request: RequestId) {
+        self.judge.queued(now, request);
+    }
+
+    /// See [`judge::Judge::sent`].
+    pub fn sent(&mut self, now: Timestamp, request: RequestId) {
+        self.judge.sent(now, request);
+    }
+
     /// See [`judge::Judge::ended`].
     pub fn ended(
         &mut self,

@@ -13,6 +13,7 @@ use crate::id::{IdMap, VersionId};
 use crate::observe::event::{RunEvent, Sent, What};
 use crate::observe::join::Joined;
 use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson, samples_for_split};
+use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate};
 use crate::verdict::result::{
@@ -32,6 +33,8 @@ pub struct SplitGate {
     moved: u64,
     movers: Offenders,
     is_in_force: bool,
+    /// Since when. What was sent before met other weights, however late it arrives.
+    since: Timestamp,
 }
 
 impl SplitGate {
@@ -39,6 +42,7 @@ impl SplitGate {
     pub fn new(spec: SplitSpec) -> Self {
         Self {
             is_in_force: spec.from_the_start,
+            since: Timestamp::ZERO,
             spec,
             of_version: 0,
             all: 0,
@@ -56,6 +60,14 @@ impl SplitGate {
             false => 1.0 - canary_share,
         };
         (share - self.spec.share).abs() < 1e-9
+    }
+
+    fn weigh(&mut self, at: Timestamp, canary_share: f64) {
+        let was_in_force = self.is_in_force;
+        self.is_in_force = self.is_meant(canary_share);
+        if self.is_in_force && !was_in_force {
+            self.since = at;
+        }
     }
 
     /// Does this request count for the share?
@@ -148,14 +160,15 @@ impl Gate for SplitGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
         match &event.what {
             What::RolledBack(_) => self.is_in_force = false,
-            What::Standing(standing) => self.is_in_force = self.is_meant(standing.share),
+            What::Standing(standing) => self.weigh(event.at, standing.share),
             _ => {}
         }
         let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
             return;
         };
         let is_due = self.is_in_force && self.spec.scope.contains(sent.scheduled_at);
-        if is_due && self.counts(&sent, first.version) {
+        let is_clear = sent.scheduled_at >= self.since;
+        if is_due && is_clear && self.counts(&sent, first.version) {
             self.all += 1;
             self.of_version += u64::from(first.version == self.spec.version);
         }

@@ -55,6 +55,21 @@ impl SequentialJudge {
         segment
     }
 
+    /// That attempt must wait for its turn before it is sent: its age counts from when it is
+    /// [`sent`](Self::sent). The wait is the router's own doing.
+    pub fn queued(&mut self, now: Timestamp, id: RequestId) {
+        self.advance(now);
+        self.flight.set_slow_at(id, None);
+    }
+
+    /// An attempt that had to wait is sent. Of others this is no news.
+    pub fn sent(&mut self, now: Timestamp, id: RequestId) {
+        let now = self.advance(now);
+        if let Some(limit) = self.config.slow.filter(|_| self.flight.is_queued(id)) {
+            self.flight.set_slow_at(id, Some(now + limit));
+        }
+    }
+
     /// That attempt ended. Units that are not under way are ignored.
     pub fn ended(&mut self, now: Timestamp, id: RequestId, outcome: Outcome, missing_usage: bool) {
         let now = self.advance(now);

@@ -36,6 +36,21 @@ impl Flight {
         self.units.insert(id, unit);
     }
 
+    /// Is it under way, without a time at which it becomes slow?
+    pub(super) fn is_queued(&self, id: RequestId) -> bool {
+        self.units.get(id).is_some_and(|u| u.slow_at.is_none())
+    }
+
+    pub(super) fn set_slow_at(&mut self, id: RequestId, slow_at: Option<Timestamp>) {
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.slow_at = slow_at;
+            if let Some(at) = slow_at {
+                self.timers.set(at, id);
+            }
+            self.tidy();
+        }
+    }
+
     pub(super) fn land(&mut self, id: RequestId) -> Option<Unit> {
         let unit = self.units.remove(id);
         self.tidy();

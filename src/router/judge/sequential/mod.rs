@@ -2,7 +2,8 @@
 //!
 //! **How to drive it.** Tell it every weight that comes into force ([`begin_step`]), every *first
 //! attempt* of a request that was split at random or by its caller's key ([`assigned`]), and the end
-//! of that attempt ([`ended`]). Retries, fallbacks, and requests pinned by a rule or an override are
+//! of that attempt ([`ended`]); an attempt that waits for a rate limiter first is [`queued`], and
+//! [`sent`] later. Retries, fallbacks, and requests pinned by a rule or an override are
 //! no evidence; leave them out. Call [`handle_timeout`] no later than [`next_timeout`]. After each of
 //! these, ask [`wants_look`], and when it names an occasion, [`look`]. [`promotion`] may be asked at
 //! any time. `now` never goes back; when it does, it is taken for the last one.
@@ -18,6 +19,8 @@
 //! [`begin_step`]: SequentialJudge::begin_step
 //! [`assigned`]: SequentialJudge::assigned
 //! [`ended`]: SequentialJudge::ended
+//! [`queued`]: SequentialJudge::queued
+//! [`sent`]: SequentialJudge::sent
 //! [`handle_timeout`]: SequentialJudge::handle_timeout
 //! [`next_timeout`]: SequentialJudge::next_timeout
 //! [`wants_look`]: SequentialJudge::wants_look
