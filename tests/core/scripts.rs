@@ -90,6 +90,33 @@ fn an_attempt_that_hangs_is_cancelled_booked_and_replaced() {
 }
 
 #[test]
+fn later_tries_have_more_time_where_it_escalates() {
+    let mut config = calm();
+    config.timeouts.escalation = Some(ms(700));
+    config.timeouts.request = ms(20_000);
+    let mut rig = Rig::new(config);
+    let mut request = rig.arrive(false);
+    while rig.path(request) != [STABLE] {
+        request = rig.arrive(false);
+    }
+    let began = rig.now;
+    // A first try of 1 s, 0.1 s of backoff, twice and, after 0.2 s, three times the step.
+    for (limit, wait) in [(1_000, 100), (1_400, 200), (2_100, 0)] {
+        let attempt = rig.out(request);
+        rig.advance(ms(limit - 1));
+        assert!(
+            !rig.actions.contains(&Action::Cancel { attempt }),
+            "{limit}"
+        );
+        rig.advance(ms(1));
+        assert!(rig.actions.contains(&Action::Cancel { attempt }), "{limit}");
+        rig.advance(ms(wait));
+    }
+    assert_eq!(rig.now.since(began), ms(4_800));
+    assert_eq!(rig.ended(request), Some(Outcome::Timeout));
+}
+
+#[test]
 fn the_deadline_bounds_everything_and_is_held_against_nobody() {
     let mut rig = Rig::new(calm());
     let request = rig.arrive(true);

@@ -217,6 +217,20 @@ fn a_rate_limit_that_stays_is_passed_on_with_its_wait() {
 }
 
 #[test]
+fn a_deadline_ends_what_retries_would_not() {
+    let more = "retry: {max_retries: 9, base: 20ms}\ntimeouts: {attempt: 300ms, request: 500ms}";
+    let stand = Stand::new([&["kind: timeout"], &[]], more);
+    let answer = stand.chat(&question(), &[]);
+    assert_eq!(answer.status, 504);
+    let error = &answer.body["error"];
+    assert_eq!(error["code"], "deadline_exceeded");
+    assert_eq!(error["type"], "upstream_error");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("v1: timeout"), "{message}");
+    assert_eq!(answer.header("x-attempts"), "2");
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_an_answer_too() {
     let stand = Stand::new([&[], &[]], "retry: {max_retries: 0}");
     let [stable, _canary] = stand.mocks;

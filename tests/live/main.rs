@@ -7,6 +7,7 @@ mod cost;
 mod drain;
 mod gateway;
 mod input_log;
+mod judging;
 mod limits;
 mod machinery;
 mod normalize;

@@ -74,14 +74,14 @@ impl Server {
         self.lines.lock().unwrap().join("\n")
     }
 
-    /// `http://127.0.0.1:PORT` of its admin API, which it says before it says where it serves.
+    /// `http://127.0.0.1:PORT` of its admin API, which it says after it says where it serves.
     pub(crate) fn admin(&self) -> String {
-        let log = self.log();
-        let line = log.lines().find(|l| l.contains("admin API on http://"));
-        let line = line.expect("it has an admin API");
-        let at = line.find("http://").expect("an address");
-        let address = line[at..].split_whitespace().next();
-        address.expect("an address").to_owned()
+        wait_for(|| {
+            let log = self.log();
+            let line = log.lines().find(|l| l.contains("admin API on http://"))?;
+            let at = line.find("http://")?;
+            Some(line[at..].split_whitespace().next()?.to_owned())
+        })
     }
 
     /// How many files and sockets it has open.

@@ -348,3 +348,26 @@ fn checkpoints_are_made_listed_and_restored() {
     );
     assert_eq!(back.json()["phase"], "rolled_back", "{}", back.text);
 }
+
+/// Attempts that hang at the canary when it is closed by hand are cancelled there, and answered by stable.
+#[test]
+fn requests_in_flight_are_taken_back_by_a_rollback_if_so_configured() {
+    let stand = Stand::new(&["kind: timeout"], "rollback: {in_flight: cancel}");
+    let url = format!("{}/chat/completions", stand.gateway.base);
+    let body = json!({"model": "gpt-4.1", "messages": []}).to_string();
+    let request = stand.client.post(url).header("x-user-tier", "premium");
+    let under_way = stand.runtime.spawn(request.body(body).send());
+    stand.wait_for_stats(|s| s["versions"]["v2"]["assigned"] == 1);
+    let closed = stand.post("/v1/deployment/rollback", &json!({}));
+    assert_eq!(closed.json()["phase"], "rolled_back", "{}", closed.text);
+    let answer = stand
+        .runtime
+        .block_on(under_way)
+        .unwrap()
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let header = |name| answer.headers()[name].to_str().unwrap();
+    assert_eq!((header("x-version"), header("x-fallback")), ("v1", "true"));
+    let stats = stand.wait_for_stats(|s| s["requests"]["succeeded"] == 1);
+    assert_eq!(stats["versions"]["v2"]["outcomes"], json!({"shutdown": 1}));
+}

@@ -1,11 +1,12 @@
 //! What the gateway says of its traffic: statistics, errors, metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use crate::admin::Stand;
 use crate::process::wait_for;
+use crate::support::project;
 
 /// The samples of a page of metrics, by name with labels. Panics on what is no OpenMetrics text.
 fn samples(page: &str) -> BTreeMap<String, f64> {
@@ -131,5 +132,62 @@ fn a_rollback_shows_in_the_metrics() {
     assert_eq!(
         metrics["graygate_canary_closed{reason=\"rolled_back\"}"],
         1.0
+    );
+}
+
+/// Names and labels of docs/metrics.md's table of a gateway.
+fn documented() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(project("docs/metrics.md")).unwrap();
+    let (_, page) = page.split_once("## Metrics of a gateway").unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let rows = rows.map(|row| row.split('|').map(|cell| cell.replace('`', "")));
+    let mut names = BTreeSet::new();
+    for mut cells in rows {
+        let (name, labels) = (cells.nth(1).unwrap(), cells.next().unwrap());
+        let labels: BTreeSet<&str> = labels.split(',').map(str::trim).collect();
+        for name in name.split(',').map(str::trim) {
+            // The judge's four gauges share a row, the later ones without what all begin with.
+            let start = if name.starts_with('_') {
+                "graygate_judge"
+            } else {
+                ""
+            };
+            names.insert(format!("{start}{name} {labels:?}"));
+        }
+    }
+    names
+}
+
+/// The same of what is scraped: of histograms, their own name.
+fn scraped(page: &str) -> BTreeSet<String> {
+    let samples = samples(page).into_keys().filter(|s| !s.contains("_bucket"));
+    let named = samples.filter(|s| !s.contains("_seconds_sum"));
+    let described = named.map(|sample| {
+        let (name, labels) = sample.split_once('{').unwrap_or((&sample, ""));
+        let pairs = labels.trim_end_matches('}').split("\",");
+        let labels: BTreeSet<&str> = pairs
+            .map(|pair| pair.split('=').next().unwrap_or_default())
+            .collect();
+        let name = name.strip_suffix("_seconds_count").map_or_else(
+            || name.to_owned(),
+            |histogram| format!("{histogram}_seconds"),
+        );
+        format!("{name} {labels:?}")
+    });
+    described.collect()
+}
+
+#[test]
+fn every_metric_is_documented_with_its_labels_and_every_documented_one_is_there() {
+    let judge =
+        "judge: {literal: {min_requests: 1, every: 50ms, rollback: {error_rate: \"> 99%\"}}}";
+    let stand = Stand::new(&[], judge);
+    assert_eq!(stand.served_by("premium"), "v2");
+    stand.wait_for_stats(|s| s["judge"].as_array().is_some_and(|found| !found.is_empty()));
+    stand.post("/v1/deployment/rollback", &json!({}));
+    stand.wait_for_stats(|s| s["rollbacks"] != json!({}));
+    assert_eq!(
+        scraped(&stand.ask("GET", "/metrics", "").text),
+        documented()
     );
 }
