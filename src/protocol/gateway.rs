@@ -17,8 +17,20 @@ pub fn failure(last: Outcome, causes: &[(&str, Outcome)]) -> ErrorReply {
     ErrorReply {
         status,
         message: message(last, causes),
-        kind: "upstream_error",
+        kind: kind(last, causes),
         code,
+    }
+}
+
+/// Whose trouble it is. What the gateway itself ended before any upstream failed is its own.
+fn kind(last: Outcome, causes: &[(&str, Outcome)]) -> &'static str {
+    let is_own = matches!(
+        last,
+        Outcome::Limited | Outcome::Shutdown | Outcome::Deadline
+    );
+    match is_own && causes.is_empty() {
+        true => "gateway_error",
+        false => "upstream_error",
     }
 }
 
@@ -78,6 +90,14 @@ fn message(last: Outcome, causes: &[(&str, Outcome)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gateways_own_limit_is_not_the_upstreams() {
+        let own = failure(Outcome::Limited, &[]);
+        assert_eq!((own.status, own.kind), (429, "gateway_error"));
+        let after = failure(Outcome::Deadline, &[("v1", Outcome::Timeout)]);
+        assert_eq!(after.kind, "upstream_error");
+    }
 
     #[test]
     fn both_causes_are_named() {

@@ -13,6 +13,8 @@ use crate::router::config::RouterConfig;
 use crate::router::io::Rollback;
 use crate::router::ramp::{Phase, StepConfig};
 
+/// Most configurations that are remembered as rolled back.
+const REMEMBERED: usize = 100;
 /// Most checkpoints that are kept; the oldest goes first.
 pub const MAX_CHECKPOINTS: usize = 10;
 
@@ -41,6 +43,9 @@ pub struct Deployment {
     pub salt: u64,
     /// The rollback that closed this release.
     pub rollback: Option<Rollback>,
+    /// SHA-256 of the configurations that were rolled back, as they were applied; the newest last.
+    #[serde(default)]
+    pub rolled_back_configs: Vec<String>,
     /// The number of the next checkpoint.
     pub next_checkpoint: u64,
     /// Oldest first. Kept by the store on their own.
@@ -133,6 +138,7 @@ impl Deployment {
             held: Duration::ZERO,
             salt: 0,
             rollback: None,
+            rolled_back_configs: Vec::new(),
             next_checkpoint: 1,
             checkpoints: Vec::new(),
             config: config.clone(),
@@ -143,6 +149,9 @@ impl Deployment {
     /// Takes a configuration over, at the first step of its ramp.
     fn begin(mut self, config: Arc<RouterConfig>) -> Self {
         self.source_sha256 = canonical::sha256(&*config);
+        // Whoever applies it again means it.
+        let applied = &self.source_sha256;
+        self.rolled_back_configs.retain(|known| known != applied);
         self.step = 0;
         self.held = Duration::ZERO;
         self.rollback = None;
@@ -168,6 +177,8 @@ impl Deployment {
         let mut next = match kept {
             None => Self::first(file),
             Some(kept) if kept.file_sha256 == sha256 || kept.source_sha256 == sha256 => kept,
+            // Nobody says of a file that it is to be tried again.
+            Some(kept) if kept.was_rolled_back(&file) => kept,
             Some(kept) => kept.with_applied(file, unix_ms),
         };
         next.file_sha256 = sha256;
@@ -242,16 +253,23 @@ impl Deployment {
         self
     }
 
-    /// The newest checkpoint that a rollback may go back to. One that would give everything to the very
-    /// version that is rolled back is none.
+    /// Was this configuration applied once and rolled back?
+    pub fn was_rolled_back(&self, config: &RouterConfig) -> bool {
+        self.rolled_back_configs
+            .contains(&canonical::sha256(config))
+    }
+
+    /// The newest checkpoint that a rollback may go back to. Its stable version must be the present
+    /// one: an older one may not be served any more, and a newer one may be the very canary that is
+    /// rolled back.
     pub fn refuge(&self) -> Option<&Checkpoint> {
-        let bad = &self.config.versions[self.config.canary];
-        let leads_away = |c: &Checkpoint| {
-            let stable = &c.config.versions[c.config.stable];
-            stable.name != bad.name || stable.model != bad.model
+        let stable = &self.config.versions[self.config.stable];
+        let has_same_stable = |c: &Checkpoint| {
+            let its = &c.config.versions[c.config.stable];
+            (&its.name, &its.model) == (&stable.name, &stable.model)
         };
         let mut newest_first = self.checkpoints.iter().rev();
-        newest_first.find(|c| c.is_refuge() && c.is_intact() && leads_away(c))
+        newest_first.find(|c| c.is_refuge() && c.is_intact() && has_same_stable(c))
     }
 
     /// The checkpoint with this id.
@@ -270,10 +288,14 @@ impl Deployment {
         let refuge = self.refuge().map(|c| (c.id.clone(), c.config.clone()));
         let name = "pre_rollback_backup".to_owned();
         self = self.with_checkpoint(name, CheckpointKind::Backup, unix_ms);
-        let release = self.release;
+        let (release, bad) = (self.release, weightless(&self.config));
         for checkpoint in &mut self.checkpoints {
-            checkpoint.rolled_back |= checkpoint.release == release;
+            let is_same = weightless(&checkpoint.config) == bad;
+            checkpoint.rolled_back |= checkpoint.release == release || is_same;
         }
+        self.rolled_back_configs.push(self.source_sha256.clone());
+        let surplus = self.rolled_back_configs.len().saturating_sub(REMEMBERED);
+        self.rolled_back_configs.drain(..surplus);
         let (id, config) = refuge.unzip();
         let config = config.unwrap_or_else(|| self.config.clone());
         // The weights come before the hash: what is verified is what is in force.
@@ -285,6 +307,11 @@ impl Deployment {
         self.salt += 1;
         (self, id, sha256)
     }
+}
+
+/// A configuration but for its weights.
+fn weightless(config: &RouterConfig) -> RouterConfig {
+    config.with_canary_share(0.0)
 }
 
 /// The phase of a release that has arrived at a step.

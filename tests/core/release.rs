@@ -5,7 +5,7 @@ use std::sync::Arc;
 use graygate::canonical;
 use graygate::id::PerVersion;
 use graygate::protocol::outcome::Outcome;
-use graygate::router::config::{InFlight, JudgeConfig, RouterConfig, StickyBy};
+use graygate::router::config::{InFlight, JudgeConfig, RouterConfig, StickyBy, VersionConfig};
 use graygate::router::control::{Order, Refusal};
 use graygate::router::deployment::{Change, CheckpointKind, Deployment, MAX_CHECKPOINTS};
 use graygate::router::gray::GrayRouter;
@@ -479,6 +479,47 @@ fn the_configuration_that_was_rolled_back_is_not_applied_by_accident() {
     let again = true;
     assert!(rig.must(Order::Apply { config, again }).is_ok());
     assert_eq!(rig.look().share, 0.5);
+}
+
+/// Not by the way round another configuration either, nor by a checkpoint of it.
+#[test]
+fn what_was_rolled_back_stays_so_after_another_configuration() {
+    let mut rig = Rig::new(config());
+    rig.must(checkpoint("good")).unwrap();
+    rig.must(apply(another())).unwrap();
+    rig.must(Order::Apply {
+        config: Arc::new(config()),
+        again: true,
+    })
+    .unwrap();
+    rig.must(roll_back()).unwrap();
+    assert_eq!(rig.must(restore("cp-1")), Err(Refusal::RolledBack));
+    rig.must(apply(another())).unwrap();
+    assert_eq!(rig.must(apply(config())), Err(Refusal::SameAsRolledBack));
+    let kept = rig.last_kept().deployment.clone();
+    let resumed = Deployment::resumed(Some(kept.clone()), Arc::new(config()), None);
+    assert_eq!(resumed.release, kept.release, "a file cannot say `again`");
+}
+
+/// The version that users are served by may not go back with the canary.
+#[test]
+fn a_rollback_stays_with_the_stable_version_there_is() {
+    let mut rig = Rig::new(config());
+    rig.must(Order::Promote).unwrap();
+    let mut next = config();
+    next.versions = ["v2", "v3"]
+        .map(|name| VersionConfig {
+            name: name.to_owned(),
+            model: format!("model-{name}"),
+            ..next.versions[STABLE].clone()
+        })
+        .into_iter()
+        .collect();
+    rig.must(apply(next)).unwrap();
+    rig.must(roll_back()).unwrap();
+    let kept = &rig.last_kept().deployment;
+    assert_eq!(kept.config.name(kept.config.stable), "v2");
+    assert_eq!(kept.share(), 0.0);
 }
 
 fn with_in_flight(in_flight: InFlight) -> RouterConfig {

@@ -22,7 +22,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 
+use crate::canonical;
 use crate::cli::output::{error, say};
 use crate::cli::signals::Signals;
 use crate::cli::{env, exit};
@@ -221,6 +223,7 @@ fn serve(
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
     let admin = AdminDesk::open(admin, &runtime)?;
+    let said = canonical::sha256(&router);
     let kept = Kept::open(&args.state, Arc::new(router))?;
     let router = kept.config().clone();
     let endpoints = match kept.is_of_the_file() {
@@ -267,6 +270,7 @@ fn serve(
         input_log,
     };
     let reload = |driver| Reload {
+        said: Arc::new(Mutex::new(said)),
         path: args.router.clone(),
         rule: args.key_rule(),
         driver,

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
+use crate::canonical;
 use crate::cli::serve::keys::KeyRule;
 use crate::cli::serve::load;
 use crate::live::gateway::driver::Driver;
@@ -22,6 +25,8 @@ pub(super) struct Reload {
     pub(super) rule: KeyRule,
     /// Whose configuration it is.
     pub(super) driver: Arc<Driver>,
+    /// SHA-256 of the configuration that the file said last.
+    pub(super) said: Arc<Mutex<String>>,
 }
 
 impl Reload {
@@ -41,6 +46,12 @@ impl Reload {
                 return;
             }
         };
+        // What was applied since, by the admin API say, stays until the file says something new.
+        let sha256 = canonical::sha256(&*config);
+        if std::mem::replace(&mut *self.said.lock().await, sha256.clone()) == sha256 {
+            tracing::info!("the router file says nothing new");
+            return;
+        }
         let again = false;
         match self
             .driver
@@ -53,8 +64,7 @@ impl Reload {
                 "the router file was read: the release is {}",
                 standing.phase.name()
             ),
-            // A file that is saved again without a change.
-            Err(Refusal::Unchanged) => tracing::info!("the router file says nothing new"),
+            Err(Refusal::Unchanged) => tracing::info!("the router file says what is in force"),
             Err(refusal) => tracing::error!("the old configuration stays in force: {refusal}"),
         }
     }

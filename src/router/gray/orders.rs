@@ -55,12 +55,12 @@ impl GrayRouter {
         match order {
             Order::SetWeights(weights) => self.other_weights(present, &weights),
             Order::Apply { config, again } => {
-                let is_same = canonical::sha256(&*config) == self.deployment.source_sha256;
+                if !again && present.was_rolled_back(&config) {
+                    return Err(Refusal::SameAsRolledBack);
+                }
+                let is_same = canonical::sha256(&*config) == present.source_sha256;
                 if is_same && !again {
-                    return Err(match self.deployment.phase {
-                        Phase::RolledBack => Refusal::SameAsRolledBack,
-                        _ => Refusal::Unchanged,
-                    });
+                    return Err(Refusal::Unchanged);
                 }
                 let next = present.with_applied(config, unix_ms);
                 Ok(Planned {
