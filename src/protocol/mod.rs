@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod drift;
 pub mod gateway;
+mod glance;
 pub mod headers;
 pub mod members;
 pub mod normalize;

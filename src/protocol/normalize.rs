@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::drift::{Drift, DriftKind};
+use super::glance;
 use super::members::{Member, member, members};
 use super::openai::{self, Usage};
 use super::outcome::Outcome;
@@ -86,6 +87,20 @@ pub struct Received {
 
 /// Reads an upstream's answer. Only successes are put into shape: a refusal is passed on as it is.
 pub fn receive(status: u16, content_type: Option<&str>, body: Bytes) -> Received {
+    let is_fine = (200..300).contains(&status) && openai::is_json(content_type);
+    if let Some(usage) = is_fine.then(|| glance::standard(&body)).flatten() {
+        return Received {
+            outcome: Outcome::Success,
+            body,
+            drift: Drift::NONE,
+            usage: Some(usage),
+        };
+    }
+    received(status, content_type, body)
+}
+
+/// The same, the long way.
+fn received(status: u16, content_type: Option<&str>, body: Bytes) -> Received {
     let tree = parse(&body);
     let normalized = normalized(&tree, &body);
     let is_changed = normalized.body != body;
@@ -454,6 +469,22 @@ mod tests {
         .outcome
     }
 
+    /// What a standard answer may be turned into.
+    const CHANGES: [(&str, &str); 12] = [
+        ("{", "{"),
+        ("\"created\":0", "\"created\":\"now\""),
+        ("\"id\"", "\"ident\""),
+        ("\"message\":{", "\"massage\":{"),
+        ("\"usage\":{", "\"usage\":{\"tokens\\u005fconsumed\":9,"),
+        ("\"usage\":{", "\"usage\":{\"prompt_tokens\":1,"),
+        ("\"prompt_tokens\":7", "\"prompt_tokens\":99999999999"),
+        ("\"total_tokens\"", "\"totals\""),
+        ("{", "{\"error\":{\"code\":\"x\"},"),
+        ("{", "{\"error\":null,\"metadata\":null,"),
+        ("{", "{\"metadata\":{\"latency\":4},"),
+        ("\"choices\":[", "\"choices\":[[],"),
+    ];
+
     proptest! {
         #[test]
         fn once_is_enough_and_both_readers_agree(body in answer()) {
@@ -466,6 +497,22 @@ mod tests {
             prop_assert_eq!(is_success, !found.drift.has(MissingChoices));
             if found.drift.is_none() || !is_success {
                 prop_assert_eq!(&found.body, body.as_bytes());
+            }
+        }
+
+        #[test]
+        fn the_quick_look_says_what_the_long_way_says(
+            body in answer(), standard in any::<bool>(), change in 0..12_usize,
+            status in prop::sample::select(vec![200_u16, 201, 302, 429, 500]),
+        ) {
+            let usage = Usage { prompt_tokens: 7, completion_tokens: 3 };
+            let fine = openai::Completion { id: "c".into(), model: "m", content: "x", usage }.body();
+            let (from, to) = CHANGES[change % CHANGES.len()];
+            let body = if standard { fine.replacen(from, to, 1) } else { body };
+            let body = Bytes::from(body);
+            for content_type in [None, Some("application/json; charset=utf-8"), Some("text/plain")] {
+                let quick = receive(status, content_type, body.clone());
+                prop_assert_eq!(quick, received(status, content_type, body.clone()));
             }
         }
 

@@ -134,11 +134,15 @@ pub(super) fn outcome(status: u16, content_type: Option<&str>, body: &Value) -> 
 }
 
 /// An answer without a type is given the benefit of the doubt: its body says what it is.
-fn is_json(content_type: Option<&str>) -> bool {
+pub(super) fn is_json(content_type: Option<&str>) -> bool {
     content_type.is_none_or(|full| {
         let essence = full.split(';').next().unwrap_or_default().trim();
-        let essence = essence.to_ascii_lowercase();
-        essence == "application/json" || essence.ends_with("+json")
+        let ends_with = |end: &str| {
+            let at = essence.len().checked_sub(end.len());
+            let tail = at.and_then(|at| essence.get(at..));
+            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        };
+        essence.eq_ignore_ascii_case("application/json") || ends_with("+json")
     })
 }
 
