@@ -146,6 +146,90 @@ fn a_file_that_is_no_state_is_named_and_left_alone() {
     assert_eq!(stand.ask(&gateway).as_deref(), Some("v1"));
 }
 
+/// Rolls back by the admin API; it may never answer.
+fn ask_for_a_rollback(stand: &Stand, gateway: &Gateway) {
+    let url = format!("{}/v1/deployment/rollback", gateway.admin());
+    let asked = reqwest::Client::new()
+        .post(url)
+        .body(r#"{"reason": "people complain"}"#)
+        .timeout(std::time::Duration::from_secs(2));
+    let _ = stand.runtime.block_on(async { asked.send().await });
+}
+
+#[test]
+fn after_a_clean_end_one_file_holds_everything() {
+    let stand = Stand::new(500);
+    let gateway = stand.serve(&stand.router(""));
+    stand.roll_back(&gateway);
+    assert_eq!(gateway.stop().0, Some(0));
+    let elsewhere = stand.folder.path().join("copy.db");
+    std::fs::copy(stand.state(), &elsewhere).unwrap();
+    let state = State::at(Place::File(elsewhere));
+    let kept = state.open().unwrap().expect("a release");
+    assert_eq!(kept.phase, Phase::RolledBack);
+    assert!(!stand.folder.path().join("state.db-wal").exists());
+}
+
+#[test]
+fn a_rollback_that_was_never_kept_is_no_clean_end() {
+    let stand = Stand::new(200);
+    std::fs::write(stand.state(), "no database. ".repeat(500)).unwrap();
+    let gateway = stand.serve(&stand.router(""));
+    gateway.wait_for_log("it is no state file of graygate");
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(5), "{log}");
+    assert!(
+        log.contains("a rollback that was asked for meanwhile is lost"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_rollback_after_the_state_was_deleted_is_written_at_the_end() {
+    let stand = Stand::new(200);
+    let gateway = stand.serve(&stand.router(""));
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    std::fs::remove_file(stand.state()).unwrap();
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(stand.kept().phase, Phase::RolledBack);
+}
+
+#[test]
+fn a_rollback_that_cannot_be_written_at_the_end_either_is_named() {
+    let stand = Stand::new(200);
+    let gateway = stand.serve(&stand.router(""));
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    std::fs::remove_file(stand.state()).unwrap();
+    // A folder in its place cannot be made a file of.
+    std::fs::create_dir(stand.state()).unwrap();
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(5), "{log}");
+    assert!(
+        log.contains("the rollback rb-v2-") && log.contains("is lost"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_gateway_that_does_not_know_what_was_kept_says_that_it_is_degraded() {
+    let stand = Stand::new(200);
+    let first = stand.serve(&stand.router(""));
+    let second = stand.serve(&stand.router(""));
+    let readiness = || {
+        let url = format!("{}/readyz", second.admin());
+        let asked = async { reqwest::get(url).await.unwrap().text().await.unwrap() };
+        stand.runtime.block_on(asked)
+    };
+    wait_for(|| readiness().contains("store_failed").then_some(()));
+    assert!(readiness().contains("degraded"));
+    first.stop();
+    wait_for(|| (!readiness().contains("degraded")).then_some(()));
+}
+
 #[test]
 fn a_folder_that_does_not_exist_is_plain_usage() {
     let stand = Stand::new(200);

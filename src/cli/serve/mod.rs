@@ -364,8 +364,8 @@ fn open(
         inbox.pass_on(&mut Both(News { router }, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
-    keeping.finish(&driver);
-    Ok(end)
+    let is_kept = keeping.finish(&driver);
+    Ok(end.with(is_kept))
 }
 
 #[cfg(test)]

@@ -98,8 +98,8 @@ impl Kept {
         let letters = Arc::new(Notify::new());
         deliver(self.state.clone(), letters.clone(), clock)?;
         let writer = Writer::new(self.state, letters, self.trouble.as_ref());
-        let over = writer.start(changes, driver)?;
-        Ok(Keeping { over })
+        let is_kept = writer.start(changes, driver)?;
+        Ok(Keeping { is_kept })
     }
 }
 
@@ -108,16 +108,20 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The thread that keeps what happens.
 pub(super) struct Keeping {
-    /// Hung up when it has written everything.
-    over: Receiver<()>,
+    /// Whether everything is kept, at its end.
+    is_kept: Receiver<bool>,
 }
 
 impl Keeping {
-    /// Waits until everything is written that was to be.
-    pub(super) fn finish(self, driver: &Driver) {
+    /// Waits until everything is written that was to be; returns whether it is.
+    pub(super) fn finish(self, driver: &Driver) -> bool {
         driver.close_store();
-        // Nothing is ever sent.
-        let _ = self.over.recv_timeout(LAST_WORDS);
+        self.is_kept.recv_timeout(LAST_WORDS).unwrap_or_else(|_| {
+            tracing::error!(
+                "the state file was not written to the end: what was done last may be lost"
+            );
+            false
+        })
     }
 }
 
