@@ -343,6 +343,47 @@ fn a_full_disk_closes_the_canary_until_there_is_room() {
 }
 
 #[test]
+fn a_webhook_whose_address_is_in_a_dot_env_file_is_told() {
+    let stand = Stand::new(500);
+    let hook = stand.runtime.block_on(async {
+        let hook = MockServer::start().await;
+        let taken = ResponseTemplate::new(200);
+        Mock::given(any()).respond_with(taken).mount(&hook).await;
+        hook
+    });
+    let text = format!("DOT_HOOK_URL={}/here\n", hook.uri());
+    std::fs::write(stand.folder.path().join(".env"), text).unwrap();
+    let gateway = stand.serve(&stand.router("rollback: {webhooks: [DOT_HOOK_URL]}"));
+    stand.roll_back(&gateway);
+    gateway.wait_for_log("webhook DOT_HOOK_URL was told of rollback");
+}
+
+#[test]
+fn receivers_without_an_address_are_mistakes_of_the_router_file() {
+    let stand = Stand::new(200);
+    let dotenv = "NO_URL=t0ps3cret\n";
+    std::fs::write(stand.folder.path().join(".env"), dotenv).unwrap();
+    let router = stand.router("rollback: {webhooks: [UNSET_HOOK], peers: [NO_URL]}");
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_graygate"));
+    serve.args([
+        "serve",
+        &router,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "none",
+    ]);
+    let keys = ["STABLE_API_KEY", "CANARY_API_KEY"];
+    let serve = serve.envs(keys.map(|key| (key, "sk-0123456789abcdef0123456789")));
+    let done = serve.output().unwrap();
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("rollback.webhooks: the variable UNSET_HOOK is not set"));
+    assert!(said.contains("rollback.peers: the variable NO_URL holds no http:// or https:// URL"));
+    assert!(!said.contains("t0ps3cret"), "{said}");
+}
+
+#[test]
 fn a_webhook_whose_address_is_a_secret_is_told_once_across_restarts() {
     let stand = Stand::new(500);
     let hook = stand.runtime.block_on(async {
