@@ -143,7 +143,13 @@ impl Gateway {
         let run = "trap '' XFSZ; exec \"$0\" \"$@\"";
         let mut child = Command::new("sh")
             .args(["-c", run, env!("CARGO_BIN_EXE_graygate"), "serve", router])
-            .args(["--listen", "127.0.0.1:0", "--admin", "none", "--state"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--state",
+            ])
             .arg(state)
             .env("STABLE_API_KEY", "sk-stable-0123456789abcdef0123456789")
             .env("CANARY_API_KEY", "sk-canary-0123456789abcdef0123456789")
@@ -184,12 +190,25 @@ impl Gateway {
         wait_for(|| self.log().contains(words).then_some(()));
     }
 
-    /// Asks it to stop, as Ctrl-C does, and waits until it has.
-    pub(crate) fn stop(mut self) {
+    /// `http://127.0.0.1:PORT` of the admin API.
+    pub(crate) fn admin(&self) -> String {
+        wait_for(|| {
+            let log = self.log();
+            let line = log.lines().find(|l| l.contains("admin API"))?;
+            let at = line.find("http://")?;
+            Some(line[at..].split_whitespace().next()?.to_owned())
+        })
+    }
+
+    /// Asks it to stop, as Ctrl-C does, and waits until it has; returns its exit code and its log.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-INT", &pid]).status();
         assert!(sent.is_ok_and(|s| s.success()), "the signal is sent");
-        self.child.wait().expect("it ends");
+        let ended = self.child.wait().expect("it ends");
+        // What it said last may still be in the pipe.
+        wait_for(|| (Arc::strong_count(&self.lines) == 1).then_some(()));
+        (ended.code(), self.log())
     }
 }
 

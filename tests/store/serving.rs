@@ -146,6 +146,90 @@ fn a_file_that_is_no_state_is_named_and_left_alone() {
     assert_eq!(stand.ask(&gateway).as_deref(), Some("v1"));
 }
 
+/// Rolls back by the admin API; it may never answer.
+fn ask_for_a_rollback(stand: &Stand, gateway: &Gateway) {
+    let url = format!("{}/v1/deployment/rollback", gateway.admin());
+    let asked = reqwest::Client::new()
+        .post(url)
+        .body(r#"{"reason": "people complain"}"#)
+        .timeout(std::time::Duration::from_secs(2));
+    let _ = stand.runtime.block_on(async { asked.send().await });
+}
+
+#[test]
+fn after_a_clean_end_one_file_holds_everything() {
+    let stand = Stand::new(500);
+    let gateway = stand.serve(&stand.router(""));
+    stand.roll_back(&gateway);
+    assert_eq!(gateway.stop().0, Some(0));
+    let elsewhere = stand.folder.path().join("copy.db");
+    std::fs::copy(stand.state(), &elsewhere).unwrap();
+    let state = State::at(Place::File(elsewhere));
+    let kept = state.open().unwrap().expect("a release");
+    assert_eq!(kept.phase, Phase::RolledBack);
+    assert!(!stand.folder.path().join("state.db-wal").exists());
+}
+
+#[test]
+fn a_rollback_that_was_never_kept_is_no_clean_end() {
+    let stand = Stand::new(200);
+    std::fs::write(stand.state(), "no database. ".repeat(500)).unwrap();
+    let gateway = stand.serve(&stand.router(""));
+    gateway.wait_for_log("it is no state file of graygate");
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(5), "{log}");
+    assert!(
+        log.contains("a rollback that was asked for meanwhile is lost"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_rollback_after_the_state_was_deleted_is_written_at_the_end() {
+    let stand = Stand::new(200);
+    let gateway = stand.serve(&stand.router(""));
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    std::fs::remove_file(stand.state()).unwrap();
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(stand.kept().phase, Phase::RolledBack);
+}
+
+#[test]
+fn a_rollback_that_cannot_be_written_at_the_end_either_is_named() {
+    let stand = Stand::new(200);
+    let gateway = stand.serve(&stand.router(""));
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"));
+    std::fs::remove_file(stand.state()).unwrap();
+    // A folder in its place cannot be made a file of.
+    std::fs::create_dir(stand.state()).unwrap();
+    ask_for_a_rollback(&stand, &gateway);
+    let (code, log) = gateway.stop();
+    assert_eq!(code, Some(5), "{log}");
+    assert!(
+        log.contains("the rollback rb-v2-") && log.contains("is lost"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_gateway_that_does_not_know_what_was_kept_says_that_it_is_degraded() {
+    let stand = Stand::new(200);
+    let first = stand.serve(&stand.router(""));
+    let second = stand.serve(&stand.router(""));
+    let readiness = || {
+        let url = format!("{}/readyz", second.admin());
+        let asked = async { reqwest::get(url).await.unwrap().text().await.unwrap() };
+        stand.runtime.block_on(asked)
+    };
+    wait_for(|| readiness().contains("store_failed").then_some(()));
+    assert!(readiness().contains("degraded"));
+    first.stop();
+    wait_for(|| (!readiness().contains("degraded")).then_some(()));
+}
+
 #[test]
 fn a_folder_that_does_not_exist_is_plain_usage() {
     let stand = Stand::new(200);
@@ -256,6 +340,47 @@ fn a_full_disk_closes_the_canary_until_there_is_room() {
     gateway.wait_for_log("the state file can be used again");
     wait_for(|| (stand.ask(&gateway).as_deref() == Some("v2")).then_some(()));
     assert_eq!(gateway.log().matches("the disk is full").count(), 1);
+}
+
+#[test]
+fn a_webhook_whose_address_is_in_a_dot_env_file_is_told() {
+    let stand = Stand::new(500);
+    let hook = stand.runtime.block_on(async {
+        let hook = MockServer::start().await;
+        let taken = ResponseTemplate::new(200);
+        Mock::given(any()).respond_with(taken).mount(&hook).await;
+        hook
+    });
+    let text = format!("DOT_HOOK_URL={}/here\n", hook.uri());
+    std::fs::write(stand.folder.path().join(".env"), text).unwrap();
+    let gateway = stand.serve(&stand.router("rollback: {webhooks: [DOT_HOOK_URL]}"));
+    stand.roll_back(&gateway);
+    gateway.wait_for_log("webhook DOT_HOOK_URL was told of rollback");
+}
+
+#[test]
+fn receivers_without_an_address_are_mistakes_of_the_router_file() {
+    let stand = Stand::new(200);
+    let dotenv = "NO_URL=t0ps3cret\n";
+    std::fs::write(stand.folder.path().join(".env"), dotenv).unwrap();
+    let router = stand.router("rollback: {webhooks: [UNSET_HOOK], peers: [NO_URL]}");
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_graygate"));
+    serve.args([
+        "serve",
+        &router,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "none",
+    ]);
+    let keys = ["STABLE_API_KEY", "CANARY_API_KEY"];
+    let serve = serve.envs(keys.map(|key| (key, "sk-0123456789abcdef0123456789")));
+    let done = serve.output().unwrap();
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("rollback.webhooks: the variable UNSET_HOOK is not set"));
+    assert!(said.contains("rollback.peers: the variable NO_URL holds no http:// or https:// URL"));
+    assert!(!said.contains("t0ps3cret"), "{said}");
 }
 
 #[test]

@@ -48,6 +48,45 @@ fn what_is_no_state_file_is_left_alone() {
 }
 
 #[test]
+fn another_programs_database_is_left_alone() {
+    for version in [0, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts.db");
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch("CREATE TABLE accounts (id INTEGER PRIMARY KEY)")
+            .unwrap();
+        other.pragma_update(None, "user_version", version).unwrap();
+        drop(other);
+        let before = std::fs::read(&path).unwrap();
+        let trouble = trouble_at(&path);
+        assert_eq!(trouble, Trouble::Foreign);
+        assert!(trouble.to_string().contains("not a graygate state file"));
+        assert!(
+            std::fs::read(&path).unwrap() == before,
+            "nothing is written"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_kept_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let state = open(&path);
+    state
+        .commit(&changes(vec![roll_back()], &[], &[])[0])
+        .unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
+    }
+}
+
+#[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");

@@ -1,5 +1,6 @@
 //! Where the versions' upstreams are, from the router file, and the keys they want, from the environment
-//! or a `.env` file. And the keys of those who may choose a version.
+//! or a `.env` file. The keys of those who may choose a version, and the addresses of those who are told
+//! of a rollback.
 
 use std::path::Path;
 
@@ -9,9 +10,11 @@ use crate::cli::serve::keys::KeyRule;
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::id::PerVersion;
 use crate::live::gateway::{Choosers, Endpoint, FindChoosers, FindEndpoints, Secret};
+use crate::live::store::post;
 use crate::router::config::{RouterConfig, VersionConfig};
 
-/// The endpoints of all versions; none when one of them lacks what it needs.
+/// The endpoints of all versions; none when one of them, or anybody else who is named, lacks what it
+/// needs.
 pub(super) fn collect(
     path: &Path,
     router: &RouterConfig,
@@ -19,13 +22,17 @@ pub(super) fn collect(
     problems: &Problems,
 ) -> Option<PerVersion<Endpoint>> {
     let search = Search::new(path, router, rule, problems);
-    let all = router.versions.values();
     // Collected before it is judged, so that every mistake is told.
-    let found: Vec<_> = all.map(|version| search.endpoint(version)).collect();
+    let found = search.endpoints(router);
     let choosers = search.choosers(router);
-    let found: Option<Vec<_>> = found.into_iter().collect();
+    let are_receivers_known = search.receivers(router);
     choosers?;
-    Some(found?.into_iter().collect())
+    found.filter(|_| are_receivers_known)
+}
+
+/// A variable of the environment, or of a `.env` file near the router file as it is now.
+pub(super) fn variable(path: &Path, name: &str) -> Option<String> {
+    env::variable(name).or_else(|| DotEnv::near(path, &Problems::default()).variable(name))
 }
 
 /// Finds the endpoints of whatever configuration comes into force. What it lacks was told when it was
@@ -34,7 +41,8 @@ pub(super) fn finder(path: &Path, rule: KeyRule) -> FindEndpoints {
     let path = path.to_owned();
     FindEndpoints::by(move |router| {
         let problems = Problems::default();
-        collect(&path, router, rule, &problems).unwrap_or_else(|| {
+        let search = Search::new(&path, router, rule, &problems);
+        search.endpoints(router).unwrap_or_else(|| {
             tracing::error!(
                 "the configuration in force lacks addresses or keys: {}",
                 problems.into_diagnostics()
@@ -69,6 +77,17 @@ fn bare(router: &RouterConfig) -> PerVersion<Endpoint> {
     router.versions.values().map(endpoint).collect()
 }
 
+/// The variables that hold addresses of those who are told of a rollback, each with its list.
+fn receivers(router: &RouterConfig) -> impl Iterator<Item = (&'static str, &str)> {
+    let policy = &router.rollback;
+    let webhooks = policy.webhooks.iter().map(|entry| ("webhooks", entry));
+    let peers = policy.peers.iter().map(|entry| ("peers", entry));
+    let all = webhooks
+        .chain(peers)
+        .map(|(list, entry)| (list, entry.as_str()));
+    all.filter(|(_, entry)| !post::is_url(entry))
+}
+
 struct Search<'p> {
     file: String,
     dotenv: DotEnv,
@@ -84,10 +103,11 @@ impl<'p> Search<'p> {
         let of_versions = router.versions.values().any(|v| v.api_key_env.is_some());
         let overrides = router.overrides.as_ref();
         let of_callers = overrides.is_some_and(|policy| !policy.key_envs.is_empty());
+        let of_receivers = receivers(router).next().is_some();
         Self {
             file: path.display().to_string(),
             // A file that nobody needs may hold what it likes.
-            dotenv: match of_versions || of_callers {
+            dotenv: match of_versions || of_callers || of_receivers {
                 true => DotEnv::near(path, problems),
                 false => DotEnv::default(),
             },
@@ -121,9 +141,38 @@ impl<'p> Search<'p> {
         }
         Some(Secret::new(key))
     }
+
     fn problem(&self, message: String, hint: &str) {
         let problem = Diagnostic::file(&self.file, message).hint(hint);
         self.problems.add(problem);
+    }
+
+    /// Can everybody be told of a rollback whose address is in a variable?
+    fn receivers(&self, router: &RouterConfig) -> bool {
+        let missing = receivers(router).filter(|(list, name)| !self.is_receiver(list, name));
+        missing.count() == 0
+    }
+
+    fn is_receiver(&self, list: &str, variable: &str) -> bool {
+        let found = env::variable(variable).or_else(|| self.dotenv.variable(variable));
+        // The address itself may be a secret.
+        let what = match found.as_deref().map(post::address) {
+            Some(Some(_)) => return true,
+            Some(None) => "holds no http:// or https:// URL",
+            None => "is not set",
+        };
+        let hint = "export the address under this name, or write it into a .env file beside the \
+                    router file; else nobody there is told of a rollback";
+        let message = format!("rollback.{list}: the variable {variable} {what}");
+        self.problem(message, hint);
+        false
+    }
+
+    fn endpoints(&self, router: &RouterConfig) -> Option<PerVersion<Endpoint>> {
+        let all = router.versions.values();
+        let found: Vec<_> = all.map(|version| self.endpoint(version)).collect();
+        let found: Option<Vec<_>> = found.into_iter().collect();
+        Some(found?.into_iter().collect())
     }
 
     fn endpoint(&self, version: &VersionConfig) -> Option<Endpoint> {

@@ -23,14 +23,24 @@ pub(super) enum End {
     Cut,
     /// The gateway itself broke.
     Broken,
+    /// What happened could not be kept.
+    Forgotten,
 }
 
 impl End {
+    /// The same end, unless something that was to be kept is lost.
+    pub(super) fn with(self, is_kept: bool) -> Self {
+        match self {
+            Self::Drained if !is_kept => Self::Forgotten,
+            end => end,
+        }
+    }
+
     pub(super) fn exit_code(self) -> u8 {
         match self {
             Self::Drained => exit::PASS,
             Self::Cut => exit::INTERRUPTED,
-            Self::Broken => exit::BROKEN,
+            Self::Broken | Self::Forgotten => exit::BROKEN,
         }
     }
 }

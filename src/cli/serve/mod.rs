@@ -263,6 +263,7 @@ fn serve(
         check: Box::new(move |config, problems| {
             endpoints::collect(&path, config, rule, problems);
         }),
+        path: args.router.clone(),
         kept,
         seed,
         canary,
@@ -299,6 +300,8 @@ fn trust(endpoints: &PerVersion<Endpoint>) -> Result<Trust, StartError> {
 struct Start {
     admin: AdminDesk,
     check: Box<Check>,
+    /// The router file.
+    path: PathBuf,
     kept: Kept,
     seed: Seed,
     canary: Canary,
@@ -316,6 +319,7 @@ fn open(
     let Start {
         admin,
         check,
+        path,
         kept,
         seed,
         canary,
@@ -333,7 +337,7 @@ fn open(
     let records = kept.state.clone();
     let news = outbox.only(|what| News::hears(what) || Counter::hears(what));
     let driver = Driver::with_store(core, router.clone(), clock, news, log, Some(changes));
-    let keeping = kept.keep(store, &driver, clock)?;
+    let keeping = kept.keep(store, &driver, clock, &path)?;
     if canary == Canary::Closed {
         // Before anybody can connect. It is never refused.
         let _ = runtime.block_on(driver.order(None, Order::Withhold));
@@ -368,8 +372,8 @@ fn open(
         inbox.pass_on(&mut Both(News { router }, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
-    keeping.finish(&driver);
-    Ok(end)
+    let is_kept = keeping.finish(&driver);
+    Ok(end.with(is_kept))
 }
 
 #[cfg(test)]

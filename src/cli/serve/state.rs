@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::cli::env;
+use crate::cli::serve::endpoints;
 use crate::live::clock::{Clock, unix_now};
 use crate::live::gateway::driver::Driver;
 use crate::live::store::beginning::Beginning;
@@ -85,7 +85,8 @@ impl Kept {
         self.config().versions == self.beginning.file.versions
     }
 
-    /// Keeps what the driver wants kept from now on, and delivers the letters about it.
+    /// Keeps what the driver wants kept from now on, and delivers the letters about it, to addresses
+    /// that may be in a `.env` file near the router file.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -94,12 +95,13 @@ impl Kept {
         changes: Receiver<(u64, Box<Change>)>,
         driver: &Arc<Driver>,
         clock: Clock,
+        router: &Path,
     ) -> io::Result<Keeping> {
         let letters = Arc::new(Notify::new());
-        deliver(self.state.clone(), letters.clone(), clock)?;
+        deliver(self.state.clone(), letters.clone(), clock, router)?;
         let writer = Writer::new(self.state, letters, self.trouble.as_ref());
-        let over = writer.start(changes, driver)?;
-        Ok(Keeping { over })
+        let is_kept = writer.start(changes, driver)?;
+        Ok(Keeping { is_kept })
     }
 }
 
@@ -108,16 +110,20 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The thread that keeps what happens.
 pub(super) struct Keeping {
-    /// Hung up when it has written everything.
-    over: Receiver<()>,
+    /// Whether everything is kept, at its end.
+    is_kept: Receiver<bool>,
 }
 
 impl Keeping {
-    /// Waits until everything is written that was to be.
-    pub(super) fn finish(self, driver: &Driver) {
+    /// Waits until everything is written that was to be; returns whether it is.
+    pub(super) fn finish(self, driver: &Driver) -> bool {
         driver.close_store();
-        // Nothing is ever sent.
-        let _ = self.over.recv_timeout(LAST_WORDS);
+        self.is_kept.recv_timeout(LAST_WORDS).unwrap_or_else(|_| {
+            tracing::error!(
+                "the state file was not written to the end: what was done last may be lost"
+            );
+            false
+        })
     }
 }
 
@@ -133,11 +139,12 @@ fn place(path: &Path) -> Result<Place, NoFolder> {
 }
 
 /// Delivers letters in a thread of its own: a slow disk must not delay a request.
-fn deliver(state: Arc<State>, letters: Arc<Notify>, clock: Clock) -> io::Result<()> {
+fn deliver(state: Arc<State>, letters: Arc<Notify>, clock: Clock, router: &Path) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let variables = Arc::new(|name: &str| env::variable(name));
+    let router = router.to_owned();
+    let variables = Arc::new(move |name: &str| endpoints::variable(&router, name));
     let post = Post::new(variables, ADMIN_TOKEN).map_err(io::Error::other)?;
     let delivery = Delivery::new(state, post, clock, Patience::default());
     let work = move || runtime.block_on(delivery.run(letters));

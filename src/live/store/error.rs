@@ -27,6 +27,8 @@ pub enum Trouble {
     CannotOpen,
     /// It is another kind of file.
     NotADatabase,
+    /// It is a database of another program.
+    Foreign,
     /// It is damaged.
     Corrupt(String),
     /// A newer graygate wrote it.
@@ -75,7 +77,7 @@ impl Trouble {
             Self::ReadOnly => "let this user write the file and its folder, or choose --state FILE",
             Self::Full => "make room on the disk: it is tried again by itself",
             Self::CannotOpen => "choose a file in a folder you may write to with --state FILE",
-            Self::NotADatabase => "choose another file with --state FILE",
+            Self::NotADatabase | Self::Foreign => "choose another file with --state FILE",
             Self::Corrupt(_) => {
                 "put a good copy in its place, or move it away to begin anew: then what was rolled \
                  back is forgotten"
@@ -98,6 +100,9 @@ impl fmt::Display for Trouble {
             Self::Full => f.write_str("the disk is full"),
             Self::CannotOpen => f.write_str("it cannot be opened"),
             Self::NotADatabase => f.write_str("it is no state file of graygate"),
+            Self::Foreign => {
+                f.write_str("it is another program's database, not a graygate state file")
+            }
             Self::Corrupt(what) => write!(f, "it is damaged ({what})"),
             Self::Newer(version) => {
                 write!(f, "a newer graygate wrote it (its format is {version})")

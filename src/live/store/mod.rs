@@ -8,6 +8,7 @@ pub mod beginning;
 pub mod commit;
 pub mod delivery;
 pub mod error;
+pub mod last_words;
 pub mod load;
 pub mod mail;
 pub mod post;
@@ -108,6 +109,27 @@ impl State {
         let written = commit::commit(&mut open.connection, change);
         *slot = Some(open);
         written.map_err(|error| self.wrap(&error))
+    }
+
+    /// Does the path lead to another file than the open one, or to none?
+    pub fn is_gone(&self) -> bool {
+        let slot = self.lock();
+        let is_gone = |open: &Open| open.identity != identity(&self.place);
+        slot.as_ref().is_some_and(is_gone)
+    }
+
+    /// Closes the file: everything is in it afterwards, and nothing in the log beside it.
+    ///
+    /// # Errors
+    /// When the log cannot be taken over. What is in it is kept, as long as it stays beside the file.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let Some(Open { connection, .. }) = self.lock().take() else {
+            return Ok(());
+        };
+        let into_one = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let taken_over = connection.query_row(into_one, [], |_| Ok(()));
+        let closed = connection.close().map_err(|(_, error)| error);
+        taken_over.and(closed).map_err(|error| self.wrap(&error))
     }
 
     /// The newest lines of the history, newest first.

@@ -90,9 +90,7 @@ impl Post {
             ReceiverKind::Webhook => base,
             ReceiverKind::Peer => format!("{}{PEER_PATH}", base.trim_end_matches('/')),
         };
-        let url = Url::parse(&text).ok();
-        let url = url.filter(|url| ["http", "https"].contains(&url.scheme()));
-        url.ok_or_else(|| "its address is no http:// or https:// URL".to_owned())
+        address(&text).ok_or_else(|| "its address is no http:// or https:// URL".to_owned())
     }
 
     fn headers(&self, letter: &Letter) -> HeaderMap {
@@ -127,7 +125,14 @@ pub fn label(entry: &str) -> String {
     }
 }
 
-fn is_url(entry: &str) -> bool {
+/// The address that a text is; none when it is no http:// or https:// URL.
+pub fn address(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| ["http", "https"].contains(&url.scheme()))
+}
+
+/// Is an entry of the router file an address itself, and not the name of a variable?
+pub fn is_url(entry: &str) -> bool {
     entry.starts_with("http://") || entry.starts_with("https://")
 }
 

@@ -74,9 +74,22 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| StoreError::sqlite(path, &error);
+    make_private(path);
     let connection = Connection::open_with_flags(path, flags).map_err(wrap)?;
     prepare(connection, path)
 }
+
+/// Makes a file that is not there yet, for its owner alone: addresses of webhooks may be secrets. SQLite
+/// gives the files beside it the same rights. What cannot be made here SQLite says more of.
+#[cfg(unix)]
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let _ = options.write(true).create_new(true).mode(0o600).open(path);
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) {}
 
 /// A state that ends with the process.
 pub fn in_memory() -> Result<Connection, StoreError> {
@@ -95,6 +108,10 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Connection, StoreE
     let settings = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = EXTRA;
                     PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
     connection.execute_batch(settings).map_err(wrap)?;
+    // Before anything is written: what is not ours stays as it is.
+    if is_foreign(&connection).map_err(wrap)? {
+        return Err(StoreError::new(path, Trouble::Foreign));
+    }
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
         .map_err(wrap)?;
@@ -103,6 +120,20 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Connection, StoreE
         0..=VERSION => Ok(connection),
         newer => Err(StoreError::new(path, Trouble::Newer(newer))),
     }
+}
+
+/// Is it another program's database? A state file of any version has these tables, a new one has none.
+fn is_foreign(connection: &Connection) -> rusqlite::Result<bool> {
+    let count = |ours: &str| {
+        let sql = format!("SELECT count(*) FROM sqlite_schema WHERE {ours}");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+    };
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_ours = match version {
+        0 => count("true")? == 0,
+        _ => count("type = 'table' AND name IN ('deployment', 'history')")? == 2,
+    };
+    Ok(!is_ours)
 }
 
 /// Makes the tables in a new file; returns the version that was found. The transaction takes the

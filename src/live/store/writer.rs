@@ -11,6 +11,11 @@ use crate::router::io::Input;
 
 use super::State;
 use super::error::{StoreError, Trouble};
+use super::last_words::Unkept;
+
+/// What to do about what is lost.
+const AGAIN: &str = "before the next start, make the state file usable, and give the canary no weight in \
+                     the router file, or ask for the rollback again after it";
 
 /// Writes changes and says whether they are.
 pub struct Writer {
@@ -19,6 +24,8 @@ pub struct Writer {
     is_known: bool,
     /// What was said last about a trouble: it is said once, not once a try.
     said: Option<Trouble>,
+    /// What is to be written once more at the end.
+    unkept: Unkept,
     /// Rung when there are letters.
     letters: Arc<Notify>,
 }
@@ -30,11 +37,12 @@ impl Writer {
             state,
             is_known: trouble.is_none(),
             said: trouble.map(|error| error.trouble.clone()),
+            unkept: Unkept::default(),
             letters,
         }
     }
 
-    /// Starts the thread. It ends with the driver; then what is returned is hung up.
+    /// Starts the thread. It ends with the driver's store; then it says whether everything is kept.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -42,22 +50,22 @@ impl Writer {
         mut self,
         changes: Receiver<(u64, Box<Change>)>,
         driver: &Arc<Driver>,
-    ) -> std::io::Result<Receiver<()>> {
+    ) -> std::io::Result<Receiver<bool>> {
         // The driver holds the other end of `changes`: the two must not keep each other alive.
         let driver = Arc::downgrade(driver);
-        let (alive, over) = channel();
+        let (over, is_kept): (Sender<bool>, _) = channel();
         let work = move || {
-            // Dropped at the end of the thread, however it ends.
-            let _alive: Sender<()> = alive;
             for (op, change) in changes {
                 let answers = self.handle(op, &change);
                 answer(&driver, answers);
             }
+            // Nobody may want to know.
+            let _ = over.send(self.finish());
         };
         std::thread::Builder::new()
             .name("state".to_owned())
             .spawn(work)?;
-        Ok(over)
+        Ok(is_kept)
     }
 
     /// Writes a change; returns what the core is to be told.
@@ -67,6 +75,7 @@ impl Writer {
         }
         let written = self.state.commit(change);
         let ok = self.note(written).is_some();
+        self.unkept.note(change, ok);
         if ok && change.rollback.is_some() {
             self.letters.notify_one();
         }
@@ -88,6 +97,48 @@ impl Writer {
         });
         let refused = Input::Persisted { op, ok: false };
         found.into_iter().chain([refused]).collect()
+    }
+
+    /// Writes what could not be written before, for the last time, and closes the file. Returns whether
+    /// everything is kept; what is lost is said.
+    pub fn finish(&mut self) -> bool {
+        let is_kept = match self.is_known {
+            true => self.write_the_rest(),
+            false => self.never_known(),
+        };
+        if let Err(error) = self.state.close() {
+            tracing::warn!(
+                "{error}\n   = note: keep the -wal file beside it: it holds what is kept"
+            );
+        }
+        is_kept
+    }
+
+    fn write_the_rest(&self) -> bool {
+        let is_failing = self.said.is_some() || self.state.is_gone();
+        let mut is_kept = true;
+        for change in self.unkept.rest(is_failing) {
+            // The first try finds out that the file is gone, the next one makes it anew.
+            let once = || self.state.commit(&change);
+            if let Err(error) = once().or_else(|_| once()) {
+                let what = Unkept::describe(&change);
+                tracing::error!("{error}\n   = note: {what} is lost: {AGAIN}");
+                is_kept = false;
+            }
+        }
+        is_kept
+    }
+
+    fn never_known(&self) -> bool {
+        let why = match self.state.open() {
+            Ok(_) => "the state file can be used only now".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(
+            "{why}\n   = note: it was never known what is kept, and nothing was: a rollback that was \
+             asked for meanwhile is lost: {AGAIN}"
+        );
+        false
     }
 
     /// Says what there is to say of a try.

@@ -43,7 +43,9 @@ impl GrayRouter {
             file,
             rollbacks: Vec::new(),
         });
-        router.kept_from_the_start()
+        let mut router = router.kept_from_the_start();
+        router.tell_standing(now, Cause::StoreFailed);
+        router
     }
 
     /// What is left to do of an order now: everything, once it is known what was kept.
@@ -114,6 +116,7 @@ impl GrayRouter {
         self.take_means_over(now, &before);
         self.begin_step(now);
         self.keep_beginning(now);
+        self.tell_standing(now, Cause::StoreBack);
         self.tell_standing(now, Cause::Started);
     }
 
