@@ -131,8 +131,13 @@ fn slo_error_rate(cx: Cx<'_>, node: &Node) -> Option<f64> {
 
 /// The age from which on an attempt is slow, or `off`.
 fn slow(cx: Cx<'_>, node: &Node) -> Option<Option<Duration>> {
-    if cx.text(node, "an age", "\"> 500ms\" or off")? == "off" {
+    let expected = "\"> 500ms\" or off";
+    let text = cx.text(node, "an age", expected)?;
+    if text == "off" {
         return Some(None);
+    }
+    if !text.trim_start().starts_with(['<', '>', '=']) {
+        return cx.wrong(node, "an age", expected);
     }
     let c = values::duration_comparison(cx, node)?;
     must_be(cx, node, c.op, Op::Greater, "\"> …\": above this is slow")?;

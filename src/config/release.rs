@@ -122,6 +122,13 @@ fn steps(cx: Cx<'_>, node: &Node) -> Option<Vec<StepConfig>> {
     let read = items.iter().enumerate();
     let read: Vec<_> = read.map(|(i, n)| step(cx, n, i == last)).collect();
     let steps: Vec<StepConfig> = read.into_iter().collect::<Option<_>>()?;
+    for (i, node) in items.iter().enumerate() {
+        let name = &steps[i].name;
+        if steps[..i].iter().any(|step| step.name == *name) {
+            let message = format!("there is a step `{name}` already");
+            return cx.error(cx.at(node.place, message).expected("a name of its own"));
+        }
+    }
     for (pair, node) in steps.windows(2).zip(&items[1..]) {
         if pair[1].share <= pair[0].share {
             let message = format!(

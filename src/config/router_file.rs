@@ -12,8 +12,9 @@ use crate::pricing::PriceTable;
 use crate::router::budget::RetryBudget;
 use crate::router::config::{
     Condition, FallbackPolicy, JudgeConfig, RetryPolicy, Route, RouterConfig, SplitConfig,
-    StickyBy, Timeouts,
+    StickyBy, Threshold, ThresholdAction, Timeouts,
 };
+use crate::router::ramp::RampConfig;
 
 /// Reads the price table whose path stands at a node.
 pub type TableReader<'r> = &'r dyn Fn(Cx<'_>, &Node) -> Option<PriceTable>;
@@ -45,7 +46,8 @@ pub fn read_with(cx: Cx<'_>, node: &Node, table: TableReader<'_>) -> Option<Rout
     let routes = fields.optional("routes", |cx, n| routes(cx, n, &names));
     let overrides = fields.optional("overrides", release::overrides);
     let ramp = fields.optional("ramp", release::ramp);
-    let has_ramp = fields.node("ramp").is_some();
+    let node_of_ramp = fields.node("ramp");
+    let has_ramp = node_of_ramp.is_some();
     let split = read_split(
         &fields,
         &names,
@@ -64,7 +66,13 @@ pub fn read_with(cx: Cx<'_>, node: &Node, table: TableReader<'_>) -> Option<Rout
     fields.finish();
     let versions = versions?;
     let judge = judged.unwrap_or_else(|| JudgeConfig::Literal(judge::default_literal()));
-    let ramp = ramp.map(|(ramp, control)| ramp.with_control(control.unwrap_or(control_of(&judge))));
+    let ramp = ramp.map(|(ramp, control)| {
+        let control = control.unwrap_or(control_of(&judge));
+        if let Some(node) = node_of_ramp {
+            check_ramp(cx, node, &ramp, control, &judge);
+        }
+        ramp.with_control(control)
+    });
     let first_share = ramp.as_ref().and_then(|ramp| Some(ramp.step(0)?.share));
     let config = RouterConfig {
         stable: versions.stable,
@@ -106,6 +114,27 @@ fn read_split(
             weights: all_at_stable(names, canary),
             sticky: None,
         }),
+    }
+}
+
+/// What a ramp needs of its judge, and of the share that stable keeps. The last step may be lowered by that.
+fn check_ramp(cx: Cx<'_>, node: &Node, ramp: &RampConfig, control: f64, judge: &JudgeConfig) {
+    let before_last = ramp.steps.len().saturating_sub(1);
+    let most = 1.0 - control;
+    // The dust of binary fractions is nobody's mistake.
+    let is_above = |share: f64| share > most + 1e-9;
+    if let Some(step) = ramp.steps[..before_last].iter().find(|s| is_above(s.share)) {
+        let message = format!("`{}` leaves stable less than its control", step.name);
+        let expected = "weights of at most 100% less `control`, but for the last step";
+        cx.error::<()>(cx.at(node.place, message).expected(expected));
+    }
+    if let JudgeConfig::Literal(literal) = judge {
+        let acts = |t: &Threshold| t.action == ThresholdAction::Rollback;
+        if !literal.thresholds.iter().any(acts) {
+            let message = "the ramp's judge never rolls back";
+            let expected = "a threshold under `judge.literal.rollback`";
+            cx.error::<()>(cx.at(node.place, message).expected(expected));
+        }
     }
 }
 
@@ -439,6 +468,39 @@ judge: {literal: {rollback: {error_rate: \"< 5%\"}}}
             "as long as the whole request",
             "a threshold with `>`",
         ] {
+            assert!(all.contains(expected), "{expected} is missing in:\n{all}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_that_cannot_be_meant_is_refused() {
+        let full = "{name: full, weight: 100%}";
+        let half = "{name: half, weight: 50%, hold: 1m}";
+        let fine = format!("ramp: {{steps: [{half}, {full}], control: 10%}}");
+        let config = parse(&format!("{VERSIONS}{fine}")).unwrap();
+        let ramp = config.ramp.unwrap();
+        assert_eq!(ramp.steps[1].share, 0.9, "the last step may be lowered");
+        for (text, expected) in [
+            (
+                "ramp: {steps: [{name: full, weight: 5%, hold: 1m}, FULL]}".to_owned(),
+                "a step `full` already",
+            ),
+            (
+                "ramp: {steps: [{name: most, weight: 95%, hold: 1m}, FULL], control: 10%}"
+                    .to_owned(),
+                "`most` leaves stable less than its control",
+            ),
+            (
+                format!("{fine}\njudge: {{literal: {{alert: {{error_rate: \"> 5%\"}}}}}}"),
+                "never rolls back",
+            ),
+            (
+                "judge: {sequential: {slow: on}}\nramp: default".to_owned(),
+                "\"> 500ms\" or off",
+            ),
+        ] {
+            let text = format!("{VERSIONS}{}", text.replace("FULL", full));
+            let all = parse(&text).unwrap_err().to_string();
             assert!(all.contains(expected), "{expected} is missing in:\n{all}");
         }
     }

@@ -137,6 +137,25 @@ pub struct VersionCosts {
 }
 
 impl VersionCosts {
+    /// Takes an attempt in as the router booked it. A booked success is an answer that its caller got.
+    pub fn booked(&mut self, booked: &Booked) {
+        let is_wasted = !booked.outcome.is_success();
+        let end = Some(booked.outcome);
+        self.spend(Spend::new(booked.version, booked.usage, is_wasted, end));
+    }
+
+    fn spend(&mut self, spend: Spend) {
+        self.unknown += u64::from(spend.is_unknown);
+        let cost = spend.cost(self.price);
+        if let Some(usage) = spend.usage {
+            let part = match spend.is_wasted {
+                true => &mut self.wasted,
+                false => &mut self.served,
+            };
+            part.add(usage, cost);
+        }
+    }
+
     /// Everything it cost; none without a price.
     pub fn total(&self) -> Option<Cost> {
         self.price?;
@@ -175,28 +194,12 @@ impl CostBook {
 
     /// Takes a request in that is over.
     pub fn story(&mut self, story: &Story) {
-        spends(story).for_each(|spend| self.spend(spend));
+        spends(story).for_each(|spend| self.versions[spend.version].spend(spend));
     }
 
-    /// Takes an attempt in as the router booked it: for a gateway without ledgers. A booked success is
-    /// an answer that its caller got.
+    /// Takes an attempt in as the router booked it: for a gateway without ledgers.
     pub fn booked(&mut self, booked: &Booked) {
-        let is_wasted = !booked.outcome.is_success();
-        let end = Some(booked.outcome);
-        self.spend(Spend::new(booked.version, booked.usage, is_wasted, end));
-    }
-
-    fn spend(&mut self, spend: Spend) {
-        let version = &mut self.versions[spend.version];
-        version.unknown += u64::from(spend.is_unknown);
-        let cost = spend.cost(version.price);
-        if let Some(usage) = spend.usage {
-            let part = match spend.is_wasted {
-                true => &mut version.wasted,
-                false => &mut version.served,
-            };
-            part.add(usage, cost);
-        }
+        self.versions[booked.version].booked(booked);
     }
 
     /// Has any version a price?

@@ -241,7 +241,8 @@ pub struct Claim {
 pub struct Finding {
     /// The version that is judged.
     pub version: VersionId,
-    /// `error_rate`, `success_rate` (shares of 1) or `p99` (seconds).
+    /// `error_rate`, `success_rate` (shares of 1) or `p99` (seconds); of the sequential judge `error`,
+    /// `slow` …, with evidence (ln E) as the value.
     pub measure: &'static str,
     /// Its value; none without data.
     pub value: Option<f64>,
@@ -255,6 +256,42 @@ pub struct Finding {
     pub action: &'static str,
     /// Was the bound crossed on enough samples?
     pub violated: bool,
+}
+
+impl Finding {
+    /// What was found, for people.
+    pub fn in_words(&self) -> String {
+        let (measure, samples) = (self.measure, self.samples);
+        let value = self.value.unwrap_or_default();
+        match measure {
+            "error_rate" | "success_rate" | "p99" => {
+                let bound = short(self.bound);
+                format!("{measure} was {value:.4} (bound {bound}) over {samples} attempts")
+            }
+            // The other judge's measures: its value is evidence, and its samples are events.
+            _ => format!(
+                "the evidence on {measure} (ln E) reached {value:.2} of {:.2} needed, over {samples} \
+                 {} at the canary",
+                self.bound,
+                events(measure, samples),
+            ),
+        }
+    }
+}
+
+/// A bound as people write it, without the dust of binary fractions.
+fn short(bound: f64) -> String {
+    let text = format!("{bound:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn events(measure: &str, n: u64) -> &'static str {
+    match (measure, n) {
+        ("error" | "error_slo", 1) => "failure",
+        ("error" | "error_slo", _) => "failures",
+        (_, 1) => "event",
+        _ => "events",
+    }
 }
 
 /// The record of a rollback.
@@ -284,13 +321,7 @@ impl RollbackFacts {
     /// Why, for people.
     pub fn because(&self) -> String {
         match (&self.reason, &self.words) {
-            (Some(finding), _) => format!(
-                "{} was {:.4} (bound {}) over {} attempts",
-                finding.measure,
-                finding.value.unwrap_or_default(),
-                finding.bound,
-                finding.samples
-            ),
+            (Some(finding), _) => finding.in_words(),
             (None, Some(words)) => format!("somebody asked for it: {words}"),
             (None, None) => self.cause.to_owned(),
         }
@@ -316,4 +347,38 @@ pub struct StandingFacts {
 pub trait Sink {
     /// Takes the next event. Events come in order of time.
     fn event(&mut self, event: &RunEvent);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_and_evidence_read_differently() {
+        let rate = Finding {
+            version: VersionId(1),
+            measure: "error_rate",
+            value: Some(0.052_447),
+            bound: 0.1 * 3.0 / 6.0,
+            samples: 286,
+            min_samples: 100,
+            action: "rollback",
+            violated: true,
+        };
+        assert_eq!(
+            rate.in_words(),
+            "error_rate was 0.0524 (bound 0.05) over 286 attempts"
+        );
+        let evidence = Finding {
+            measure: "error",
+            value: Some(9.331_9),
+            bound: 7.600_9,
+            samples: 6,
+            ..rate
+        };
+        assert_eq!(
+            evidence.in_words(),
+            "the evidence on error (ln E) reached 9.33 of 7.60 needed, over 6 failures at the canary"
+        );
+    }
 }

@@ -118,7 +118,7 @@ impl fmt::Display for Refusal {
             ),
             Self::SameAsRolledBack => f.write_str(
                 "this is the configuration that was rolled back: change it, or say that it is to be \
-                 tried again",
+                 tried again (`?again=true`, `graygate admin config put --again`)",
             ),
             Self::NotInThisPhase { needed } => write!(f, "not now: {needed}"),
             Self::NoCheckpoint => f.write_str(

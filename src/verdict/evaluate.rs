@@ -38,7 +38,8 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// The gates of a scenario with this canary (and its share, 0 to 1) and these faults, and those
-    /// that every run has: `generator` (unless it is asked for), `join` and `sample`.
+    /// that every run has: `generator` (unless it is asked for), `join` and `sample`. `policy`, which
+    /// every run has, too, needs the router's configuration: the runner puts it among the specs.
     pub fn new(
         specs: &[GateSpec],
         (canary, canary_share): (VersionId, f64),

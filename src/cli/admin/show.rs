@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::pricing::Cost;
 use crate::time::{Human, seconds};
 
 /// An answer as people read it. Which one it is shows in its members.
@@ -59,6 +60,7 @@ const ROLLBACKS: Columns = &[
     ("WORDS", "words"),
     ("AFFECTED", "affected_requests"),
     ("RESTORED", "restored"),
+    ("TOLD", "told"),
 ];
 const ERRORS: Columns = &[
     ("AT", "at"),
@@ -96,7 +98,18 @@ fn cell(name: &str, value: &Value) -> String {
         }
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
+        Value::Object(_) if name == "told" => told(value),
         other => other.to_string(),
+    }
+}
+
+fn told(told: &Value) -> String {
+    let sum = |names: [&str; 2]| names.iter().filter_map(|n| told[*n].as_u64()).sum::<u64>();
+    let all = sum(["peers", "webhooks"]);
+    let reached = sum(["peers_acknowledged", "webhooks_delivered"]);
+    match all {
+        0 => "-".to_owned(),
+        _ => format!("{reached} of {all}"),
     }
 }
 
@@ -229,7 +242,11 @@ fn stats(answer: &Value) -> String {
         [] => String::new(),
         findings => format!("\n{}", list(findings, JUDGE)),
     };
-    format!("{head}\n{}{judge}", versions(&answer["versions"]))
+    let held = match answer["held"].as_str() {
+        Some(reason) => format!("\nthe judge holds: {}\n", clean(reason)),
+        None => String::new(),
+    };
+    format!("{head}\n{}{held}{judge}", versions(&answer["versions"]))
 }
 
 const JUDGE: Columns = &[
@@ -247,7 +264,9 @@ fn versions(map: &Value) -> String {
         "GIVEN",
         "SHARE",
         "SERVED",
+        "COST",
         "OUTCOMES OF ATTEMPTS",
+        "DRIFT",
     ];
     let mut lines = vec![titles.map(str::to_owned).to_vec()];
     for (name, version) in map.as_object().into_iter().flatten() {
@@ -256,10 +275,22 @@ fn versions(map: &Value) -> String {
             cell("", &version["assigned"]),
             percent(&version["share"]),
             cell("", &version["served"]),
+            cost(&version["cost"]),
             pairs(&version["outcomes"], |n| n.to_string()),
+            pairs(&version["drift"], |n| n.to_string()),
         ]);
     }
     table(&lines)
+}
+
+fn cost(cost: &Value) -> String {
+    let Some(total) = cost["total_nano_usd"].as_u64() else {
+        return "-".to_owned();
+    };
+    match cost["unknown_attempts"].as_u64() {
+        Some(unknown @ 1..) => format!("{} and {unknown} unknown", Cost::from_nanos(total)),
+        _ => Cost::from_nanos(total).to_string(),
+    }
 }
 
 #[cfg(test)]

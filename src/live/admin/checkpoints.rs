@@ -10,6 +10,7 @@ use crate::config::redact::redact;
 use crate::live::admin::form::{BasedOn, Form};
 use crate::live::admin::orders::{Answer, Api};
 use crate::live::admin::problem::Problem;
+use crate::live::admin::records::Records;
 use crate::live::admin::view;
 use crate::router::control::Order;
 
@@ -69,9 +70,18 @@ pub async fn history(State(admin): Api, RawQuery(query): RawQuery) -> Answer {
 /// `GET /v1/deployment/rollbacks`
 pub async fn rollbacks(State(admin): Api, RawQuery(query): RawQuery) -> Answer {
     let limit = limit(query.as_deref())?;
-    let records = admin.read(move |records| records.rollbacks(limit)).await?;
+    let read = move |records: &dyn Records| {
+        let rollbacks = records.rollbacks(limit)?.into_iter();
+        let with_told = rollbacks.map(|r| records.told(&r.id).map(|told| (r, told)));
+        with_told.collect::<Result<Vec<_>, _>>()
+    };
+    let records = admin.read(read).await?;
     let config = admin.driver.adopted().config;
-    let list = records.iter().map(|record| view::rollback(&config, record));
+    let list = records.iter().map(|(record, told)| {
+        let mut shown = view::rollback(&config, record);
+        shown["told"] = json!(told.as_ref().map(view::told));
+        shown
+    });
     Ok(listed("rollbacks", list.collect()))
 }
 

@@ -17,8 +17,10 @@ use crate::live::admin::orders::{Answer, Api};
 use crate::live::admin::problem::Problem;
 use crate::live::admin::tally::{KINDS, Tally};
 use crate::live::admin::{Present, view};
+use crate::protocol::drift::DriftKind;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Footprint;
+use crate::router::judge::sequential::HoldReason;
 use crate::router::ramp::Phase;
 
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,6 +60,8 @@ impl Collector for Snapshot {
         self.requests(&mut encoder)?;
         self.attempts(&mut encoder)?;
         self.latency(&mut encoder)?;
+        self.drift(&mut encoder)?;
+        self.costs(&mut encoder)?;
         self.release(&mut encoder)?;
         self.judge(&mut encoder)?;
         self.process(&mut encoder)
@@ -120,6 +124,40 @@ impl Snapshot {
                 let (sum, n) = (latency.sum, latency.count());
                 one.encode_histogram::<NoLabelSet>(sum, n, &latency.classes(), None)?;
             }
+        }
+        Ok(())
+    }
+
+    fn drift(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Answers that differ from the OpenAI shape, by how they do";
+        let mut drift = counter(encoder, "drift", help)?;
+        for version in &self.tally.versions {
+            for (kind, n) in DriftKind::ALL.into_iter().zip(version.drift) {
+                let labels = [("version", version.name.as_str()), ("kind", kind.name())];
+                count(&mut drift, &labels, n)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn costs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let versions = self.tally.versions.iter();
+        let priced: Vec<_> = versions
+            .filter_map(|v| Some((v, v.costs.total()?)))
+            .collect();
+        let help = "What attempts cost, by the tokens that their answers state";
+        let mut cost = counter(encoder, "cost_dollars", help)?;
+        for (version, total) in &priced {
+            let labels: Labels<'_> = &[("version", &version.name)];
+            let dollars = total.as_dollars_f64();
+            let mut one = cost.encode_family(&labels)?;
+            one.encode_counter(&dollars, None::<&Exemplar<NoLabelSet, f64>>)?;
+        }
+        let help = "Attempts that may have used tokens, and nobody says how many";
+        let mut unknown = counter(encoder, "cost_unknown_attempts", help)?;
+        for (version, _) in &priced {
+            let labels = [("version", version.name.as_str())];
+            count(&mut unknown, &labels, version.costs.unknown)?;
         }
         Ok(())
     }
@@ -200,6 +238,12 @@ impl Snapshot {
                     set(&mut family, &labels, value)?;
                 }
             }
+        }
+        let help = "1 for the reason why the judge holds";
+        let mut held = gauges(encoder, "judge_held", help)?;
+        for reason in HoldReason::ALL.map(HoldReason::name) {
+            let is_so = self.tally.held == Some(reason);
+            set(&mut held, &[("reason", reason)], truth(is_so))?;
         }
         Ok(())
     }

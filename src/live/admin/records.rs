@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 
 use crate::live::gateway::driver::{Driver, StoreSender};
 use crate::live::store::State;
+use crate::live::store::mail::Told;
 use crate::router::deployment::{Change, Checkpoint, HistoryEntry};
 use crate::router::io::{Input, Rollback};
 
@@ -30,6 +31,12 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When they cannot be read.
     fn rollbacks(&self, limit: usize) -> Result<Vec<Rollback>, Unreadable>;
+
+    /// Who was told of a rollback; none where nobody keeps that.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn told(&self, rollback_id: &str) -> Result<Option<Told>, Unreadable>;
 }
 
 /// Most entries, and most rollbacks, that are kept in memory.
@@ -97,6 +104,10 @@ impl Records for MemoryRecords {
         let kept = self.lock();
         Ok(kept.rollbacks.iter().rev().take(limit).cloned().collect())
     }
+
+    fn told(&self, _: &str) -> Result<Option<Told>, Unreadable> {
+        Ok(None)
+    }
 }
 
 impl Records for State {
@@ -113,5 +124,9 @@ impl Records for State {
         let mut rollbacks = Self::rollbacks(self)?;
         rollbacks.truncate(limit);
         Ok(rollbacks)
+    }
+
+    fn told(&self, rollback_id: &str) -> Result<Option<Told>, Unreadable> {
+        Ok(Some(Self::told(self, rollback_id)?))
     }
 }

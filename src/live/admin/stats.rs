@@ -8,6 +8,7 @@ use crate::live::admin::orders::Api;
 use crate::live::admin::tally::{KINDS, Mishap, PerOutcome, Tally, VersionTally};
 use crate::live::admin::{Admin, view};
 use crate::observe::event::Finding;
+use crate::protocol::drift::DriftKind;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -28,6 +29,7 @@ pub async fn stats(State(admin): Api) -> Response {
         },
         "retries": by_kind(&tally, 1),
         "versions": by_version,
+        "held": tally.held,
         "judge": tally.findings.values().map(|f| finding(&tally, f)).collect::<Vec<_>>(),
         "rollbacks": tally.rollbacks,
     });
@@ -75,7 +77,28 @@ fn version(version: &VersionTally, arrived: u64) -> Value {
         "attempts": attempts,
         "outcomes": outcomes(&by_outcome),
         "mean_latency_ms": {"success": good.mean_ms(), "failure": bad.mean_ms()},
+        "drift": drift(version),
+        "cost": cost(version),
     })
+}
+
+/// The kinds that came at all.
+fn drift(version: &VersionTally) -> Value {
+    let named = DriftKind::ALL.into_iter().zip(version.drift);
+    let named = named.filter(|(_, n)| *n > 0);
+    let map: Map<String, Value> = named
+        .map(|(kind, n)| (kind.name().to_owned(), json!(n)))
+        .collect();
+    Value::Object(map)
+}
+
+/// Null without a price.
+fn cost(version: &VersionTally) -> Value {
+    let total = version.costs.total();
+    json!(total.map(|total| json!({
+        "total_nano_usd": total,
+        "unknown_attempts": version.costs.unknown,
+    })))
 }
 
 /// Those that came at all.

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::id::VersionId;
 use crate::live::admin::latency::Latency;
 use crate::live::gateway::driver::Driver;
+use crate::observe::cost::VersionCosts;
 use crate::observe::event::{
     AttemptKind, Booked, Finding, RunEvent, Settled, Sink, StandingFacts, What,
 };
+use crate::pricing::Price;
+use crate::protocol::drift::DriftKind;
 use crate::protocol::outcome::Outcome;
 use crate::router::config::RouterConfig;
 use crate::time::Timestamp;
@@ -41,6 +44,32 @@ pub struct VersionTally {
     pub attempts: [PerOutcome; 3],
     /// How long attempts took: those that succeeded, and those that failed.
     pub latency: [Latency; 2],
+    /// Answers that differ from the OpenAI shape, by how they do, in the order of [`DriftKind::ALL`].
+    pub drift: [u64; DriftKind::ALL.len()],
+    /// What its attempts cost while it had a price, by what their answers state.
+    pub costs: VersionCosts,
+}
+
+impl VersionTally {
+    fn booked(&mut self, booked: &Booked, price: Option<Price>) {
+        self.attempts[kind_index(booked.kind)][booked.outcome.index()] += 1;
+        let is_failure = usize::from(!booked.outcome.is_success());
+        self.latency[is_failure].add(booked.latency);
+        for (kind, count) in DriftKind::ALL.into_iter().zip(&mut self.drift) {
+            *count += u64::from(booked.drift.has(kind));
+        }
+        if price.is_some() {
+            self.costs.price = price;
+            self.costs.booked(booked);
+        }
+    }
+}
+
+/// Where a version of the present configuration is counted.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: usize,
+    price: Option<Price>,
 }
 
 /// Something that went wrong: an attempt, or a request as its caller saw it.
@@ -66,7 +95,7 @@ pub struct Tally {
     /// By version, in the order in which they were first seen.
     pub versions: Vec<VersionTally>,
     /// Where each [`VersionId`] of the present configuration is counted.
-    places: Vec<usize>,
+    places: Vec<Place>,
     /// Requests that ended, by outcome.
     pub ended: PerOutcome,
     /// Requests that failed, by outcome, without and with stable tried after the canary.
@@ -75,6 +104,8 @@ pub struct Tally {
     pub errors: VecDeque<Mishap>,
     /// The judge's newest finding of each measure.
     pub findings: BTreeMap<(VersionId, &'static str), Finding>,
+    /// Why the judge holds; none when it does not.
+    pub held: Option<&'static str>,
     /// Rollbacks by their reason.
     pub rollbacks: BTreeMap<&'static str, u64>,
     /// How often the store failed.
@@ -96,14 +127,22 @@ impl Tally {
     /// The name of a version of the present configuration.
     pub fn name(&self, version: VersionId) -> &str {
         let place = self.places.get(version.index());
-        let found = place.and_then(|place| self.versions.get(*place));
+        let found = place.and_then(|place| self.versions.get(place.index));
         found.map_or(OTHER, |version| version.name.as_str())
     }
 
     /// Takes the names of another configuration in.
     fn bind(&mut self, config: &RouterConfig) {
-        let names: Vec<&str> = config.versions.values().map(|v| v.name.as_str()).collect();
-        self.places = names.iter().map(|name| self.place_of(name)).collect();
+        let versions = config.versions.values();
+        self.places = versions.map(|v| self.place(&v.name, v.price)).collect();
+    }
+
+    fn place(&mut self, name: &str, price: Option<Price>) -> Place {
+        let index = self.place_of(name);
+        // What was spent stays spent under a configuration without prices.
+        let costs = &mut self.versions[index].costs;
+        costs.price = price.or(costs.price);
+        Place { index, price }
     }
 
     fn place_of(&mut self, name: &str) -> usize {
@@ -123,17 +162,16 @@ impl Tally {
     }
 
     fn version(&mut self, version: VersionId) -> Option<&mut VersionTally> {
-        let place = *self.places.get(version.index())?;
-        self.versions.get_mut(place)
+        let place = self.places.get(version.index())?;
+        self.versions.get_mut(place.index)
     }
 
     fn booked(&mut self, at: Timestamp, booked: &Booked) {
-        let Some(version) = self.version(booked.version) else {
+        let Some(&Place { index, price }) = self.places.get(booked.version.index()) else {
             return;
         };
-        version.attempts[kind_index(booked.kind)][booked.outcome.index()] += 1;
-        let is_failure = usize::from(!booked.outcome.is_success());
-        version.latency[is_failure].add(booked.latency);
+        let version = &mut self.versions[index];
+        version.booked(booked, price);
         if booked.outcome.is_success() {
             return;
         }
@@ -190,6 +228,7 @@ impl Tally {
         }
         if standing.cause == "applied" {
             self.findings.clear();
+            self.held = None;
         }
     }
 }
@@ -253,6 +292,7 @@ impl Counter {
                 | What::Booked(_)
                 | What::Settled(_)
                 | What::Judged(_)
+                | What::Held(_)
                 | What::RolledBack(_)
                 | What::Standing(_)
         )
@@ -285,7 +325,12 @@ impl Tally {
                 let key = (finding.version, finding.measure);
                 self.findings.insert(key, finding.clone());
             }
-            What::RolledBack(record) => *self.rollbacks.entry(record.cause).or_default() += 1,
+            What::Held(reason) => self.held = *reason,
+            What::RolledBack(record) => {
+                *self.rollbacks.entry(record.cause).or_default() += 1;
+                // Nobody judges a closed canary.
+                self.held = None;
+            }
             What::Standing(standing) => self.stands(standing),
             What::Sent(_)
             | What::Dispatched { .. }
@@ -293,7 +338,6 @@ impl Tally {
             | What::Accepted(_)
             | What::UpstreamEnded(_)
             | What::Answered(_)
-            | What::Held(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
         }
@@ -306,10 +350,12 @@ mod tests {
 
     use super::*;
     use crate::id::RequestKey;
+    use crate::pricing::Cost;
+    use crate::protocol::openai::Usage;
 
     fn tally() -> Tally {
         let mut tally = Tally::default();
-        tally.places = ["v1", "v2"].map(|name| tally.place_of(name)).to_vec();
+        tally.places = ["v1", "v2"].map(|name| tally.place(name, None)).to_vec();
         tally
     }
 
@@ -344,6 +390,55 @@ mod tests {
         assert_eq!(v2.attempts[0][Outcome::Unauthorized.index()], 1);
         assert_eq!((v1.served, v1.served_as_fallback, v2.served), (1, 1, 0));
         assert_eq!(tally.errors.len(), 1);
+    }
+
+    #[test]
+    fn drift_and_cost_count_by_version_at_the_price_in_force() {
+        let mut tally = tally();
+        tally.places[1].price = Some(Price {
+            input: Cost::from_nanos(2_000_000_000),
+            output: Cost::from_nanos(8_000_000_000),
+        });
+        let drift = [DriftKind::Wrapped].into_iter().collect();
+        let usage = Some(Usage {
+            prompt_tokens: 1_000,
+            completion_tokens: 500,
+        });
+        let answer = Booked {
+            drift,
+            usage,
+            ..booked(1, Outcome::Success)
+        };
+        tally.booked(Timestamp::ZERO, &answer);
+        tally.booked(Timestamp::ZERO, &booked(2, Outcome::Timeout));
+        let [v1, v2] = &tally.versions[..] else {
+            panic!("two versions");
+        };
+        assert_eq!((v1.costs.total(), v1.drift), (None, [0; 7]));
+        assert_eq!(v2.drift[0], 1);
+        assert_eq!(v2.costs.total(), Some(Cost::from_nanos(6_000_000)));
+        assert_eq!(v2.costs.unknown, 1);
+    }
+
+    #[test]
+    fn a_judge_that_is_gone_does_not_hold() {
+        let mut tally = tally();
+        let mut take = |what| {
+            let at = Timestamp::ZERO;
+            tally.take(&RunEvent { at, what });
+            tally.held
+        };
+        assert_eq!(take(What::Held(Some("no_data"))), Some("no_data"));
+        let standing = StandingFacts {
+            revision: 2,
+            phase: "progressing",
+            step: None,
+            share: 0.1,
+            cause: "applied",
+        };
+        assert_eq!(take(What::Standing(standing)), None);
+        assert_eq!(take(What::Held(Some("stale"))), Some("stale"));
+        assert_eq!(take(What::Held(None)), None);
     }
 
     #[test]

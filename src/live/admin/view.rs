@@ -10,6 +10,7 @@ use crate::config::redact::redact;
 use crate::id::VersionId;
 use crate::live::admin::Present;
 use crate::live::admin::tally::Tally;
+use crate::live::store::mail::Told;
 use crate::router::config::RouterConfig;
 use crate::router::deployment::{Checkpoint, CheckpointKind, HistoryEntry};
 use crate::router::io::{Evidence, Reason, Rollback, Standing};
@@ -152,6 +153,19 @@ pub fn rollback(config: &RouterConfig, record: &Rollback) -> Value {
         "affected_requests": record.affected_requests,
         "restored": record.restored,
         "sha256": record.sha256,
+    })
+}
+
+/// Who was told of a rollback, counted: receivers' addresses are nobody else's business.
+pub fn told(told: &Told) -> Value {
+    let standing = |state: &str| told.letters.iter().filter(|l| l.state == state).count();
+    json!({
+        "peers": told.peers,
+        "peers_acknowledged": told.peers_acknowledged,
+        "webhooks": told.webhooks,
+        "webhooks_delivered": told.webhooks_delivered,
+        "pending": standing("pending"),
+        "failed": standing("failed"),
     })
 }
 

@@ -70,7 +70,7 @@ fn a_release_is_seen_through_from_the_command_line() {
         refused.err
     );
 
-    assert!(done(&["stats"]).contains("VERSION  GIVEN  SHARE"));
+    assert!(done(&["stats"]).contains("VERSION  GIVEN  SHARE  SERVED  COST"));
     assert_eq!(done(&["errors"]), "none\n");
     assert_eq!(done(&["rollbacks"]), "none\n");
     assert_eq!(admin(&["pause"]).code, Some(1));

@@ -182,7 +182,16 @@ fn every_metric_is_documented_with_its_labels_and_every_documented_one_is_there(
     let judge =
         "judge: {literal: {min_requests: 1, every: 50ms, rollback: {error_rate: \"> 99%\"}}}";
     let stand = Stand::new(&[], judge);
+    let price = "role: canary, price: {input: $2.00, output: $8.00},";
+    let priced = stand.router().replace("role: canary,", price);
+    let applied = stand.ask("PUT", "/v1/deployment/config", &priced);
+    assert_eq!(applied.status, 200, "{}", applied.text);
     assert_eq!(stand.served_by("premium"), "v2");
+    let stats = stand.wait_for_stats(|s| s["versions"]["v2"]["served"] == 1);
+    let cost = &stats["versions"]["v2"]["cost"];
+    assert!(cost["total_nano_usd"].as_u64().unwrap() >= 3 * 8_000);
+    assert_eq!(cost["unknown_attempts"], 0);
+    assert_eq!(stats["versions"]["v1"]["cost"], json!(null));
     stand.wait_for_stats(|s| s["judge"].as_array().is_some_and(|found| !found.is_empty()));
     stand.post("/v1/deployment/rollback", &json!({}));
     stand.wait_for_stats(|s| s["rollbacks"] != json!({}));

@@ -106,6 +106,17 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 7] = [
+        Self::SharedOutage,
+        Self::Immaterial,
+        Self::BrokenSplit,
+        Self::Overflow,
+        Self::NoData,
+        Self::Stale,
+        Self::NotANumber,
+    ];
+
     /// The name in files: `shared_outage` …
     pub fn name(self) -> &'static str {
         match self {
