@@ -82,6 +82,11 @@ fn a_release_is_seen_through_from_the_command_line() {
     assert_eq!(over.code, Some(1));
     assert!(over.err.contains("409 rolled_back"), "{}", over.err);
     assert!(done(&["status"]).contains("closed      rolled_back"));
+    let same = admin(&["config", "put", &file]);
+    assert_eq!(same.code, Some(1));
+    assert!(same.err.contains("config put --again"), "{}", same.err);
+    done(&["config", "put", &file, "--again"]);
+    assert!(done(&["status"]).starts_with("phase       progressing"));
 }
 
 #[test]
