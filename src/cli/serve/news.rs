@@ -20,12 +20,9 @@ impl News {
 
     fn finding(&self, finding: &Finding) -> String {
         format!(
-            "{} of {} is {:.4} (bound {}) over {} attempts",
-            finding.measure,
+            "{}: {}",
             self.router.name(finding.version),
-            finding.value.unwrap_or_default(),
-            finding.bound,
-            finding.samples
+            finding.in_words()
         )
     }
 }
