@@ -70,7 +70,7 @@ fn only_those_whom_chance_sends_to_the_canary_are_evidence() {
     wait_for(|| {
         stand.is_rescued("free");
         stand
-            .has_said("rolled back from v2 to v1: error ")
+            .has_said("rolled back from v2 to v1: the evidence on error ")
             .then_some(())
     });
 }

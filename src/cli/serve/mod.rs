@@ -202,7 +202,8 @@ fn load(path: &Path, rule: KeyRule) -> Result<(RouterConfig, PerVersion<Endpoint
     }
 }
 
-/// The addresses and keys of a configuration that was kept in `path`.
+/// The addresses and keys of a configuration that was kept, by the router file `path` and what stands
+/// beside it.
 fn endpoints_of(
     path: &Path,
     router: &RouterConfig,
@@ -228,7 +229,7 @@ fn serve(
     let router = kept.config().clone();
     let endpoints = match kept.is_of_the_file() {
         true => endpoints,
-        false => endpoints_of(&args.state, &router, args.key_rule())?,
+        false => endpoints_of(&args.router, &router, args.key_rule())?,
     };
     let trust = trust(&endpoints)?;
     let roll_call = RollCall::new(&router, &endpoints, &trust)?;
