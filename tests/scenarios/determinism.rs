@@ -65,8 +65,8 @@ fn two_runs_of_a_seed_are_byte_identical() {
         let mut expected = vec![
             "attempts.csv",
             "errors.svg",
-            "evidence.svg",
             "events.jsonl",
+            "evidence.svg",
             "junit.xml",
             "latency.svg",
             "report.md",
