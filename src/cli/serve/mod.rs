@@ -370,7 +370,9 @@ fn open(
         if let Some(file) = input_log {
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
-        inbox.pass_on(&mut Both(News { router }, counter), is_over);
+        let driver = driver.clone();
+        let news = News { router, driver };
+        inbox.pass_on(&mut Both(news, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);
     let is_kept = keeping.finish(&driver);

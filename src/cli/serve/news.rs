@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::live::gateway::driver::Driver;
 use crate::observe::event::{Finding, RunEvent, Sink, What};
 use crate::router::config::RouterConfig;
 
 /// Tells the log what happens to the canary.
 pub(super) struct News {
-    /// The configuration, for the versions' names.
+    /// The configuration in force, for the versions' names.
     pub(super) router: Arc<RouterConfig>,
+    /// It knows when that is another one.
+    pub(super) driver: Arc<Driver>,
 }
 
 impl News {
@@ -29,6 +32,9 @@ impl News {
 
 impl Sink for News {
     fn event(&mut self, event: &RunEvent) {
+        if matches!(event.what, What::Standing(_)) {
+            self.router = self.driver.adopted().config;
+        }
         match &event.what {
             What::RolledBack(record) => tracing::error!(
                 id = record.id,

@@ -95,6 +95,13 @@ impl Connections {
         })))
     }
 
+    /// How many connections rest that can still be used. Those that the other side has closed go.
+    pub fn resting(&self) -> usize {
+        let lines = &mut self.0.lock().lines;
+        lines.retain_mut(|(_, line)| line.rests());
+        lines.len()
+    }
+
     /// Sends a request and waits for the whole answer, with a body of at most `limit` bytes. It is sent
     /// once: a connection that breaks with it is an answer that is lost.
     ///
