@@ -90,6 +90,34 @@ fn other_upstreams_are_asked_from_then_on() {
     wait_for(|| (desk.served_by() == "v2").then_some(()));
 }
 
+/// An upstream that changes the router file while the gateway asks it for its models: after the file
+/// was read, before anybody is served.
+#[test]
+fn a_file_that_changes_while_the_gateway_starts_is_not_missed() {
+    let _company = in_company();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("router.yaml");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let upstream = runtime.block_on(wiremock::MockServer::start());
+    let edited = path.clone();
+    let meddle = move |_: &wiremock::Request| {
+        let text = std::fs::read_to_string(&edited).unwrap();
+        std::fs::write(&edited, all_to_the_canary(text)).unwrap();
+        let list = json!({"data": [{"id": "gpt-4.1"}, {"id": "gpt-4.1-new"}]});
+        wiremock::ResponseTemplate::new(200).set_body_json(list)
+    };
+    let models = wiremock::Mock::given(wiremock::matchers::any()).respond_with(meddle);
+    runtime.block_on(models.mount(&upstream));
+    let base = format!("{}/v1", upstream.uri());
+    let router = router_file(folder.path(), &base, &base, "");
+    let gateway = Server::start(&["serve", &router], &KEYS);
+    wait_for(|| {
+        let log = gateway.log();
+        log.contains("the router file was read").then_some(())
+    });
+    assert_eq!(gateway.stop(), Some(0));
+}
+
 #[test]
 fn a_file_with_mistakes_changes_nothing_and_says_why() {
     let desk = Desk::new();

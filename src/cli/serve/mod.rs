@@ -53,7 +53,7 @@ use input_file::InputFile;
 use keys::KeyRule;
 use life::{End, Life, stop_signal};
 use news::News;
-use reload::Reload;
+use reload::{Reload, Stamp};
 use roll_call::{Canary, RollCall};
 use state::Kept;
 
@@ -132,8 +132,14 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> u8 {
-    let (router, endpoints) = match load(&args.router, args.key_rule()) {
-        Ok(loaded) => loaded,
+    // Before the file is read: a change that comes while the gateway starts is a change.
+    let known = Stamp::of(&args.router);
+    let file = match load(&args.router, args.key_rule()) {
+        Ok((router, endpoints)) => RouterFile {
+            known,
+            router,
+            endpoints,
+        },
         Err(problems) => {
             say(problems);
             return exit::USAGE;
@@ -147,7 +153,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
         }
     };
     start_log(args.quiet);
-    match serve(args, router, endpoints, admin) {
+    match serve(args, file, admin) {
         Ok(end) => end.exit_code(),
         Err(failure) => {
             error(failure);
@@ -214,12 +220,19 @@ fn endpoints_of(
     endpoints.ok_or_else(|| problems.into_diagnostics().to_string())
 }
 
-fn serve(
-    args: &ServeArgs,
+/// The router file as it was read first.
+struct RouterFile {
+    known: Option<Stamp>,
     router: RouterConfig,
     endpoints: PerVersion<Endpoint>,
-    admin: AdminPlan,
-) -> Result<End, Box<dyn Error>> {
+}
+
+fn serve(args: &ServeArgs, file: RouterFile, admin: AdminPlan) -> Result<End, Box<dyn Error>> {
+    let RouterFile {
+        known,
+        router,
+        endpoints,
+    } = file;
     let runtime = live::runtime()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let listener = runtime.block_on(live::bind(&args.listen.to_string()))?;
@@ -273,6 +286,7 @@ fn serve(
     };
     let reload = |driver| Reload {
         said: Arc::new(Mutex::new(said)),
+        known,
         path: args.router.clone(),
         rule: args.key_rule(),
         driver,

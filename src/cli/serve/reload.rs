@@ -27,6 +27,8 @@ pub(super) struct Reload {
     pub(super) driver: Arc<Driver>,
     /// SHA-256 of the configuration that the file said last.
     pub(super) said: Arc<Mutex<String>>,
+    /// The file as it was before it was read first: what was changed since is still to be read.
+    pub(super) known: Option<Stamp>,
 }
 
 impl Reload {
@@ -71,11 +73,11 @@ impl Reload {
 
     /// Reads the file again whenever it has changed, for ever.
     pub(super) async fn watch(self) {
-        let mut known = stamp(&self.path);
+        let mut known = self.known.clone();
         let mut before = known.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let present = stamp(&self.path);
+            let present = Stamp::of(&self.path);
             // What is still being written has another stamp the next time.
             let is_settled = present == before;
             before = present.clone();
@@ -87,8 +89,17 @@ impl Reload {
     }
 }
 
-/// What tells one state of a file from another; none when there is no file.
-fn stamp(path: &Path) -> Option<Vec<u8>> {
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp(
     // Its content, not its time: two writes within one tick of a clock are two states all the same.
-    std::fs::read(path).ok()
+    Vec<u8>,
+);
+
+impl Stamp {
+    /// None when there is no file, or something that can be read only once, as a pipe.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+        is_file.then(|| std::fs::read(path).ok().map(Self))?
+    }
 }
