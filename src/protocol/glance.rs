@@ -5,11 +5,13 @@
 //! of everything else it says nothing.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Number;
-use serde_json::value::RawValue;
 
 use super::openai::Usage;
 
@@ -24,10 +26,8 @@ struct Completion<'a> {
     created: Number,
     #[serde(borrow)]
     model: Cow<'a, str>,
-    #[serde(borrow)]
-    choices: Vec<&'a RawValue>,
-    #[serde(borrow)]
-    usage: &'a RawValue,
+    choices: Vec<Object<Choice>>,
+    usage: Object<Counts>,
     #[serde(default)]
     error: Option<IgnoredAny>,
     #[serde(default)]
@@ -35,9 +35,9 @@ struct Completion<'a> {
 }
 
 #[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    message: &'a RawValue,
+struct Choice {
+    #[allow(dead_code, reason = "that it is there is what counts")]
+    message: Object<Anything>,
 }
 
 #[derive(Deserialize)]
@@ -46,35 +46,52 @@ struct Counts {
     completion_tokens: u32,
     #[allow(dead_code, reason = "that it is there is what counts")]
     total_tokens: u64,
+    #[serde(default)]
+    tokens_consumed: Presence,
+}
+
+/// Is it there, whatever it says?
+#[derive(Default)]
+struct Presence(bool);
+
+impl<'de> Deserialize<'de> for Presence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+#[derive(Deserialize)]
+struct Anything {}
+
+/// A `T` that is written as an object: structs may be read from lists as well, which no answer is.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
 }
 
 /// The usage of an answer that is a completion in the OpenAI shape; none when it may be anything else.
 pub(super) fn standard(body: &[u8]) -> Option<Usage> {
-    // Structs may be read from lists as well, which no answer is.
-    let text = std::str::from_utf8(body).ok().filter(|t| is_object(t))?;
-    let completion: Completion<'_> = serde_json::from_str(text).ok()?;
-    let is_plain = completion.error.is_none() && completion.metadata.is_none();
-    let has_choices = !completion.choices.is_empty();
-    if !is_plain || !has_choices || !completion.choices.iter().all(|c| has_message(c.get())) {
-        return None;
-    }
-    let usage = completion.usage.get();
-    // A name may be hidden by escapes.
-    if !is_object(usage) || usage.contains("tokens_consumed") || usage.contains('\\') {
-        return None;
-    }
-    let counts: Counts = serde_json::from_str(usage).ok()?;
-    Some(Usage {
+    // Checked at once, which is faster than string by string.
+    let text = std::str::from_utf8(body).ok()?;
+    let Object(completion): Object<Completion<'_>> = serde_json::from_str(text).ok()?;
+    let Object(counts) = completion.usage;
+    let Presence(is_old) = counts.tokens_consumed;
+    let is_plain = completion.error.is_none() && completion.metadata.is_none() && !is_old;
+    (is_plain && !completion.choices.is_empty()).then_some(Usage {
         prompt_tokens: counts.prompt_tokens,
         completion_tokens: counts.completion_tokens,
     })
-}
-
-fn has_message(choice: &str) -> bool {
-    let read = || serde_json::from_str::<Choice<'_>>(choice).ok();
-    is_object(choice) && read().is_some_and(|choice| is_object(choice.message.get()))
-}
-
-fn is_object(json: &str) -> bool {
-    json.trim_start().starts_with('{')
 }

@@ -119,7 +119,8 @@ impl Connections {
             None => self.0.connect_in_time().await.map_err(Lost::Connect)?,
         };
         let answer = line.exchange(request, limit).await?;
-        if line.rests() {
+        // Whether the other side keeps it as well shows when the next request wants it.
+        if !line.is_over {
             self.0.keep(line);
         }
         Ok(answer)

@@ -109,14 +109,13 @@ impl UpstreamClient {
             Err(outcome) => return AttemptResult::without_reply(outcome),
         };
         let status = head.status.as_u16();
-        let header = |name| http::header(&head.headers, name);
-        let asked = Hints {
-            retry_after_ms: header(headers::RETRY_AFTER_MS),
-            retry_after: header(headers::RETRY_AFTER),
-            body: &body,
+        let received =
+            normalize::receive(status, http::header(&head.headers, "content-type"), body);
+        // A body that is an answer is not read once more for a wish that no answer has.
+        let retry_after = match received.outcome.is_success() {
+            true => None,
+            false => wait_asked_for(&head.headers, &received.body),
         };
-        let retry_after = asked.wait(Some(clock::unix_now()));
-        let received = normalize::receive(status, header("content-type"), body);
         AttemptResult {
             outcome: received.outcome,
             retry_after,
@@ -215,6 +214,16 @@ impl Target {
         }
         Some(request)
     }
+}
+
+/// How long the upstream of a failed attempt asks to wait.
+fn wait_asked_for(map: &HeaderMap, body: &[u8]) -> Option<Duration> {
+    let hints = Hints {
+        retry_after_ms: http::header(map, headers::RETRY_AFTER_MS),
+        retry_after: http::header(map, headers::RETRY_AFTER),
+        body,
+    };
+    hints.wait(Some(clock::unix_now()))
 }
 
 /// The same headers, where a value without the key takes the place of one with it.
