@@ -168,6 +168,8 @@ const DEFAULT_RETRY: RetryPolicy = RetryPolicy {
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     escalation: None,
+    first_token: None,
+    idle: None,
     attempt: Duration::from_secs(30),
     request: Duration::from_secs(90),
 };
@@ -374,6 +376,8 @@ fn timeouts(cx: Cx<'_>, node: &Node) -> Option<Timeouts> {
             .optional("connect", values::positive_duration)
             .unwrap_or(DEFAULT_TIMEOUTS.connect),
         escalation: fields.optional("escalation", values::positive_duration),
+        first_token: fields.optional("first_token", values::positive_duration),
+        idle: fields.optional("idle", values::positive_duration),
         attempt: fields
             .optional("attempt", values::positive_duration)
             .unwrap_or(DEFAULT_TIMEOUTS.attempt),

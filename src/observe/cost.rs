@@ -84,6 +84,7 @@ fn may_use_tokens(outcome: Outcome) -> bool {
         | Outcome::Timeout
         | Outcome::Reset
         | Outcome::Truncated
+        | Outcome::StreamError
         | Outcome::Malformed
         | Outcome::ClientGone
         | Outcome::Deadline

@@ -61,6 +61,7 @@ fn status_and_code(last: Outcome) -> (u16, &'static str) {
         Outcome::Connect => (502, "upstream_unreachable"),
         Outcome::Reset => (502, "upstream_reset"),
         Outcome::Truncated => (502, "upstream_truncated"),
+        Outcome::StreamError => (502, "upstream_stream_error"),
         Outcome::Malformed => (502, "upstream_malformed"),
         // Nobody reads an answer to a caller who left; a success is passed on, never composed.
         Outcome::ClientGone | Outcome::Success => (500, "internal_error"),
@@ -121,6 +122,7 @@ mod tests {
                 Outcome::Connect
                 | Outcome::Reset
                 | Outcome::Truncated
+                | Outcome::StreamError
                 | Outcome::Malformed
                 | Outcome::ClientGone
                 | Outcome::Success => Outcome::ServerError,

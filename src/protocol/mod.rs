@@ -13,3 +13,5 @@ pub mod normalize;
 pub mod openai;
 pub mod outcome;
 pub mod retry_after;
+pub mod sse;
+pub mod stream;

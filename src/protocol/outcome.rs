@@ -31,8 +31,10 @@ pub enum Outcome {
     Connect,
     /// The connection broke before an answer was complete.
     Reset,
-    /// The answer ended before its announced length.
+    /// The answer ended before its announced length, or a stream before its terminal event.
     Truncated,
+    /// A stream that began as a success brought an error.
+    StreamError,
     /// An answer that is not what was asked for: 2xx without a chat completion, 1xx, 3xx.
     Malformed,
     /// The caller hung up first.
@@ -47,7 +49,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Success,
         Self::Unauthorized,
         Self::Forbidden,
@@ -61,6 +63,7 @@ impl Outcome {
         Self::Connect,
         Self::Reset,
         Self::Truncated,
+        Self::StreamError,
         Self::Malformed,
         Self::ClientGone,
         Self::Deadline,
@@ -90,6 +93,7 @@ impl Outcome {
                 | Self::Connect
                 | Self::Reset
                 | Self::Truncated
+                | Self::StreamError
         )
     }
 
@@ -137,6 +141,7 @@ impl Outcome {
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
+            Self::StreamError => "stream_error",
             Self::Malformed => "malformed",
             Self::ClientGone => "client_gone",
             Self::Deadline => "deadline",

@@ -276,6 +276,12 @@ pub struct Timeouts {
     /// What later tries at the same version get: the second twice this, the third three times, and
     /// so on. The same as the first when absent.
     pub escalation: Option<Duration>,
+    /// A streamed attempt, from sending to its first token. Bounded by `attempt`, as all of it, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token: Option<Duration>,
+    /// Between two events of a stream, once its first token is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
     /// The whole request, retries, waits and fallback included. Longer than `attempt`.
     pub request: Duration,
 }

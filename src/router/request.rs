@@ -56,6 +56,8 @@ pub struct RequestMachine {
     pub tried: Option<VersionId>,
     /// Was stable tried after the canary failed?
     pub fallback: bool,
+    /// Does the caller want the answer as a stream?
+    pub is_stream: bool,
     /// The last failure of each version tried.
     pub causes: Causes,
     /// The wait an upstream asked for last.
@@ -87,6 +89,7 @@ impl RequestMachine {
             kind: AttemptKind::First,
             tried: None,
             fallback: false,
+            is_stream: false,
             causes: Causes::new(),
             retry_after: None,
             expires: now + limit,
@@ -108,7 +111,7 @@ impl RequestMachine {
 
     /// Notes that an attempt is sent; returns its number within the request.
     pub fn begin_attempt(&mut self, now: Timestamp) -> u32 {
-        let limit = self.config.timeouts.of_try(self.tries);
+        let limit = self.first_limit();
         self.kind = match (self.tries, self.attempts) {
             (0, 0) => AttemptKind::First,
             (0, _) => AttemptKind::Fallback,
@@ -125,6 +128,37 @@ impl RequestMachine {
             committed: false,
         };
         n
+    }
+
+    /// The time of an attempt until its whole answer, or the first token of one.
+    fn first_limit(&self) -> Duration {
+        let timeouts = &self.config.timeouts;
+        let whole = timeouts.of_try(self.tries);
+        let first = timeouts.first_token.filter(|_| self.is_stream);
+        first.map_or(whole, |first| first.min(whole))
+    }
+
+    /// Notes that the stream of the attempt that is out goes on. Is it the first that the caller gets of
+    /// it?
+    pub fn goes_on(&mut self, now: Timestamp) -> bool {
+        let timeouts = &self.config.timeouts;
+        let whole = timeouts.of_try(self.tries.saturating_sub(1));
+        // A driver tells of progress at least four times per limit, so what it told last may be older than
+        // the last event by a quarter. No stream is ended that was not silent for the whole limit.
+        let idle = timeouts.idle.map(|idle| idle.saturating_add(idle / 4));
+        let Stage::Trying {
+            since,
+            until,
+            committed,
+        } = &mut self.stage
+        else {
+            return false;
+        };
+        if self.is_stream {
+            let total = *since + whole;
+            *until = idle.map_or(total, |idle| total.min(now + idle));
+        }
+        !std::mem::replace(committed, true)
     }
 
     /// Is an attempt out of which no caller has seen anything?

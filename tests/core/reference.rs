@@ -80,7 +80,8 @@ fn class(outcome: Outcome) -> (bool, &'static str, &'static str) {
         | Outcome::Timeout
         | Outcome::Connect
         | Outcome::Reset
-        | Outcome::Truncated => (true, "always", "bad"),
+        | Outcome::Truncated
+        | Outcome::StreamError => (true, "always", "bad"),
         Outcome::BadRequest | Outcome::ClientGone | Outcome::Deadline | Outcome::Limited => {
             (false, "never", "no")
         }

@@ -61,6 +61,8 @@ pub(crate) fn config() -> RouterConfig {
             connect: ms(500),
             attempt: ms(1_000),
             escalation: None,
+            first_token: None,
+            idle: None,
             request: ms(3_000),
         },
         fallback: FallbackPolicy::Immediately,

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::response::Parts;
-use hyper::{Request, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -102,28 +103,79 @@ impl Connections {
         lines.len()
     }
 
-    /// Sends a request and waits for the whole answer, with a body of at most `limit` bytes. It is sent
-    /// once: a connection that breaks with it is an answer that is lost.
+    /// Sends a request and waits for the whole answer, with a body of at most `limit` bytes.
     ///
     /// # Errors
     /// When there is no whole answer.
     pub async fn exchange(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<(Parts, Bytes), Lost> {
+        let (head, coming) = self.begin(request).await?;
+        let body = Limited::new(coming, limit).collect().await;
+        Ok((head, body.map_err(Lost::Body)?.to_bytes()))
+    }
+
+    /// Sends a request and waits for the head of the answer; the body comes as it is read. It is sent
+    /// once: a connection that breaks with it is an answer that is lost.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn begin(&self, mut request: Request<Full<Bytes>>) -> Result<(Parts, Coming), Lost> {
         *request.uri_mut() = self.0.path.clone();
         request.headers_mut().insert(HOST, self.0.host.clone());
         let mut line = match self.0.rested() {
             Some(line) => line,
             None => self.0.connect_in_time().await.map_err(Lost::Connect)?,
         };
-        let answer = line.exchange(request, limit).await?;
-        // Whether the other side keeps it as well shows when the next request wants it.
-        if !line.is_over {
-            self.0.keep(line);
+        let response = line.send(request).await.map_err(Lost::Head)?;
+        let (head, body) = response.into_parts();
+        let coming = Coming {
+            body,
+            line: Some(line),
+            home: self.0.clone(),
+        };
+        Ok((head, coming))
+    }
+}
+
+/// The body of an answer on its way. Read to its end, it gives its connection back; dropped before, it
+/// takes it along.
+#[derive(Debug)]
+pub struct Coming {
+    body: Incoming,
+    line: Option<Line>,
+    home: Arc<Shared>,
+}
+
+impl Body for Coming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let mut frame = Pin::new(&mut this.body).poll_frame(context);
+        // Asked first: the connection reads a body only once somebody wants it.
+        if let (Poll::Pending, Some(line)) = (&frame, &mut this.line) {
+            line.work(context);
+            frame = Pin::new(&mut this.body).poll_frame(context);
         }
-        Ok(answer)
+        if let Poll::Ready(None) = frame
+            && let Some(line) = this.line.take_if(|line| !line.is_over)
+        {
+            // Whether the other side keeps it as well shows when the next request wants it.
+            this.home.keep(line);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Only who reads the end gives the connection back.
+        self.line.is_none() && self.body.is_end_stream()
     }
 }
 
@@ -209,17 +261,12 @@ struct Line {
 }
 
 impl Line {
-    async fn exchange(
+    async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
-        limit: usize,
-    ) -> Result<(Parts, Bytes), Lost> {
+    ) -> Result<Response<Incoming>, hyper::Error> {
         let response = self.sender.send_request(request);
-        let response = self.working_for(response).await.map_err(Lost::Head)?;
-        let (head, body) = response.into_parts();
-        let whole = Limited::new(body, limit).collect();
-        let body = self.working_for(whole).await.map_err(Lost::Body)?;
-        Ok((head, body.to_bytes()))
+        self.working_for(response).await
     }
 
     /// Waits for something that comes over this connection.

@@ -224,6 +224,11 @@ impl Driver {
         self.handle(&mut inner, inputs);
     }
 
+    /// The time on the clock that the core goes by.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// What the core holds in memory.
     pub fn footprint(&self) -> Footprint {
         self.lock().core.footprint()
@@ -262,13 +267,13 @@ impl Driver {
     }
 
     /// The time, never before any time the core was given.
-    fn now(&self, inner: &mut Inner) -> Timestamp {
+    fn time(&self, inner: &mut Inner) -> Timestamp {
         inner.last = inner.last.max(self.clock.now());
         inner.last
     }
 
     fn handle(&self, inner: &mut Inner, inputs: impl IntoIterator<Item = Input>) {
-        let now = self.now(inner);
+        let now = self.time(inner);
         for input in inputs {
             if let Some(log) = &mut inner.log {
                 log.note(now, Some(&input));
@@ -285,7 +290,7 @@ impl Driver {
 
     fn timeout(&self) {
         let mut inner = self.lock();
-        let now = self.now(&mut inner);
+        let now = self.time(&mut inner);
         if inner.core.poll_timeout().is_some_and(|due| due <= now) {
             if let Some(log) = &mut inner.log {
                 log.note(now, None);

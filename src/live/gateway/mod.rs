@@ -13,6 +13,7 @@ pub mod probe;
 pub mod release;
 pub mod secret;
 pub mod server;
+mod streaming;
 pub mod upstream;
 
 use std::sync::Arc;

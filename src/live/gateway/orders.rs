@@ -78,14 +78,16 @@ impl<T> Taker<T> {
         let wait = Wait(&self.0);
         poll_fn(move |context| wait.poll(context))
     }
+
+    /// The same for whoever is polled. It is woken for the next order until it asks again.
+    pub fn poll(&mut self, context: &Context<'_>) -> Poll<Option<T>> {
+        self.0.poll(context)
+    }
 }
 
-/// Whoever waits. One that does something else meanwhile is not woken.
-struct Wait<'d, T>(&'d Desk<T>);
-
-impl<T> Wait<'_, T> {
+impl<T> Desk<T> {
     fn poll(&self, context: &Context<'_>) -> Poll<Option<T>> {
-        let mut state = self.0.lock();
+        let mut state = self.lock();
         if !state.orders.is_empty() {
             return Poll::Ready(Some(state.orders.remove(0)));
         }
@@ -94,6 +96,15 @@ impl<T> Wait<'_, T> {
         }
         state.waiting = Some(context.waker().clone());
         Poll::Pending
+    }
+}
+
+/// Whoever waits. One that does something else meanwhile is not woken.
+struct Wait<'d, T>(&'d Desk<T>);
+
+impl<T> Wait<'_, T> {
+    fn poll(&self, context: &Context<'_>) -> Poll<Option<T>> {
+        self.0.poll(context)
     }
 }
 

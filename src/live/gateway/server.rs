@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -19,8 +18,10 @@ use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Arrival, Command, Driver};
 use crate::live::gateway::orders::Taker;
 use crate::live::gateway::release::{Current, Release};
-use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message};
+use crate::live::gateway::streaming::StreamReply;
+use crate::live::gateway::upstream::{Attempted, BegunStream, HeldReply, Message};
 use crate::live::http::drain::Drain;
+use crate::live::http::reply_body::ReplyBody;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
@@ -127,11 +128,6 @@ impl Gateway {
             Ok(head) => head,
             Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
         };
-        if head.stream {
-            let message = "streamed answers are not supported by this version of graygate: send \
-                           the request with \"stream\": false, or without `stream`";
-            return Ok(http::refuse(400, "unsupported_stream", message));
-        }
         let header = |name: &str| http::header(&parts.headers, name);
         let mut release = self.release();
         let router = &release.router;
@@ -181,10 +177,10 @@ impl Gateway {
 }
 
 /// The core's knowledge that somebody waits. Dropped early, it says that the caller hung up.
-struct Call {
-    driver: Arc<Driver>,
+pub(super) struct Call {
+    pub(super) driver: Arc<Driver>,
     request: RequestId,
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Drop for Call {
@@ -209,13 +205,21 @@ struct RequestTask<'g> {
     key: Option<RequestKey>,
 }
 
+/// What the gateway has in hand until the core lets it through.
+enum Held {
+    /// A whole answer.
+    Whole(HeldReply),
+    /// The beginning of a stream.
+    Begun(AttemptId, Box<BegunStream>),
+}
+
 /// The attempt that is out.
-type Out = Pin<Box<dyn Future<Output = AttemptResult> + Send>>;
+type Out = Pin<Box<dyn Future<Output = Attempted> + Send>>;
 
 impl RequestTask<'_> {
     async fn run(mut self) -> Reply {
         let mut out: Option<(AttemptId, Out)> = None;
-        let mut held: Option<HeldReply> = None;
+        let mut held: Option<Held> = None;
         loop {
             let command = tokio::select! {
                 // Orders first: a cancelled attempt must not be told of any more.
@@ -224,7 +228,15 @@ impl RequestTask<'_> {
                 result = finished(&mut out) => {
                     let (attempt, result) = result;
                     out = None;
-                    held = result.reply;
+                    let result = match result {
+                        Attempted::Ended(result) => result,
+                        Attempted::Begun(begun) => {
+                            held = Some(Held::Begun(attempt, begun));
+                            self.call.driver.input([Input::FirstContent { attempt }]);
+                            continue;
+                        }
+                    };
+                    held = result.reply.map(Held::Whole);
                     let answer = AnswerTraits {
                         usage: result.usage,
                         drift: result.drift,
@@ -238,11 +250,8 @@ impl RequestTask<'_> {
                     held = None;
                     out = Some((attempt, self.attempt(attempt, version)));
                 }
-                Some(Command::Cancel(_)) => out = None,
-                Some(Command::Forward(served)) => {
-                    self.call.is_over = true;
-                    return self.forward(held, served);
-                }
+                Some(Command::Cancel(_)) => (out, held) = (None, None),
+                Some(Command::Forward(served)) => return self.forward(held, served),
                 Some(Command::Fail(failure)) => {
                     self.call.is_over = true;
                     return self.fail(held, &failure);
@@ -262,6 +271,7 @@ impl RequestTask<'_> {
             request_id: self.id.clone(),
             key: self.key,
             n: config.is_harness.then_some(attempt.n),
+            is_stream: self.head.stream,
         };
         let upstream = self.release.upstream.clone();
         Box::pin(upstream.attempt(version, message))
@@ -287,25 +297,46 @@ impl RequestTask<'_> {
         self.call.driver.input(inputs);
     }
 
-    fn forward(&self, held: Option<HeldReply>, served: Served) -> Reply {
-        let Some(held) = held else {
-            return http::refuse(500, "internal_error", "the answer got lost");
-        };
-        let mut reply = relay(held);
+    fn forward(mut self, held: Option<Held>, served: Served) -> Reply {
         let signature = Signature {
             version: Some(served.version),
             fallback: served.fallback,
             attempts: served.attempts,
             choice: served.choice,
         };
-        self.sign(reply.headers_mut(), signature);
-        reply
+        match held {
+            Some(Held::Whole(held)) => {
+                self.call.is_over = true;
+                let mut reply = relay(held);
+                self.sign(reply.headers_mut(), signature);
+                reply
+            }
+            Some(Held::Begun(attempt, begun)) => self.stream(attempt, *begun, signature),
+            None => {
+                self.call.is_over = true;
+                http::refuse(500, "internal_error", "the answer got lost")
+            }
+        }
     }
 
-    fn fail(&self, held: Option<HeldReply>, failure: &Failure) -> Reply {
+    fn stream(self, attempt: AttemptId, begun: BegunStream, signature: Signature) -> Reply {
+        let BegunStream {
+            mut head,
+            reader,
+            coming,
+        } = begun;
+        let first = std::mem::take(&mut head.body);
+        let mut reply = relay(head);
+        self.sign(reply.headers_mut(), signature);
+        let begun = (reader, coming, first);
+        let body = StreamReply::new(self.call, self.orders, attempt, self.release, begun);
+        reply.map(|_| ReplyBody::stream(body))
+    }
+
+    fn fail(&self, held: Option<Held>, failure: &Failure) -> Reply {
         let mut reply = match held.filter(|_| failure.relay) {
-            Some(held) => relay(held),
-            None => self.compose(failure),
+            Some(Held::Whole(held)) => relay(held),
+            Some(Held::Begun(..)) | None => self.compose(failure),
         };
         let signature = Signature {
             version: failure.version,
@@ -368,7 +399,7 @@ struct Signature {
 }
 
 /// The end of the attempt that is out; never, when none is.
-async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, AttemptResult) {
+async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, Attempted) {
     match out {
         Some((attempt, future)) => {
             let result = future.await;
@@ -381,7 +412,7 @@ async fn finished(out: &mut Option<(AttemptId, Out)>) -> (AttemptId, AttemptResu
 /// An upstream's answer as it is, but for headers that belong to its connection, and those that are
 /// the gateway's own to say.
 fn relay(held: HeldReply) -> Reply {
-    let mut response = Response::new(Full::new(held.body));
+    let mut response = Response::new(ReplyBody::from(held.body));
     *response.status_mut() = StatusCode::from_u16(held.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut map = held.headers;
     for own in &NOT_RELAYED {

@@ -2,17 +2,20 @@
 
 use std::error::Error;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::connections::{Connections, Lost};
+use crate::live::gateway::connections::{self, Connections, Lost};
 use crate::live::gateway::{Endpoint, Secret};
 use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
@@ -20,6 +23,7 @@ use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::retry_after::Hints;
+use crate::protocol::stream::{self, News, StreamReader};
 use crate::protocol::{headers, normalize};
 use crate::router::config::RouterConfig;
 
@@ -84,6 +88,8 @@ pub struct Message {
     pub key: Option<RequestKey>,
     /// Which attempt of the request it is, in a run of the harness.
     pub n: Option<u32>,
+    /// Does it ask for a stream?
+    pub is_stream: bool,
 }
 
 impl UpstreamClient {
@@ -99,15 +105,56 @@ impl UpstreamClient {
         }
     }
 
-    /// Sends one attempt and waits for its whole answer. Cancelled by dropping.
-    pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> AttemptResult {
+    /// Sends one attempt and waits for its whole answer, or for the first token where a stream was asked
+    /// for. Cancelled by dropping.
+    pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> Attempted {
+        let is_stream = message.is_stream;
         let Some(request) = self.targets[version].request(message) else {
-            return AttemptResult::without_reply(Outcome::Connect);
+            return Attempted::lost(Outcome::Connect);
         };
-        let (head, body) = match self.exchange(version, request).await {
+        let (head, body) = match self.send(version, request).await {
             Ok(answer) => answer,
-            Err(outcome) => return AttemptResult::without_reply(outcome),
+            Err(outcome) => return Attempted::lost(outcome),
         };
+        let is_events = stream::is_event_stream(http::header(&head.headers, "content-type"));
+        if is_stream && is_events && head.status.is_success() {
+            return self.targets[version].begin(head, body).await;
+        }
+        match self.collect(version, head, body).await {
+            // Whole answers are for those who asked for one.
+            Ok(result) if is_stream && result.outcome.is_success() => {
+                Attempted::lost(Outcome::Malformed)
+            }
+            Ok(result) => Attempted::Ended(result),
+            Err(outcome) => Attempted::lost(outcome),
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer: over a connection of the version's own, or
+    /// by the client that speaks everything else.
+    async fn send(
+        &self,
+        version: VersionId,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Coming), Outcome> {
+        if let Some(connections) = &self.targets[version].connections {
+            let answer = connections.begin(request).await;
+            let (head, coming) = answer.map_err(|lost| lost_outcome(&lost))?;
+            return Ok((head, Coming::Own(coming)));
+        }
+        let response = self.client.request(request).await;
+        let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
+        Ok((head, Coming::Pooled(body)))
+    }
+
+    async fn collect(
+        &self,
+        version: VersionId,
+        head: Parts,
+        body: Coming,
+    ) -> Result<AttemptResult, Outcome> {
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|e| body_outcome(e.as_ref()))?.to_bytes();
         let status = head.status.as_u16();
         let received =
             normalize::receive(status, http::header(&head.headers, "content-type"), body);
@@ -116,7 +163,7 @@ impl UpstreamClient {
             true => None,
             false => wait_asked_for(&head.headers, &received.body),
         };
-        AttemptResult {
+        Ok(AttemptResult {
             outcome: received.outcome,
             retry_after,
             drift: received.drift,
@@ -126,27 +173,64 @@ impl UpstreamClient {
                 headers: head.headers,
                 body: received.body,
             })),
-        }
+        })
     }
 }
 
-impl UpstreamClient {
-    /// Sends a request and waits for the whole answer: over a connection of the version's own, or by
-    /// the client that speaks everything else.
-    async fn exchange(
-        &self,
-        version: VersionId,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(Parts, Bytes), Outcome> {
-        if let Some(connections) = &self.targets[version].connections {
-            let answer = connections.exchange(request, MAX_ANSWER).await;
-            return answer.map_err(|lost| lost_outcome(&lost));
+/// What came of an attempt.
+#[derive(Debug)]
+pub enum Attempted {
+    /// It is over.
+    Ended(AttemptResult),
+    /// The first token of its stream is there.
+    Begun(Box<BegunStream>),
+}
+
+impl Attempted {
+    fn lost(outcome: Outcome) -> Self {
+        Self::Ended(AttemptResult::without_reply(outcome))
+    }
+}
+
+/// A stream of which nothing has been given to the caller yet.
+#[derive(Debug)]
+pub struct BegunStream {
+    /// Its head.
+    pub head: HeldReply,
+    /// What reads it.
+    pub reader: StreamReader,
+    /// What is still to come.
+    pub coming: Coming,
+}
+
+/// The body of an answer on its way.
+#[derive(Debug)]
+pub enum Coming {
+    /// Over a connection of the version's own.
+    Own(connections::Coming),
+    /// From the client that speaks everything else.
+    Pooled(Incoming),
+}
+
+impl Body for Coming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_frame(context),
+            Self::Pooled(body) => Pin::new(body).poll_frame(context),
         }
-        let response = self.client.request(request).await;
-        let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|e| body_outcome(e.as_ref()))?;
-        Ok((head, body.to_bytes()))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Pooled(body) => body.is_end_stream(),
+        }
     }
 }
 
@@ -193,6 +277,52 @@ impl Target {
         reply
     }
 
+    /// Reads a stream up to its first token. Until then nothing is passed on, so that a failure can be
+    /// made good by another attempt.
+    async fn begin(&self, head: Parts, mut coming: Coming) -> Attempted {
+        let mut reader = StreamReader::default();
+        let mut held = BytesMut::new();
+        let is_begun = loop {
+            match reader.next() {
+                Some((raw, News::Content(_))) => {
+                    held.extend_from_slice(&raw);
+                    break true;
+                }
+                Some((raw, _)) => held.extend_from_slice(&raw),
+                None if reader.is_over() => break false,
+                None => match coming.frame().await {
+                    Some(Ok(frame)) => reader.push(frame.data_ref().map_or(&[][..], |data| data)),
+                    Some(Err(error)) => {
+                        return Attempted::lost(stream_outcome(&reader, Some(&error)));
+                    }
+                    None => return Attempted::lost(stream_outcome(&reader, None)),
+                },
+            }
+        };
+        let head = self.held(HeldReply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: held.freeze(),
+        });
+        if is_begun {
+            return Attempted::Begun(Box::new(BegunStream {
+                head,
+                reader,
+                coming,
+            }));
+        }
+        // It ended without a token, in good order or not.
+        let outcome = reader.outcome(None);
+        Attempted::Ended(AttemptResult {
+            outcome,
+            retry_after: None,
+            // Usage comes with a stream only when it was asked for.
+            drift: Drift::NONE,
+            usage: reader.usage(),
+            reply: outcome.is_success().then_some(head),
+        })
+    }
+
     fn request(&self, message: Message) -> Option<Request<Full<Bytes>>> {
         let mut request = Request::new(Full::new(message.body));
         *request.method_mut() = Method::POST;
@@ -234,6 +364,11 @@ fn cut_headers(headers: &mut HeaderMap, key: &Secret) {
             *value = safe;
         }
     }
+}
+
+/// How a stream ended whose connection did.
+pub fn stream_outcome(reader: &StreamReader, error: Option<&hyper::Error>) -> Outcome {
+    reader.outcome(error.map(|error| body_outcome(error)))
 }
 
 fn lost_outcome(lost: &Lost) -> Outcome {

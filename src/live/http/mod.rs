@@ -1,22 +1,24 @@
 //! What gateway and mocks share in speaking HTTP: replies here, [`server`] and [`body`] for the side
-//! that is called, [`client`] for the side that calls, [`drain`] for the end of a server's life.
+//! that is called, [`client`] for the side that calls, [`drain`] for the end of a server's life,
+//! [`reply_body`] for answers that are streams.
 
 pub mod body;
 pub mod client;
 pub mod drain;
+pub mod reply_body;
 pub mod server;
 
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use crate::live::http::reply_body::ReplyBody;
 use crate::protocol::openai::ErrorReply;
 
-/// A complete response.
-pub type Reply = Response<Full<Bytes>>;
+/// A response.
+pub type Reply = Response<ReplyBody>;
 
 /// The wish to break the connection instead of answering.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl From<Infallible> for Break {
 
 /// A JSON response.
 pub fn json(status: u16, body: impl Into<Bytes>) -> Reply {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(ReplyBody::from(body.into()));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = HeaderValue::from_static("application/json");

@@ -215,7 +215,8 @@ impl Core for GrayRouter {
                 key,
                 facts,
             } => self.arrive(now, request, key, &facts),
-            Input::FirstContent { attempt } => self.first_content(attempt),
+            Input::FirstContent { attempt } => self.first_content(now, attempt),
+            Input::Progress { attempt } => self.progress(now, attempt),
             Input::AttemptEnded {
                 attempt,
                 outcome,

@@ -47,6 +47,7 @@ impl GrayRouter {
         let config = self.config().clone();
         let mut machine = RequestMachine::new(key, config, release, version, now);
         machine.choice = note(choice);
+        machine.is_stream = facts.needs.streaming;
         if matches!(choice, Choice::Random | Choice::Sticky) {
             let caller = self.caller(choice, facts);
             self.tell_assigned(now, request, caller, version);
@@ -132,27 +133,42 @@ impl GrayRouter {
         self.requests.insert(request, machine);
     }
 
-    pub(super) fn first_content(&mut self, attempt: AttemptId) {
-        let Some(machine) = self.requests.get_mut(attempt.request) else {
+    pub(super) fn first_content(&mut self, now: Timestamp, attempt: AttemptId) {
+        let Some(machine) = self.trying(attempt) else {
             return;
         };
-        if !machine.is_trying(attempt.n) {
+        let is_first = machine.goes_on(now);
+        let deadline = machine.is_stream.then(|| machine.deadline());
+        let served = Served {
+            version: machine.version,
+            fallback: machine.fallback,
+            attempts: machine.attempts,
+            choice: machine.choice,
+        };
+        if let Some(deadline) = deadline {
+            self.timers.set(deadline, attempt.request);
+        }
+        if is_first {
+            self.actions.push_back(Action::Forward { attempt, served });
+        }
+    }
+
+    /// A stream goes on: what was not begun does not.
+    pub(super) fn progress(&mut self, now: Timestamp, attempt: AttemptId) {
+        let Some(machine) = self.trying(attempt) else {
             return;
+        };
+        if !machine.is_uncommitted() {
+            machine.goes_on(now);
+            let deadline = machine.deadline();
+            self.timers.set(deadline, attempt.request);
         }
-        if let Stage::Trying { committed, .. } = &mut machine.stage
-            && !*committed
-        {
-            *committed = true;
-            self.actions.push_back(Action::Forward {
-                attempt,
-                served: Served {
-                    version: machine.version,
-                    fallback: machine.fallback,
-                    attempts: machine.attempts,
-                    choice: machine.choice,
-                },
-            });
-        }
+    }
+
+    /// The request whose attempt that is, if it is out.
+    fn trying(&mut self, attempt: AttemptId) -> Option<&mut RequestMachine> {
+        let machine = self.requests.get_mut(attempt.request)?;
+        machine.is_trying(attempt.n).then_some(machine)
     }
 
     pub(super) fn attempt_ended(&mut self, now: Timestamp, attempt: AttemptId, end: End) {
@@ -167,7 +183,7 @@ impl GrayRouter {
         }
         if outcome.is_success() {
             // A success always forwards, even when the driver left its first content out.
-            self.first_content(attempt);
+            self.first_content(now, attempt);
         }
         let Some(mut machine) = self.requests.remove(attempt.request) else {
             return;

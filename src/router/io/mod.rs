@@ -51,6 +51,12 @@ pub enum Input {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// The stream of an attempt goes on, after its `FirstContent`. Told at least four times within the
+    /// configuration's limit on silence, when there is one, and never more often than events come.
+    Progress {
+        /// The attempt.
+        attempt: AttemptId,
+    },
     /// An attempt ended. For a success, after its `FirstContent`.
     AttemptEnded {
         /// The attempt.

@@ -142,7 +142,7 @@ impl Finding {
 fn own_metric(outcome: Outcome, missing_usage: bool) -> Option<Metric> {
     match outcome {
         Outcome::RateLimited | Outcome::QuotaExhausted => Some(Metric::RateLimited),
-        Outcome::Truncated => Some(Metric::Truncated),
+        Outcome::Truncated | Outcome::StreamError => Some(Metric::Truncated),
         Outcome::Malformed => Some(Metric::Malformed),
         Outcome::BadRequest => Some(Metric::BadRequest),
         Outcome::ClientGone => Some(Metric::ClientGone),

@@ -1,0 +1,400 @@
+//! What a streamed answer means, event by event: the gateway and the load client read with this alone.
+//!
+//! A stream is a success when every choice it began ended with a finish reason and the stream itself with
+//! `[DONE]`. Whatever else it ends with is a failure, whatever its status code said.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::openai::Usage;
+use super::outcome::Outcome;
+use super::sse::{Splitter, SseEvent};
+
+/// What the last event of a stream says.
+pub const DONE: &[u8] = b"[DONE]";
+
+/// What one event brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing to speak of: a comment, the role, a finish reason, the usage.
+    Frame,
+    /// Content of so many characters: text, a refusal, or part of a tool call. The first one is the
+    /// first token.
+    Content(u32),
+    /// `[DONE]`.
+    Done,
+    /// An error, although the status was a success.
+    Error,
+    /// No chunk of a chat completion, or something after the end.
+    Malformed,
+}
+
+/// Reads a stream. Feed it with [`push`](Self::push), then take [`next`](Self::next) until there is none.
+#[derive(Debug, Default)]
+pub struct StreamReader {
+    splitter: Splitter,
+    /// The first id and model that were named.
+    id: Option<String>,
+    model: Option<String>,
+    usage: Option<Usage>,
+    /// Chunks that carried content, and its characters.
+    contents: u32,
+    characters: u64,
+    /// Choices that began, and that ended. Few answers have more than one.
+    begun: Vec<u32>,
+    finished: Vec<u32>,
+    is_done: bool,
+    /// How it failed.
+    failure: Option<Outcome>,
+    /// Did one stream speak with two ids or models?
+    is_spliced: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    usage: Option<Usage>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(default)]
+    index: u32,
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+    /// What reasoning models write before they answer.
+    #[serde(borrow)]
+    reasoning_content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tool_calls: Option<&'a serde_json::value::RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a serde_json::value::RawValue>,
+}
+
+impl Delta<'_> {
+    /// How many characters of content it brings.
+    fn characters(&self) -> usize {
+        let texts = [&self.content, &self.refusal, &self.reasoning_content];
+        let text = texts.into_iter().flatten().map(|t| t.chars().count());
+        let calls = [self.tool_calls, self.function_call];
+        let call = calls.into_iter().flatten().map(|raw| raw.get().len());
+        text.chain(call).sum()
+    }
+}
+
+impl StreamReader {
+    /// More bytes have come.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.splitter.push(bytes);
+    }
+
+    /// The next whole event: as it was sent, and what it brought. After a failure there is none.
+    pub fn next(&mut self) -> Option<(Bytes, News)> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let event = match self.splitter.next() {
+            Ok(event) => event?,
+            Err(_) => {
+                self.failure = Some(Outcome::Malformed);
+                return Some((Bytes::new(), News::Malformed));
+            }
+        };
+        let news = self.read(&event);
+        match news {
+            News::Error => self.failure = Some(Outcome::StreamError),
+            News::Malformed => self.failure = Some(Outcome::Malformed),
+            News::Done => self.is_done = true,
+            News::Content(characters) => {
+                self.contents = self.contents.saturating_add(1);
+                self.characters += u64::from(characters);
+            }
+            News::Frame => {}
+        }
+        Some((event.raw, news))
+    }
+
+    fn read(&mut self, event: &SseEvent) -> News {
+        let Some(data) = &event.data else {
+            // Comments keep a connection alive, also after the end.
+            return News::Frame;
+        };
+        if self.is_done {
+            return News::Malformed;
+        }
+        if &data[..] == DONE {
+            return News::Done;
+        }
+        let chunk = std::str::from_utf8(data).ok();
+        let chunk = chunk.filter(|text| text.trim_start().starts_with('{'));
+        let chunk: Option<Chunk<'_>> = chunk.and_then(|text| serde_json::from_str(text).ok());
+        let Some(chunk) = chunk else {
+            return match event.is_error {
+                true => News::Error,
+                false => News::Malformed,
+            };
+        };
+        if event.is_error || chunk.error.is_some() {
+            return News::Error;
+        }
+        self.note(chunk)
+    }
+
+    fn note(&mut self, chunk: Chunk<'_>) -> News {
+        let Some(choices) = chunk.choices else {
+            return News::Malformed;
+        };
+        self.is_spliced |=
+            is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model);
+        self.usage = chunk.usage.or(self.usage);
+        let mut characters = 0;
+        for choice in &choices {
+            note_index(&mut self.begun, choice.index);
+            if choice.finish_reason.is_some() {
+                note_index(&mut self.finished, choice.index);
+            }
+            characters += choice.delta.as_ref().map_or(0, Delta::characters);
+        }
+        match u32::try_from(characters).unwrap_or(u32::MAX) {
+            0 => News::Frame,
+            some => News::Content(some),
+        }
+    }
+
+    /// How the stream ended, when no more bytes come: by its own end, or by one of the connection
+    /// (which broke with `broken`, or was closed in good order).
+    pub fn outcome(&self, broken: Option<Outcome>) -> Outcome {
+        let is_finished =
+            !self.begun.is_empty() && self.begun.iter().all(|index| self.finished.contains(index));
+        match self.failure.or(broken) {
+            // What comes after the end of an answer cannot spoil it.
+            _ if self.is_done && self.failure.is_none() && is_finished => Outcome::Success,
+            Some(failure) => failure,
+            // It says that it is done, and is not.
+            None if self.is_done => Outcome::Malformed,
+            None => Outcome::Truncated,
+        }
+    }
+
+    /// Did it end by itself, with `[DONE]` or a failure?
+    pub fn is_over(&self) -> bool {
+        self.is_done || self.failure.is_some()
+    }
+
+    /// The tokens, when it stated them.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The tokens it brought, when nobody stated them: one a chunk with content. An estimate; servers
+    /// may send several at once.
+    pub fn estimated_tokens(&self) -> u32 {
+        self.contents
+    }
+
+    /// Characters of content so far.
+    pub fn characters(&self) -> u64 {
+        self.characters
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The model it names.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Did it name two ids, or two models? Then it is two answers made into one.
+    pub fn is_spliced(&self) -> bool {
+        self.is_spliced
+    }
+}
+
+/// Notes the first name; is this one another?
+fn is_other(first: &mut Option<String>, name: Option<Cow<'_, str>>) -> bool {
+    // Some servers leave them empty in chunks without content.
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return false;
+    };
+    match first {
+        Some(first) => *first != *name,
+        None => {
+            *first = Some(name.into_owned());
+            false
+        }
+    }
+}
+
+fn note_index(indices: &mut Vec<u32>, index: u32) {
+    // No answer has more choices than the API allows; what goes on counting is not remembered.
+    if !indices.contains(&index) && indices.len() < 256 {
+        indices.push(index);
+    }
+}
+
+/// Is this the content type of a stream of events?
+pub fn is_event_stream(content_type: Option<&str>) -> bool {
+    content_type.is_some_and(|full| {
+        let essence = full.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(delta: &str, finish: &str) -> String {
+        format!(
+            "data: {{\"id\":\"c1\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\
+             \"finish_reason\":{finish}}}]}}\n\n"
+        )
+    }
+
+    fn whole() -> Vec<String> {
+        vec![
+            chunk(r#"{"role":"assistant","content":""}"#, "null"),
+            ": ping\n\n".to_owned(),
+            chunk(r#"{"content":"Hél"}"#, "null"),
+            chunk(r#"{"content":"lo"}"#, "null"),
+            chunk("{}", "\"stop\""),
+            "data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":4,\
+             \"completion_tokens\":2,\"total_tokens\":6}}\n\n"
+                .to_owned(),
+            "data: [DONE]\n\n".to_owned(),
+        ]
+    }
+
+    fn read(text: &str) -> (StreamReader, Vec<News>) {
+        let mut reader = StreamReader::default();
+        reader.push(text.as_bytes());
+        let mut news = Vec::new();
+        while let Some((_, one)) = reader.next() {
+            news.push(one);
+        }
+        (reader, news)
+    }
+
+    #[test]
+    fn a_whole_stream_is_a_success_with_its_tokens() {
+        let (reader, news) = read(&whole().concat());
+        use News::{Content, Done, Frame};
+        assert_eq!(
+            news,
+            [Frame, Frame, Content(3), Content(2), Frame, Frame, Done]
+        );
+        assert_eq!(reader.outcome(None), Outcome::Success);
+        // How the connection ends after that is nobody's concern.
+        assert_eq!(reader.outcome(Some(Outcome::Reset)), Outcome::Success);
+        let usage = Usage {
+            prompt_tokens: 4,
+            completion_tokens: 2,
+        };
+        assert_eq!(reader.usage(), Some(usage));
+        assert_eq!((reader.id(), reader.model()), (Some("c1"), Some("m")));
+        assert_eq!((reader.estimated_tokens(), reader.characters()), (2, 5));
+        assert!(!reader.is_spliced() && reader.is_over());
+    }
+
+    #[test]
+    fn whatever_is_missing_at_the_end_makes_it_truncated() {
+        let whole = whole();
+        for end in 0..whole.len() {
+            let (reader, _) = read(&whole[..end].concat());
+            assert_eq!(reader.outcome(None), Outcome::Truncated, "{end}");
+            assert_eq!(reader.outcome(Some(Outcome::Reset)), Outcome::Reset);
+        }
+        // Without its finish reason it is not finished, whatever it says.
+        let (reader, _) = read(&[&whole[..4], &whole[6..]].concat().concat());
+        assert_eq!(reader.outcome(None), Outcome::Malformed);
+        let (reader, _) = read("data: [DONE]\n\n");
+        assert_eq!(reader.outcome(None), Outcome::Malformed);
+    }
+
+    #[test]
+    fn errors_in_the_stream_are_errors() {
+        for event in [
+            "data: {\"error\":{\"message\":\"overloaded\"}}\n\n",
+            "event: error\ndata: {\"message\":\"x\",\"choices\":[]}\n\n",
+            "event: error\ndata: overloaded\n\n",
+        ] {
+            let (reader, news) = read(&format!("{}{event}data: [DONE]\n\n", whole()[2]));
+            assert_eq!(news, [News::Content(3), News::Error], "{event}");
+            assert_eq!(reader.outcome(None), Outcome::StreamError);
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_malformed() {
+        for data in ["", "hi", "[]", "{", "{}", "{\"choices\":3}", "\"x\""] {
+            let (reader, news) = read(&format!("data: {data}\n\n"));
+            assert_eq!(news, [News::Malformed], "{data}");
+            assert_eq!(reader.outcome(None), Outcome::Malformed);
+        }
+        let (reader, _) = read(&[whole(), whole()].concat().concat());
+        assert_eq!(reader.outcome(None), Outcome::Malformed, "two in one");
+    }
+
+    #[test]
+    fn two_ids_or_models_are_two_answers() {
+        let other = whole()[3].replace("c1", "c2");
+        let (reader, _) = read(&format!("{}{other}", whole()[2]));
+        assert!(reader.is_spliced());
+        let unnamed = whole()[3].replace("c1", "");
+        let (reader, _) = read(&format!("{}{unnamed}", whole()[2]));
+        assert!(!reader.is_spliced());
+    }
+
+    #[test]
+    fn every_choice_must_end() {
+        let two = |n: u32, finish: &str| {
+            chunk(r#"{"content":"x"}"#, finish).replace("\"index\":0", &format!("\"index\":{n}"))
+        };
+        let text = [two(0, "null"), two(1, "null"), two(0, "\"stop\"")].concat();
+        let (reader, _) = read(&format!("{text}data: [DONE]\n\n"));
+        assert_eq!(reader.outcome(None), Outcome::Malformed);
+        let (reader, _) = read(&format!("{text}{}data: [DONE]\n\n", two(1, "\"stop\"")));
+        assert_eq!(reader.outcome(None), Outcome::Success);
+    }
+
+    #[test]
+    fn tool_calls_and_refusals_are_content() {
+        for delta in [
+            r#"{"tool_calls":[{"index":0}]}"#,
+            r#"{"refusal":"no"}"#,
+            r#"{"reasoning_content":"hm"}"#,
+        ] {
+            let (_, news) = read(&chunk(delta, "null"));
+            assert!(matches!(news[..], [News::Content(_)]), "{delta}");
+        }
+    }
+
+    #[test]
+    fn the_type_of_a_stream() {
+        assert!(is_event_stream(Some("Text/Event-Stream; charset=utf-8")));
+        assert!(!is_event_stream(Some("application/json")));
+        assert!(!is_event_stream(None));
+    }
+}
