@@ -1,0 +1,338 @@
+//! A streamed answer as a script: which event comes when, and how it ends.
+//!
+//! Every moment is counted from the one the request was taken, so that a player that is late for one event is
+//! not late for the rest.
+
+use std::time::Duration;
+
+use crate::protocol::openai::Usage;
+use crate::protocol::outcome::Outcome;
+
+/// A streamed answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamPlan {
+    /// The tokens it is to have.
+    pub usage: Usage,
+    /// Does it state them at its end?
+    pub states_usage: bool,
+    /// Between two chunks.
+    pub gap: Duration,
+    /// Tokens of a chunk, at least one.
+    pub per_chunk: u32,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should: finish reason, usage if it was asked for, `[DONE]`.
+    Whole,
+    /// Otherwise.
+    Broken {
+        /// After so many of its tokens, if it has as many.
+        after: u32,
+        /// What happens then.
+        how: Breakage,
+    },
+}
+
+/// What goes wrong with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breakage {
+    /// The connection is closed between two events, as if nothing were missing.
+    Close,
+    /// The connection is closed before the body's own end.
+    Cut,
+    /// The connection is reset.
+    Reset,
+    /// The body ends in good order in the middle of a UTF-8 character.
+    MidCharacter,
+    /// The body ends in good order in the middle of a JSON string.
+    MidString,
+    /// Nothing more comes, and the connection stays open.
+    Stall,
+    /// All of it comes but `[DONE]`.
+    NoDone,
+    /// An error event, and then a clean end.
+    Error,
+    /// An event that is no chunk, and then the rest as if nothing had been.
+    Malformed,
+    /// One chunk comes twice, and then the rest as if nothing had been.
+    Duplicate,
+}
+
+impl Breakage {
+    /// How the attempt ends for whoever reads it, if they wait long enough; none when it never ends.
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Close | Self::Cut | Self::MidCharacter | Self::MidString | Self::NoDone => {
+                Some(Outcome::Truncated)
+            }
+            Self::Reset => Some(Outcome::Reset),
+            Self::Stall => None,
+            Self::Error => Some(Outcome::StreamError),
+            Self::Malformed => Some(Outcome::Malformed),
+            // Whoever reads it has no way to know.
+            Self::Duplicate => Some(Outcome::Success),
+        }
+    }
+}
+
+/// One thing that a stream does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The chunk that says who speaks.
+    Role,
+    /// A chunk with so many tokens.
+    Tokens(u32),
+    /// The same chunk of so many tokens again.
+    Again(u32),
+    /// The chunk with the finish reason.
+    Finish,
+    /// The chunk with the usage.
+    Usage,
+    /// `[DONE]`.
+    Done,
+    /// An error event.
+    Error,
+    /// An event that is no chunk.
+    Garbage,
+    /// The beginning of a chunk, up to the middle of a character.
+    HalfCharacter,
+    /// The beginning of a chunk, up to the middle of a string.
+    HalfString,
+    /// The body ends.
+    End,
+    /// The connection is closed before the body's end.
+    Cut,
+    /// The connection is reset.
+    Reset,
+    /// Nothing more, for as long as the other side waits.
+    Silence,
+}
+
+/// A piece and its moment, counted from the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub after: Duration,
+    /// What.
+    pub piece: Piece,
+}
+
+impl StreamPlan {
+    /// All it does, when its first token comes after `first`. The role comes half-way there, as from servers
+    /// that speak before they think.
+    pub fn moments(&self, first: Duration) -> impl Iterator<Item = Moment> + use<> {
+        let plan = *self;
+        let role = Moment {
+            after: first / 2,
+            piece: Piece::Role,
+        };
+        let chunks = (0..plan.chunks_sent()).map(move |index| Moment {
+            after: plan.chunk_at(first, index),
+            piece: Piece::Tokens(plan.tokens_of(index)),
+        });
+        let last = plan.last_at(first);
+        let tail = plan.tail();
+        let role = plan.says_role().then_some(role);
+        let tail = tail.into_iter().flat_map(move |(piece, chunks_more)| {
+            // What goes on after an odd event has its chunks still to come.
+            let from = plan.chunks_sent();
+            let more = (from..from + chunks_more).map(move |index| Moment {
+                after: plan.chunk_at(first, index),
+                piece: Piece::Tokens(plan.tokens_of(index)),
+            });
+            let after = if chunks_more > 0 {
+                last
+            } else {
+                plan.tail_at(first)
+            };
+            std::iter::once(Moment { after, piece }).chain(more)
+        });
+        role.into_iter().chain(chunks).chain(tail)
+    }
+
+    /// What comes after the chunks before the breakage, each with the chunks that follow it.
+    fn tail(&self) -> Vec<(Piece, u32)> {
+        let usage = self.states_usage.then_some((Piece::Usage, 0));
+        let finish = [(Piece::Finish, 0)].into_iter().chain(usage);
+        let done = [(Piece::Done, 0), (Piece::End, 0)];
+        let rest = self.chunks() - self.chunks_sent();
+        match self.ending {
+            Ending::Whole => finish.chain(done).collect(),
+            Ending::Broken { how, .. } => match how {
+                Breakage::Close => vec![(Piece::End, 0)],
+                Breakage::Cut => vec![(Piece::Cut, 0)],
+                Breakage::Reset => vec![(Piece::Reset, 0)],
+                Breakage::MidCharacter => vec![(Piece::HalfCharacter, 0), (Piece::End, 0)],
+                Breakage::MidString => vec![(Piece::HalfString, 0), (Piece::End, 0)],
+                Breakage::Stall => vec![(Piece::Silence, 0)],
+                Breakage::NoDone => finish.chain([(Piece::End, 0)]).collect(),
+                Breakage::Error => vec![(Piece::Error, 0), (Piece::End, 0)],
+                Breakage::Malformed => {
+                    let odd = [(Piece::Garbage, rest)];
+                    odd.into_iter().chain(finish).chain(done).collect()
+                }
+                Breakage::Duplicate => {
+                    let again = self.tokens_of(self.chunks_sent().saturating_sub(1));
+                    let odd = [(Piece::Again(again), rest)];
+                    odd.into_iter().chain(finish).chain(done).collect()
+                }
+            },
+        }
+    }
+
+    /// Does anything come before the breakage?
+    fn says_role(&self) -> bool {
+        !matches!(self.ending, Ending::Broken { after: 0, .. })
+    }
+
+    /// Chunks of the whole answer.
+    pub fn chunks(&self) -> u32 {
+        self.usage.completion_tokens.div_ceil(self.per_chunk.max(1))
+    }
+
+    /// Chunks until it ends or breaks.
+    pub fn chunks_sent(&self) -> u32 {
+        let all = self.chunks();
+        match self.ending {
+            Ending::Broken {
+                how: Breakage::NoDone,
+                ..
+            }
+            | Ending::Whole => all,
+            Ending::Broken { after, .. } => all.min(after.div_ceil(self.per_chunk.max(1))),
+        }
+    }
+
+    /// Tokens of the chunk with this number.
+    fn tokens_of(&self, index: u32) -> u32 {
+        let before = index.saturating_mul(self.per_chunk.max(1));
+        let left = self.usage.completion_tokens.saturating_sub(before);
+        left.min(self.per_chunk.max(1))
+    }
+
+    /// When the chunk with this number comes.
+    pub fn chunk_at(&self, first: Duration, index: u32) -> Duration {
+        first.saturating_add(self.gap.saturating_mul(index))
+    }
+
+    /// When the last chunk before the end or the breakage comes.
+    fn last_at(&self, first: Duration) -> Duration {
+        match self.chunks_sent() {
+            0 => first,
+            sent => self.chunk_at(first, sent - 1),
+        }
+    }
+
+    /// When the last chunk of all comes.
+    fn tail_at(&self, first: Duration) -> Duration {
+        let goes_on = matches!(
+            self.ending,
+            Ending::Broken {
+                how: Breakage::Malformed | Breakage::Duplicate,
+                ..
+            }
+        );
+        match self.chunks() {
+            all if goes_on && all > 0 => self.chunk_at(first, all - 1),
+            _ => self.last_at(first),
+        }
+    }
+
+    /// When it is over for whoever reads it, and how; none when it never is.
+    pub fn end(&self, first: Duration) -> Option<(Duration, Outcome)> {
+        match self.ending {
+            Ending::Whole => Some((self.last_at(first), Outcome::Success)),
+            Ending::Broken { how, .. } => {
+                let at = match how {
+                    Breakage::Duplicate => self.tail_at(first),
+                    // Whoever reads a garbled event reads no further.
+                    _ => self.last_at(first),
+                };
+                how.outcome().map(|outcome| (at, outcome))
+            }
+        }
+    }
+
+    /// Does a token come before it ends?
+    pub fn has_token(&self) -> bool {
+        self.chunks_sent() > 0
+    }
+
+    /// Tokens that were sent.
+    pub fn tokens_sent(&self) -> u32 {
+        let sent = self.chunks_sent().saturating_mul(self.per_chunk.max(1));
+        self.usage.completion_tokens.min(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(tokens: u32, per_chunk: u32, ending: Ending) -> StreamPlan {
+        StreamPlan {
+            usage: Usage {
+                prompt_tokens: 3,
+                completion_tokens: tokens,
+            },
+            states_usage: true,
+            gap: Duration::from_millis(20),
+            per_chunk,
+            ending,
+        }
+    }
+
+    fn pieces(plan: StreamPlan) -> Vec<(u64, Piece)> {
+        plan.moments(Duration::from_millis(100))
+            .map(|m| (m.after.as_millis() as u64, m.piece))
+            .collect()
+    }
+
+    #[test]
+    fn a_whole_stream_has_every_token_at_its_time() {
+        use Piece::{Done, End, Finish, Role, Tokens, Usage};
+        assert_eq!(
+            pieces(plan(5, 2, Ending::Whole)),
+            [
+                (50, Role),
+                (100, Tokens(2)),
+                (120, Tokens(2)),
+                (140, Tokens(1)),
+                (140, Finish),
+                (140, Usage),
+                (140, Done),
+                (140, End)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_breakage_comes_after_its_tokens() {
+        use Piece::{Cut, Garbage, Role, Silence, Tokens};
+        let broken = |after, how| plan(3, 1, Ending::Broken { after, how });
+        assert_eq!(pieces(broken(0, Breakage::Cut)), [(100, Cut)]);
+        assert_eq!(
+            pieces(broken(1, Breakage::Stall)),
+            [(50, Role), (100, Tokens(1)), (100, Silence)]
+        );
+        let odd = pieces(broken(2, Breakage::Malformed));
+        assert_eq!(
+            odd[..5],
+            [
+                (50, Role),
+                (100, Tokens(1)),
+                (120, Tokens(1)),
+                (120, Garbage),
+                (140, Tokens(1))
+            ]
+        );
+        assert_eq!(odd.len(), 9, "{odd:?}");
+        // It has no more than it has.
+        assert_eq!(broken(9, Breakage::Cut).chunks_sent(), 3);
+        assert_eq!(broken(9, Breakage::Cut).tokens_sent(), 3);
+    }
+}
