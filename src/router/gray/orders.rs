@@ -22,6 +22,12 @@ impl GrayRouter {
         if control.based_on.is_some_and(|seen| seen != revision) {
             return self.answer(id, Err(Refusal::Stale { revision }));
         }
+        if self.keeper.is_busy() && must_wait(&control) {
+            if !self.keeper.wait_for_order(id, control) {
+                self.answer(id, Err(Refusal::Busy));
+            }
+            return;
+        }
         match control.order {
             Order::Look => {
                 let standing = self.standing(now, Cause::ByHand);
@@ -201,6 +207,16 @@ impl GrayRouter {
         let standing = self.standing(now, Cause::ModelMissing);
         self.answer(id, Ok(standing));
     }
+}
+
+/// Does it depend on what becomes of the order that is being written? Whoever names no revision asks
+/// whatever comes first, and is told at once that something does. Nothing delays a rollback.
+fn must_wait(control: &Control) -> bool {
+    let is_change = !matches!(
+        control.order,
+        Order::Look | Order::Withhold | Order::RollBack { .. } | Order::InstantRollback { .. }
+    );
+    is_change && control.based_on.is_some()
 }
 
 fn not_now(needed: &str) -> Refusal {

@@ -109,11 +109,7 @@ fn of_twenty_writers_exactly_one_wins_a_revision() {
         let won = answers.iter().filter(|a| a.status == 200).count();
         assert_eq!(won, 1, "{answers:#?}");
         for lost in answers.iter().filter(|a| a.status != 200) {
-            let code = lost.code();
-            assert!(
-                ["stale_revision", "busy"].contains(&code.as_str()),
-                "{code}"
-            );
+            assert_eq!((lost.status, lost.code().as_str()), (412, "stale_revision"));
         }
         assert_eq!(stand.get(WEIGHTS)["revision"], round + 1);
     }
