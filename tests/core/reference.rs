@@ -316,6 +316,7 @@ impl ReferenceRouter {
             key: request.key,
             version,
             kind,
+            fallback: version != request.attempts[0],
             outcome,
             latency,
             answer: AnswerTraits::default(),
