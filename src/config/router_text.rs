@@ -360,7 +360,7 @@ mod tests {
     /// Versions whose order and whose figures mean something.
     const VERSIONS: &str = "versions:
   v2: {role: canary, model: b, endpoint: \"http://127.0.0.1:1/v1\", api_key_env: B_KEY, features: [],
-       rate_limit: {requests: 7, window: 1m 30s, max_wait: 0s, guard: 1.5ms}, price: {input: $2.00, output: $1,234.50}}
+       rate_limit: {requests: 7, window: 1m 30s, max_wait: 0s, guard: 1.5ms}, price: {input: $2.00, output: \"$1,234.50\"}}
   v1: {role: stable, model: a, features: [tools], price: {flat: $0.000000001}}
 ";
 
