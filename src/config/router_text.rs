@@ -110,11 +110,6 @@ fn percent(share: f64) -> String {
     format!("{}%", (share * 1e9).round() / 1e7)
 }
 
-/// Does the share come back from what is written?
-fn is_exact(share: f64) -> bool {
-    (share * 1e9).round() / 1e9 == share
-}
-
 fn version(version: &VersionConfig, role: &str) -> Text {
     let price = version.price.map(|price| {
         map([
@@ -193,12 +188,20 @@ fn split(config: &RouterConfig) -> Option<Text> {
     }
 }
 
-/// The share that stable keeps stands in the steps already. Said again it is only where a step's share
-/// is that of a subtraction, which no percentage comes to.
+/// The share that stable keeps, if the last step's share may be what that leaves of everything: steps that
+/// were lowered by it may not be told apart any more.
+fn control(ramp: &RampConfig) -> f64 {
+    let share = ramp.steps.last().map_or(1.0, |step| step.share);
+    let control = ((1.0 - share) * 1e9).round() / 1e9;
+    match control <= 0.5 && 1.0 - control == share {
+        true => control,
+        false => 0.0,
+    }
+}
+
 fn ramp(ramp: &RampConfig) -> Text {
     let last = ramp.steps.len().saturating_sub(1);
-    let kept = ramp.steps.get(last).map_or(1.0, |step| step.share);
-    let control = if is_exact(kept) { 0.0 } else { 1.0 - kept };
+    let control = control(ramp);
     let steps = ramp.steps.iter().enumerate();
     let steps = steps.map(|(i, s)| step(s, i == last, control));
     let inconclusive = match ramp.inconclusive {
