@@ -269,6 +269,7 @@ mod tests {
             n: 0,
             version: CANARY,
             kind: AttemptKind::First,
+            fallback: false,
             outcome,
             latency: Duration::ZERO,
             usage,

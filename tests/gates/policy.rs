@@ -115,6 +115,7 @@ fn one(
         n,
         version,
         kind: AttemptKind::First,
+        fallback: false,
         outcome: outcome.unwrap_or(Outcome::Timeout),
         latency: Duration::ZERO,
         usage: None,

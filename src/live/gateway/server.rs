@@ -15,10 +15,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
+use crate::live::clock;
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Arrival, Command, Driver};
 use crate::live::gateway::orders::Taker;
 use crate::live::gateway::release::{Current, Release};
+use crate::live::gateway::unheard::{Unheard, Why};
 use crate::live::gateway::upstream::{AttemptResult, HeldReply, Message};
 use crate::live::http::drain::Drain;
 use crate::live::http::{self, Break, Reply, body, server};
@@ -51,6 +53,10 @@ pub struct Gateway {
     driver: Arc<Driver>,
     /// What new requests belong to.
     current: Current,
+    /// What the core never hears of.
+    unheard: Arc<Unheard>,
+    /// What the ids of requests begin with.
+    id_prefix: String,
 }
 
 impl Gateway {
@@ -58,9 +64,16 @@ impl Gateway {
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
         Arc::new(Self {
             current: Current::new(&config),
+            unheard: Arc::default(),
+            id_prefix: id_prefix(config.is_harness),
             config,
             driver,
         })
+    }
+
+    /// What is counted of requests that the core never hears of.
+    pub fn unheard(&self) -> Arc<Unheard> {
+        self.unheard.clone()
     }
 
     /// Serves callers on a listener, for ever.
@@ -99,13 +112,19 @@ impl Gateway {
                 Ok(http::json(200, openai::model_list(models)))
             }
             (_, "/v1/chat/completions" | "/v1/models") => {
-                Ok(http::refuse(405, "method_not_allowed", "wrong method"))
+                Ok(self.refuse(405, Why::WrongMethod, "wrong method"))
             }
             (_, path) => {
                 let message = format!("there is nothing at {path}");
-                Ok(http::refuse(404, "not_found", message))
+                Ok(self.refuse(404, Why::NotFound, message))
             }
         }
+    }
+
+    /// Refuses what the core never hears of.
+    fn refuse(&self, status: u16, why: Why, message: impl Into<String>) -> Reply {
+        self.unheard.note(why);
+        http::refuse(status, why.name(), message)
     }
 
     /// What new requests belong to.
@@ -121,16 +140,19 @@ impl Gateway {
         let (parts, incoming) = request.into_parts();
         let body = match body::read(incoming, self.config.limits).await {
             Ok(body) => body,
-            Err(unread) => return unread.reply(),
+            Err(unread) => {
+                self.unheard.note(why_unread(&unread));
+                return unread.reply();
+            }
         };
         let head = match ChatHead::parse(&body) {
             Ok(head) => head,
-            Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
+            Err(why) => return Ok(self.refuse(400, Why::Invalid, why.to_string())),
         };
         if head.stream {
             let message = "streamed answers are not supported by this version of graygate: send \
                            the request with \"stream\": false, or without `stream`";
-            return Ok(http::refuse(400, "unsupported_stream", message));
+            return Ok(self.refuse(400, Why::Stream, message));
         }
         let header = |name: &str| http::header(&parts.headers, name);
         let mut release = self.release();
@@ -171,7 +193,7 @@ impl Gateway {
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| request_id(request)),
+            id: id.unwrap_or_else(|| request_id(&self.id_prefix, request)),
             head,
             body,
             key,
@@ -348,11 +370,29 @@ impl RequestTask<'_> {
     }
 }
 
+/// What the ids of requests begin with. A number alone comes again with the next process, and in every
+/// instance: in service, each process has a prefix of its own. A run of the harness says the same every
+/// time.
+fn id_prefix(is_harness: bool) -> String {
+    match is_harness {
+        true => "gg-".to_owned(),
+        false => format!("gg-{:016x}-", clock::process_mark()),
+    }
+}
+
 /// The id of a request whose caller gave it none.
-fn request_id(request: RequestId) -> HeaderValue {
-    let id = format!("gg-{}", request.0);
-    // Letters and digits only.
+fn request_id(prefix: &str, request: RequestId) -> HeaderValue {
+    let id = format!("{prefix}{}", request.0);
+    // Letters, digits and dashes only.
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("gg"))
+}
+
+fn why_unread(unread: &body::Unread) -> Why {
+    match unread {
+        body::Unread::TooLarge(_) => Why::TooLarge,
+        body::Unread::TooSlow => Why::TooSlow,
+        body::Unread::Broken => Why::BrokenOff,
+    }
 }
 
 /// What the headers of every answer say, of an error as well.
