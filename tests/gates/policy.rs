@@ -30,6 +30,7 @@ fn spec() -> PolicySpec {
         max_wait: Duration::from_millis(150),
         attempt: Duration::from_secs(1),
         escalation: None,
+        budget: None,
         limits: PerVersion::from_fn(2, |_| None),
         recalled: None,
         request: Duration::from_secs(3),
