@@ -163,7 +163,7 @@ impl PolicyGate {
             let [before, after] = pair else {
                 continue;
             };
-            let (Some(ended), Some(again)) = (over_at(before), after.dispatched_at) else {
+            let (Some(ended), Some(again)) = (self.over_at(before), after.dispatched_at) else {
                 continue;
             };
             if before.version == after.version {
@@ -175,18 +175,22 @@ impl PolicyGate {
         }
     }
 
+    /// When the router could know that an attempt was over, at the earliest. One that ran into its limit
+    /// was over then, however late the timer of a live run rang: its wait begins there.
+    fn over_at(&self, attempt: &Attempt) -> Option<Timestamp> {
+        let limit = attempt.dispatched_at;
+        let limit = limit.map(|since| since + self.spec.limit(attempt.ordinal));
+        let given_up_at = attempt.cancelled_at.map(|at| at.min(limit.unwrap_or(at)));
+        let booked_at = attempt.booked.map(|(at, _)| at);
+        given_up_at.or(attempt.ended_at).or(booked_at)
+    }
+
     /// The shortest wait before the retry with this number, from 0.
     fn wait(&self, retry: u32) -> Duration {
         let spec = &self.spec;
         let wait = spec.base.as_secs_f64() * libm::pow(spec.factor, f64::from(retry));
         seconds(wait.min(spec.max_wait.as_secs_f64()) * (1.0 - spec.jitter))
     }
-}
-
-/// When the router could know that an attempt was over, at the earliest.
-fn over_at(attempt: &Attempt) -> Option<Timestamp> {
-    let booked_at = attempt.booked.map(|(at, _)| at);
-    attempt.cancelled_at.or(attempt.ended_at).or(booked_at)
 }
 
 /// Was anything sent although there was an answer?
