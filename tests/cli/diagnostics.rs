@@ -318,3 +318,21 @@ fn monstrous_files_are_refused_without_eating_memory() {
     );
     assert!(done.err.len() < 2_000_000, "{}", done.err.len());
 }
+
+#[test]
+fn mistakes_in_what_is_forced() {
+    let folder = Folder::new();
+    for (forced, message) in [
+        ("{v3: 2%}", "there is no version `v3`"),
+        ("{v2: 2}", "a share"),
+        ("2%", "expected a mapping of shares"),
+        ("{v1: 60%, v2: 41%}", "more than all requests would be forced"),
+    ] {
+        let text = scenario(PASSES).replace("synthetic: {", &format!("synthetic: {{forced: {forced}, "));
+        assert!(text.contains("forced"), "{text}");
+        let file = folder.write("forced.yaml", &text);
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{forced}");
+        assert!(done.err.contains(message), "{forced}: {}", done.err);
+    }
+}
