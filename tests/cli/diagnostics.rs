@@ -325,10 +325,14 @@ fn mistakes_in_what_is_forced() {
     for (forced, message) in [
         ("{v3: 2%}", "there is no version `v3`"),
         ("{v2: 2}", "a share"),
-        ("2%", "expected a mapping of shares"),
-        ("{v1: 60%, v2: 41%}", "more than all requests would be forced"),
+        ("2%", "is not a mapping of shares"),
+        (
+            "{v1: 60%, v2: 41%}",
+            "more than all requests would be forced",
+        ),
     ] {
-        let text = scenario(PASSES).replace("synthetic: {", &format!("synthetic: {{forced: {forced}, "));
+        let text =
+            scenario(PASSES).replace("synthetic: {", &format!("synthetic: {{forced: {forced}, "));
         assert!(text.contains("forced"), "{text}");
         let file = folder.write("forced.yaml", &text);
         let done = graygate(&["validate", &file]);
