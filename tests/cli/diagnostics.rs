@@ -334,3 +334,25 @@ fn a_file_that_is_not_there_is_looked_for_where_its_name_says() {
     assert!(done.err.contains("no-such-prices.yaml"), "{}", done.err);
     assert!(!done.err.contains(hint), "{}", done.err);
 }
+
+#[test]
+fn mistakes_in_what_is_forced() {
+    let folder = Folder::new();
+    for (forced, message) in [
+        ("{v3: 2%}", "there is no version `v3`"),
+        ("{v2: 2}", "a share"),
+        ("2%", "is not a mapping of shares"),
+        (
+            "{v1: 60%, v2: 41%}",
+            "more than all requests would be forced",
+        ),
+    ] {
+        let text =
+            scenario(PASSES).replace("synthetic: {", &format!("synthetic: {{forced: {forced}, "));
+        assert!(text.contains("forced"), "{text}");
+        let file = folder.write("forced.yaml", &text);
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{forced}");
+        assert!(done.err.contains(message), "{forced}: {}", done.err);
+    }
+}

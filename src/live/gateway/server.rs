@@ -26,7 +26,7 @@ use crate::live::http::drain::Drain;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
-use crate::router::config::Features;
+use crate::router::config::{Features, RouterConfig};
 use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
 
 static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
@@ -47,10 +47,16 @@ static NOT_RELAYED: [HeaderName; 9] = [
     HeaderName::from_static(headers::OVERRIDE),
 ];
 
+/// Decides for a request, by its headers, which version of the configuration it is forced to, if any. For
+/// a program that has this gateway inside of it, and knows its callers: whatever a header says is what a caller
+/// wrote, so look only at those that your own front door sets.
+pub type Forcing = Box<dyn Fn(&RouterConfig, &HeaderMap) -> Option<VersionId> + Send + Sync>;
+
 /// A gateway at work.
 pub struct Gateway {
     config: GatewayConfig,
     driver: Arc<Driver>,
+    forcing: Option<Forcing>,
     /// What new requests belong to.
     current: Current,
     /// What the core never hears of.
@@ -62,12 +68,23 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway whose core is behind `driver`.
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
+        Self::with_forcing(config, driver, None)
+    }
+
+    /// The same, where `forcing` may force versions: the first of all ways to choose one, see
+    /// [`RequestFacts::forced_to`].
+    pub fn with_forcing(
+        config: GatewayConfig,
+        driver: Arc<Driver>,
+        forcing: Option<Forcing>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             current: Current::new(&config),
             unheard: Arc::default(),
             id_prefix: id_prefix(config.is_harness),
             config,
             driver,
+            forcing,
         })
     }
 
@@ -136,6 +153,17 @@ impl Gateway {
         }
     }
 
+    /// The version that a request is forced to: by the embedder, or by the harness in a run of its own. To
+    /// strangers the harness's header does not exist.
+    fn forced(&self, router: &RouterConfig, map: &HeaderMap) -> Option<VersionId> {
+        let forcing = self.forcing.as_ref();
+        let by_harness = || {
+            let name = http::header(map, headers::FORCED).filter(|_| self.config.is_harness);
+            router.version_named(name?)
+        };
+        forcing.and_then(|f| f(router, map)).or_else(by_harness)
+    }
+
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
         let (parts, incoming) = request.into_parts();
         let body = match body::read(incoming, self.config.limits).await {
@@ -163,6 +191,7 @@ impl Gateway {
                 streaming: head.stream,
                 tools: head.tools,
             },
+            forced: self.forced(router, &parts.headers),
             ..facts
         };
         let facts = match &router.overrides {
