@@ -29,6 +29,8 @@ pub enum Purpose {
     User,
     /// Which prompt a request carries.
     Prompt,
+    /// Which version a request is forced to, if any.
+    Forced,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::OutputTokens => 4,
             Self::User => 5,
             Self::Prompt => 6,
+            Self::Forced => 7,
             Self::Fault(index) => 1 << 16 | u64::from(index),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`yaml`] parses text into [`node::Node`]s that know where they stand; [`fields`] and [`values`]
 //! decode them, and put every mistake into [`diagnostic::Problems`] with its place, the expected
-//! form and a hint. [`router_file`] reads router configurations, for scenarios and for `serve`.
+//! form and a hint. [`router_file`] reads router configurations, for scenarios and for `serve`;
+//! [`router_text`] writes them.
 
 pub mod diagnostic;
 pub mod fields;
@@ -13,6 +14,7 @@ pub mod prices;
 pub mod redact;
 pub mod release;
 pub mod router_file;
+pub mod router_text;
 pub mod values;
 pub mod versions;
 pub mod yaml;

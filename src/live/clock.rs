@@ -5,6 +5,9 @@
     reason = "the one clock of the program"
 )]
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -70,6 +73,13 @@ pub fn fresh_seed() -> u64 {
     let now = jiff::Timestamp::now().as_nanosecond();
     // The low 64 bits of the nanoseconds since 1970 are as fresh as all of them.
     now as u64 ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+/// What tells this process from every other one, of this machine and of others: random, drawn once.
+pub fn process_mark() -> u64 {
+    static MARK: OnceLock<u64> = OnceLock::new();
+    // The only randomness of the system that the standard library gives away: the keys of its hashes.
+    *MARK.get_or_init(|| RandomState::new().hash_one(fresh_seed()))
 }
 
 #[cfg(test)]

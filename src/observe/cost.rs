@@ -270,6 +270,7 @@ mod tests {
             n: 0,
             version: CANARY,
             kind: AttemptKind::First,
+            fallback: false,
             outcome,
             latency: Duration::ZERO,
             usage,

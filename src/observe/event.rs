@@ -152,6 +152,8 @@ pub struct Booked {
     pub version: VersionId,
     /// Why the attempt was made.
     pub kind: AttemptKind,
+    /// Was it made after the request fell back to stable?
+    pub fallback: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// From sending to the end.

@@ -257,6 +257,7 @@ mod tests {
             n,
             version,
             kind: AttemptKind::First,
+            fallback: false,
             outcome,
             latency: Duration::ZERO,
             usage: None,

@@ -210,6 +210,7 @@ mod tests {
             n: 0,
             version: CANARY,
             kind: AttemptKind::First,
+            fallback: false,
             outcome,
             latency: Duration::ZERO,
             usage: None,

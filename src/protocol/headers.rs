@@ -19,6 +19,8 @@ pub const OVERRIDE: &str = "x-override";
 pub const USER_ID: &str = "x-user-id";
 /// Request: the traffic's key of the request. Accepted only in a run of the harness.
 pub const REQUEST_KEY: &str = "x-graygate-key";
+/// Request: the version that the request is forced to, by its name. Accepted only in a run of the harness.
+pub const FORCED: &str = "x-graygate-forced";
 /// Upstream request: which attempt of the request it is, from 0. Sent only in a run of the harness,
 /// so that an upstream's ledger and the gateway's orders can be matched.
 pub const ATTEMPT: &str = "x-graygate-attempt";

@@ -148,6 +148,7 @@ fn intent(meta: &RunMeta, intent: Intent) -> String {
         Intent::Random => "random".to_owned(),
         Intent::Sticky(_) => "sticky".to_owned(),
         Intent::Pinned(version) => format!("pinned:{}", meta.name(version)),
+        Intent::Forced(version) => format!("forced:{}", meta.name(version)),
     }
 }
 

@@ -3,17 +3,22 @@
 //! An order is written first and in force afterwards, so that a restart never finds less than was
 //! acknowledged. A rollback is in force first; what could not be written is written again, until it
 //! can.
+//!
+//! Whoever names the revision that a change is based on waits for the order that is being written: only
+//! then is it known whether another change came first.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::router::control::ControlId;
+use crate::router::control::{Control, ControlId};
 use crate::router::deployment::{Change, Deployment};
 use crate::router::io::Cause;
 use crate::time::Timestamp;
 
 /// Shortest and longest pause before something is written again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Most who wait for the order that is being written: as many as the admin API has connections.
+const MOST_WAITING: usize = 256;
 
 /// Something that is being written.
 #[derive(Clone, Debug)]
@@ -54,6 +59,8 @@ pub enum What {
 pub struct Keeper {
     next_op: u64,
     writes: VecDeque<Write>,
+    /// Who waits for the order that is being written, in the order of their coming.
+    waiting: Vec<(ControlId, Control)>,
     /// Facts that failed, to be written again.
     failed: VecDeque<(Box<Change>, Vec<ControlId>)>,
     again_at: Option<Timestamp>,
@@ -79,6 +86,23 @@ impl Keeper {
     pub fn is_busy(&self) -> bool {
         let is_order = |write: &Write| matches!(write.what, What::Order { .. });
         self.writes.iter().any(is_order)
+    }
+
+    /// Has somebody wait for the order that is being written; false when too many do.
+    pub fn wait_for_order(&mut self, asker: ControlId, control: Control) -> bool {
+        let has_room = self.waiting.len() < MOST_WAITING;
+        if has_room {
+            self.waiting.push((asker, control));
+        }
+        has_room
+    }
+
+    /// Everybody who waited for an order that was being written; nobody while it still is.
+    pub fn no_longer_waiting(&mut self) -> Vec<(ControlId, Control)> {
+        match self.is_busy() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.waiting),
+        }
     }
 
     /// Is anything being written, or waiting to be written again?
@@ -151,5 +175,6 @@ impl Keeper {
     /// Bytes kept on the heap, roughly.
     pub fn bytes(&self) -> usize {
         self.writes.capacity() * size_of::<Write>()
+            + self.waiting.capacity() * size_of::<(ControlId, Control)>()
     }
 }

@@ -14,8 +14,8 @@
 //! [`Limiter::remove`] when the wait's maximum is over, the request's deadline passed or the caller
 //! hung up; the limiter itself never drops anybody.
 //!
-//! How to drive it: `try_take` at the time of an attempt; if refused, `enqueue`, and set a deadline
-//! at the time it returns. When [`Limiter::next`] comes, `pop_ready` until it gives nobody.
+//! How to drive it: `try_take` at the time of an attempt; if refused, `enqueue` unless that is hopeless
+//! ([`Limiter::is_hopeless`]), and set a deadline at the time it returns. When [`Limiter::next`] comes, `pop_ready` until it gives nobody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -103,6 +103,14 @@ impl Limiter {
             self.take(now);
         }
         may
+    }
+
+    /// Would whoever comes now wait in vain, even if everybody ahead left the queue? No slot is given back
+    /// before its time, so the first moment at which one is free is known.
+    pub fn is_hopeless(&self, now: Timestamp, expires: Timestamp) -> bool {
+        let until = expires.min(now + self.config.max_wait);
+        // At the very end of its wait a request is turned away before anybody is let through.
+        self.free_at().is_none_or(|at| at.max(now) >= until)
     }
 
     /// Puts a request at the end of the queue; returns when its longest wait is over. One that waits
@@ -282,6 +290,29 @@ mod tests {
     }
 
     #[test]
+    fn who_would_wait_in_vain_is_known_at_once() {
+        let mut limiter = Limiter::new(limit(1, 2_000, 0));
+        let expires = Timestamp(10_000);
+        assert!(
+            !limiter.is_hopeless(Timestamp(0), expires),
+            "a slot is free"
+        );
+        assert!(limiter.try_take(Timestamp(0)));
+        assert!(limiter.is_hopeless(Timestamp(999), expires));
+        assert!(
+            limiter.is_hopeless(Timestamp(1_000), expires),
+            "turned away in the same moment"
+        );
+        assert!(!limiter.is_hopeless(Timestamp(1_001), expires));
+        assert!(limiter.is_hopeless(Timestamp(1_001), Timestamp(2_000)));
+        limiter.enqueue(Timestamp(1_001), id(1));
+        assert!(
+            !limiter.is_hopeless(Timestamp(1_002), expires),
+            "the first may leave"
+        );
+    }
+
+    #[test]
     fn a_lower_limit_counts_what_went_before_it() {
         let mut limiter = Limiter::new(limit(3, 10, 0));
         for at in [0, 4, 8] {
@@ -379,6 +410,7 @@ mod tests {
             guard in 0..10_u64,
             steps in prop::collection::vec(step(), 1..60),
             delays in prop::collection::vec(any::<u64>(), 1..40),
+            patience in 1..60_u64,
         ) {
             let config = limit(requests, window, guard);
             let mut limiter = Limiter::new(config.clone());
@@ -416,6 +448,11 @@ mod tests {
                 }
                 prop_assert_eq!(&sent, &slow.sent);
                 prop_assert_eq!(limiter.queue_len(), slow.queue.len());
+                // It is hopeless exactly when no moment of the wait has a slot for anybody.
+                let until = now + patience;
+                let in_vain = !(now..until).any(|at| slow.is_free(&config, at));
+                let hopeless = limiter.is_hopeless(Timestamp(now), Timestamp(until));
+                prop_assert_eq!(hopeless, in_vain);
             }
             // First in, first out: ids count up with the time of arrival.
             prop_assert!(sent.windows(2).all(|pair| pair[0].1 < pair[1].1));

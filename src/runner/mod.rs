@@ -20,6 +20,7 @@ use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
+use crate::router::budget::RetryBudget;
 use crate::router::config::{InFlight, RouterConfig};
 use crate::router::core::Core;
 use crate::router::gray::GrayRouter;
@@ -27,7 +28,7 @@ use crate::router::limit::RateLimit;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
-use crate::verdict::spec::{GateSpec, PolicySpec};
+use crate::verdict::spec::{BudgetSpec, GateSpec, PolicySpec};
 
 use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
@@ -211,6 +212,7 @@ fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
         max_wait: retry.max_wait,
         attempt: timeouts.attempt,
         escalation: timeouts.escalation,
+        budget: retry.budget.as_ref().map(budget),
         limits: limits(router),
         recalled: (router.rollback.in_flight == InFlight::Cancel).then_some(router.canary),
         request: timeouts.request,
@@ -222,6 +224,14 @@ fn lateness(engine: Engine) -> Duration {
     match engine {
         Engine::Virtual => Duration::ZERO,
         Engine::Live => LATENESS,
+    }
+}
+
+fn budget(budget: &RetryBudget) -> BudgetSpec {
+    BudgetSpec {
+        share: budget.share,
+        reserve_per_second: budget.reserve_per_second,
+        memory: budget.memory,
     }
 }
 

@@ -70,6 +70,15 @@ fn expected_within(experiment: &Experiment, scope: Scope) -> Option<f64> {
 
 /// The share of requests that chance assigns.
 fn randomised_share(experiment: &Experiment) -> f64 {
+    let forced = match &experiment.traffic {
+        Traffic::Synthetic(config) => config.forced.share(),
+        Traffic::Replay { .. } => 0.0,
+    };
+    (1.0 - forced) * unpinned_share(experiment)
+}
+
+/// The share of requests that no rule pins.
+fn unpinned_share(experiment: &Experiment) -> f64 {
     let intents = experiment.intents();
     let is_free = |i: usize| intents.get(i).is_some_and(|i: &Intent| i.is_randomised());
     match &experiment.traffic {

@@ -75,7 +75,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
             duration,
             is_given: has_duration,
         };
-        traffic::read(cx, n, length, path, loader)
+        traffic::read(cx, n, length, &names, path, loader)
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();

@@ -81,7 +81,7 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
     let name = path.display().to_string();
     let diagnostic = Diagnostic::file(name, format!("cannot read the file: {error}"));
     if error.kind() == std::io::ErrorKind::NotFound && path.is_relative() {
-        diagnostic.hint("paths in a file are relative to the folder of that file")
+        diagnostic.hint("this path is relative to the folder that graygate was started in")
     } else {
         diagnostic
     }
@@ -90,8 +90,9 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Diagnostic {
 /// Says of a file that cannot be read where another file names it: that is where the mistake is.
 pub fn named_here(cx: Cx<'_>, node: &Node, unreadable: Diagnostic) -> Diagnostic {
     let message = format!("{}: {}", unreadable.file, unreadable.message);
+    let beside = "paths in a file are relative to the folder of that file";
     Diagnostic {
-        hint: unreadable.hint,
+        hint: unreadable.hint.map(|_| beside.to_owned()),
         ..cx.at(node.place, message)
     }
 }

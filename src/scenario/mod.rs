@@ -8,6 +8,7 @@ pub mod advice;
 pub mod compile;
 pub mod costs;
 pub mod faults;
+pub mod forced;
 pub mod gates;
 pub mod load;
 pub mod replay;

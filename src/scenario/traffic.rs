@@ -11,6 +11,7 @@ use crate::config::node::{Node, Place};
 use crate::config::values;
 use crate::experiment::Traffic;
 use crate::observe::meta::LogMeta;
+use crate::scenario::forced;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::traffic::arrivals::{Arrivals, Spacing, Stage};
 use crate::traffic::body::{Bodies, Template};
@@ -44,17 +45,18 @@ pub struct Length {
     pub is_given: bool,
 }
 
-/// Reads `traffic`. None means that mistakes were reported.
+/// Reads `traffic` for versions of these names. None means that mistakes were reported.
 pub fn read(
     cx: Cx<'_>,
     node: &Node,
     length: Length,
+    names: &[String],
     file: &Path,
     loader: &Loader,
 ) -> Option<TrafficSpec> {
     let entry = cx.choice(node, "traffic", &["synthetic", "replay"])?;
     match entry.key.as_str() {
-        "synthetic" => synthetic(cx, &entry.value, length, file, loader),
+        "synthetic" => synthetic(cx, &entry.value, length, names, file, loader),
         _ => replay(cx, &entry.value, length.duration, file, loader),
     }
 }
@@ -63,6 +65,7 @@ fn synthetic(
     cx: Cx<'_>,
     node: &Node,
     length: Length,
+    names: &[String],
     file: &Path,
     loader: &Loader,
 ) -> Option<TrafficSpec> {
@@ -71,6 +74,7 @@ fn synthetic(
     let requests = fields.optional("requests", values::positive);
     let prompts = fields.optional("prompts", |cx, n| prompts(cx, n, file, loader));
     let users = fields.optional("users", users);
+    let forced = fields.optional("forced", |cx, n| forced::read(cx, n, names));
     fields.optional("stream", no_streams);
     fields.finish();
     if !length.is_given && requests.is_none() {
@@ -86,6 +90,7 @@ fn synthetic(
             count: None,
             premium: 0.0,
         }),
+        forced: forced.unwrap_or_default(),
     };
     Some(TrafficSpec {
         traffic: Traffic::Synthetic(config),

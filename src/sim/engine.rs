@@ -158,7 +158,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let sent = Sent {
             key: planned.key,
             scheduled_at: at,
-            intent: self.intents.get(caller).copied().unwrap_or(Intent::Random),
+            intent: planned.intent(&self.intents),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
         };
@@ -177,6 +177,13 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let is_waiting = |request| flights.get(request).is_some();
         self.patience.begin(at, request, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
+        let facts = match planned.forced {
+            None => facts,
+            forced => Arc::new(RequestFacts {
+                forced,
+                ..(*facts).clone()
+            }),
+        };
         let arrival = Input::Arrival {
             request,
             key: planned.key,

@@ -21,11 +21,21 @@ pub enum Intent {
     Sticky(u32),
     /// To this version, by a rule.
     Pinned(VersionId),
+    /// To this version, by force: whoever runs the gateway decided it for this very request.
+    Forced(VersionId),
 }
 
 impl Intent {
     /// Does chance decide, so that the split may be judged by it?
     pub fn is_randomised(self) -> bool {
-        !matches!(self, Self::Pinned(_))
+        self.named().is_none()
+    }
+
+    /// The one version that it must meet, when no chance decides.
+    pub fn named(self) -> Option<VersionId> {
+        match self {
+            Self::Pinned(version) | Self::Forced(version) => Some(version),
+            Self::Random | Self::Sticky(_) => None,
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Where requests come from, whatever makes them.
 
-use crate::id::RequestKey;
+use crate::id::{RequestKey, VersionId};
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
+use crate::traffic::caller::Intent;
 
 /// One request before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,19 @@ pub struct Planned {
     pub caller: u32,
     /// What it asks.
     pub prompt: Prompt,
+    /// The version that it is forced to, whatever the gateway would choose for it.
+    pub forced: Option<VersionId>,
+}
+
+impl Planned {
+    /// Where the configuration obliges it to go, when it obliges each caller's requests to go there.
+    pub fn intent(&self, intents: &[Intent]) -> Intent {
+        let of_caller = intents.get(self.caller as usize).copied();
+        match self.forced {
+            Some(version) => Intent::Forced(version),
+            None => of_caller.unwrap_or(Intent::Random),
+        }
+    }
 }
 
 /// What a source has to offer.

@@ -24,6 +24,30 @@ pub struct SyntheticConfig {
     pub requests: Option<u64>,
     /// Who sends them.
     pub users: Users,
+    /// Which of them are forced to a version.
+    pub forced: Forced,
+}
+
+/// The shares of the requests that are forced to a version, 0 to 1; together at most 1. Nobody is forced
+/// where it is empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Forced(pub Vec<(VersionId, f64)>);
+
+impl Forced {
+    /// The share of all requests that are forced to any version.
+    pub fn share(&self) -> f64 {
+        self.0.iter().map(|(_, share)| share).sum()
+    }
+
+    fn pick(&self, drawn: Draw) -> Option<VersionId> {
+        let mut above = drawn.unit();
+        let is_here = |(_, share): &&(VersionId, f64)| {
+            let is_below = above < *share;
+            above -= share;
+            is_below
+        };
+        self.0.iter().find(is_here).map(|(version, _)| *version)
+    }
 }
 
 /// Who sends synthetic requests.
@@ -82,6 +106,7 @@ pub struct Synthetic {
     end: Timestamp,
     limit: u64,
     users: Users,
+    forced: Forced,
     prompts: u64,
     made: u64,
     moments: Moments,
@@ -108,6 +133,7 @@ impl Synthetic {
             end: Timestamp::from(config.duration),
             limit: config.requests.unwrap_or(u64::MAX),
             users: config.users,
+            forced: config.forced.clone(),
             prompts: prompts as u64,
             made: 0,
             moments,
@@ -123,6 +149,7 @@ impl Synthetic {
             at,
             caller: self.users.pick(drawn(Purpose::User)),
             prompt: Prompt::Template(drawn(Purpose::Prompt).below(self.prompts) as u32),
+            forced: self.forced.pick(drawn(Purpose::Forced)),
         }
     }
 }
@@ -165,6 +192,7 @@ mod tests {
             duration: Duration::from_secs(10),
             requests: None,
             users,
+            forced: Forced::default(),
         }
     }
 
@@ -222,6 +250,32 @@ mod tests {
         assert!(matches!(source.next(), Next::Request(_)));
         source.answered(Timestamp::ZERO);
         assert_eq!(source.next(), Next::Done);
+    }
+
+    #[test]
+    fn a_share_of_the_requests_is_forced_and_changes_nothing_else() {
+        let stage = Stage {
+            spacing: Spacing::Constant,
+            rate: 1_000.0,
+            length: None,
+        };
+        let free = config(Arrivals::Open(vec![stage]), ANYBODY);
+        let (stable, canary) = (VersionId(0), VersionId(1));
+        let shares = Forced(vec![(stable, 0.05), (canary, 0.1)]);
+        assert!((shares.share() - 0.15).abs() < 1e-12);
+        let some = SyntheticConfig {
+            forced: shares,
+            ..free.clone()
+        };
+        let all = drain(Synthetic::new(&some, 3, Seed(1)));
+        let to = |version| all.iter().filter(|p| p.forced == Some(version)).count();
+        // Five standard deviations of 10,000 draws.
+        let (stable, canary) = (to(stable), to(canary));
+        assert!((391..=609).contains(&stable), "{stable} of 10,000");
+        assert!((850..=1_150).contains(&canary), "{canary} of 10,000");
+        let unforced = all.into_iter().map(|p| Planned { forced: None, ..p });
+        let others = drain(Synthetic::new(&free, 3, Seed(1)));
+        assert!(unforced.eq(others));
     }
 
     #[test]

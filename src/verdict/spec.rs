@@ -170,7 +170,7 @@ pub struct RequestsSpec {
     pub count: Option<Comparison<u64>>,
     /// How many reached an upstream altered in more than their model.
     pub altered: Option<Comparison<u64>>,
-    /// How many that a rule pins to a version met another one first.
+    /// How many that a rule pins, or that are forced, to a version met another one first.
     pub misrouted: Option<Comparison<u64>>,
     /// How many were tried again where they had been refused for good: after a refused key, a missing
     /// model or a bad request on the same version, or on stable with the key that was refused.
@@ -211,6 +211,8 @@ pub struct PolicySpec {
     pub attempt: Duration,
     /// What later tries get: the second twice this, and so on; the same as the first when absent.
     pub escalation: Option<Duration>,
+    /// How many retries there may be over all requests; any number when absent.
+    pub budget: Option<BudgetSpec>,
     /// The rate limit of each version: at most so many attempts in any window.
     pub limits: PerVersion<Option<(u32, Duration)>>,
     /// The version whose attempts out may be cancelled by a rollback; none when they must drain.
@@ -219,6 +221,27 @@ pub struct PolicySpec {
     pub request: Duration,
     /// How much later than its limit something may end: 0 in virtual time.
     pub tolerance: Duration,
+}
+
+impl PolicySpec {
+    /// The longest time of the try with this number at its version, from 0.
+    pub fn limit(&self, nth: u32) -> Duration {
+        match self.escalation {
+            Some(step) if nth > 0 => step.saturating_mul(nth.saturating_add(1)),
+            Some(_) | None => self.attempt,
+        }
+    }
+}
+
+/// How many retries there may be over all requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetSpec {
+    /// Retries for each first attempt.
+    pub share: f64,
+    /// Retries a second that need no first attempts; a memory's worth of them may come at once.
+    pub reserve_per_second: f64,
+    /// How long both are remembered.
+    pub memory: Duration,
 }
 
 /// See [`GateSpec::Ramp`].

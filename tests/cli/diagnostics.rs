@@ -318,3 +318,41 @@ fn monstrous_files_are_refused_without_eating_memory() {
     );
     assert!(done.err.len() < 2_000_000, "{}", done.err.len());
 }
+
+#[test]
+fn a_file_that_is_not_there_is_looked_for_where_its_name_says() {
+    let folder = Folder::new();
+    let done = graygate(&["serve", "nofile.yaml"]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("--> nofile.yaml"), "{}", done.err);
+    let hint = "relative to the folder that graygate was started in";
+    assert!(done.err.contains(hint), "{}", done.err);
+    assert!(!done.err.contains("paths in a file"), "{}", done.err);
+    // Named by a file, it is that file's folder that counts.
+    let file = folder.write("gray.yaml", "versions: {}\nprices: no-such-prices.yaml\n");
+    let done = graygate(&["serve", &file]);
+    assert!(done.err.contains("no-such-prices.yaml"), "{}", done.err);
+    assert!(!done.err.contains(hint), "{}", done.err);
+}
+
+#[test]
+fn mistakes_in_what_is_forced() {
+    let folder = Folder::new();
+    for (forced, message) in [
+        ("{v3: 2%}", "there is no version `v3`"),
+        ("{v2: 2}", "a share"),
+        ("2%", "is not a mapping of shares"),
+        (
+            "{v1: 60%, v2: 41%}",
+            "more than all requests would be forced",
+        ),
+    ] {
+        let text =
+            scenario(PASSES).replace("synthetic: {", &format!("synthetic: {{forced: {forced}, "));
+        assert!(text.contains("forced"), "{text}");
+        let file = folder.write("forced.yaml", &text);
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{forced}");
+        assert!(done.err.contains(message), "{forced}: {}", done.err);
+    }
+}

@@ -69,6 +69,37 @@ fn whoever_cannot_go_waits_in_line_and_the_rest_are_turned_away() {
     assert_eq!((told.version, told.attempts), (None, 0));
 }
 
+/// However short the line: no slot is free before the wait is over.
+#[test]
+fn who_would_wait_in_vain_is_turned_away_at_once() {
+    let mut rig = Rig::new(limited());
+    let request = |rig: &mut Rig| rig.arrive(true);
+    let first = [request(&mut rig), request(&mut rig)];
+    assert!(first.iter().all(|r| rig.path(*r) == [CANARY]));
+    let mut config = limited();
+    for version in [STABLE, CANARY] {
+        let limit = config.versions[version].rate_limit.as_mut();
+        limit.expect("a limit").max_wait = ms(1_000);
+    }
+    let mut rig = Rig::new(config);
+    let out = [request(&mut rig), request(&mut rig)];
+    assert!(out.iter().all(|r| rig.path(*r) == [CANARY]));
+    let in_vain = request(&mut rig);
+    assert_eq!(rig.ended(in_vain), Some(Outcome::Limited), "at once");
+    let told = failure(&rig);
+    assert_eq!(
+        told.retry_after,
+        Some(ms(1_050)),
+        "the next slot frees then"
+    );
+    assert_eq!((told.version, told.attempts), (None, 0));
+    rig.advance(ms(51));
+    let waits = request(&mut rig);
+    assert_eq!(rig.ended(waits), None, "it may get one");
+    rig.advance(ms(999));
+    assert_eq!(rig.path(waits), [CANARY]);
+}
+
 #[test]
 fn who_leaves_or_runs_out_of_time_makes_room() {
     let mut config = limited();

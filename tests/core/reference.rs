@@ -230,6 +230,13 @@ impl ReferenceRouter {
             .expect("a limit above zero")
     }
 
+    /// Will no slot be free before the wait is over, whoever leaves the queue?
+    fn is_in_vain(&self, now: Timestamp, id: RequestId, until: Timestamp) -> bool {
+        let request = &self.requests[&id];
+        let expires = request.arrived + self.config.timeouts.request;
+        self.free_at(request.version).max(now) >= until.min(expires)
+    }
+
     /// Sends the next attempt, or queues for it.
     fn send(&mut self, now: Timestamp, id: RequestId) {
         let version = self.requests[&id].version;
@@ -240,6 +247,13 @@ impl ReferenceRouter {
         let must_wait = !self.queue(version).is_empty() || self.free_at(version) > now;
         match max_wait.filter(|_| must_wait) {
             None => self.dispatch(now, id),
+            Some(max_wait) if self.is_in_vain(now, id, now + max_wait) => {
+                let free = self.free_at(version).since(now);
+                let request = self.requests.get_mut(&id).expect("a request under way");
+                request.out_since = None;
+                request.retry_after = Some(free);
+                self.fail(id, Outcome::Limited, false);
+            }
             Some(max_wait) => {
                 self.tickets += 1;
                 let request = self.requests.get_mut(&id).expect("a request under way");
@@ -317,6 +331,7 @@ impl ReferenceRouter {
             key: request.key,
             version,
             kind,
+            fallback: version != request.attempts[0],
             outcome,
             latency,
             answer: AnswerTraits::default(),
@@ -596,7 +611,9 @@ impl ReferenceRouter {
             }
         }
         for id in there {
-            if self.requests[&id].version == canary && self.requests[&id].queued.is_some() {
+            // One that was taken back may be over: stable had no slot in time.
+            let waits = |r: &Request| r.version == canary && r.queued.is_some();
+            if self.requests.get(&id).is_some_and(waits) {
                 self.turn_away(now, id);
             }
         }

@@ -329,6 +329,32 @@ fn requests_count_altered_misrouted_and_hopeless() {
     assert_eq!(statuses(requests(spec)), [Status::Inconclusive; 3]);
 }
 
+/// Whoever is forced to a version must meet it, until it is closed.
+#[test]
+fn requests_that_are_forced_elsewhere_are_misrouted() {
+    let spec = RequestsSpec {
+        misrouted: Some(count(Op::Equal, 0)),
+        ..RequestsSpec::default()
+    };
+    let forced = |to_version, met, rolled_back: bool| {
+        let mut play = requests(spec.clone());
+        if rolled_back {
+            play.roll_back(0.0);
+        }
+        play.intent = Intent::Forced(CANARY);
+        play.request(1.0, &[to(CANARY, OK)]);
+        play.intent = Intent::Forced(to_version);
+        play.request(2.0, &[to(met, OK)]);
+        play.status()
+    };
+    assert_eq!(forced(CANARY, CANARY, false), Status::Pass);
+    assert_eq!(forced(STABLE, STABLE, false), Status::Pass);
+    assert_eq!(forced(CANARY, STABLE, false), Status::Fail);
+    assert_eq!(forced(STABLE, CANARY, false), Status::Fail);
+    assert_eq!(forced(STABLE, STABLE, true), Status::Pass);
+    assert_eq!(forced(STABLE, CANARY, true), Status::Fail);
+}
+
 /// Nothing there because nobody came says nothing.
 #[test]
 fn requests_that_nobody_sent_are_not_counted_to_be_none() {

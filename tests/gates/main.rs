@@ -7,5 +7,6 @@ mod measurement;
 mod play;
 mod policy;
 mod ramp;
+mod retry_budget;
 mod rollback;
 mod split;

@@ -232,6 +232,7 @@ impl Play {
                     Some(last) if last.version == to.version => AttemptKind::Retry,
                     Some(_) => AttemptKind::Fallback,
                 },
+                fallback: before.iter().any(|earlier| earlier.version != to.version),
                 outcome: booked_as,
                 latency: self.latency,
                 usage: to.usage.filter(|_| booked_as.is_success()),

@@ -30,6 +30,7 @@ fn spec() -> PolicySpec {
         max_wait: Duration::from_millis(150),
         attempt: Duration::from_secs(1),
         escalation: None,
+        budget: None,
         limits: PerVersion::from_fn(2, |_| None),
         recalled: None,
         request: Duration::from_secs(3),
@@ -115,6 +116,7 @@ fn one(
         n,
         version,
         kind: AttemptKind::First,
+        fallback: false,
         outcome: outcome.unwrap_or(Outcome::Timeout),
         latency: Duration::ZERO,
         usage: None,
@@ -302,4 +304,20 @@ fn no_window_sees_more_than_its_limit() {
     // A busy machine may hold something up on its way, within a tenth.
     assert_eq!(arriving(&[0, 1, 2, 900], CANARY, 200), Some(Status::Pass));
     assert_eq!(arriving(&[0, 1, 2, 899], CANARY, 200), Some(Status::Fail));
+}
+
+/// The wait begins at the limit, not when a busy machine's timer rang at last.
+#[test]
+fn a_wait_after_a_late_hang_up_begins_at_the_limit() {
+    let late = || PolicySpec {
+        jitter: 0.0,
+        tolerance: Duration::from_millis(200),
+        ..spec()
+    };
+    let again = |ms: u64| {
+        let tries = [(STABLE, 0, 1_030, None), (STABLE, ms, ms + 10, Some(OK))];
+        broken_with(late(), &tries, (ms + 10, OK), None)
+    };
+    assert!(again(1_100).is_empty());
+    assert_eq!(again(1_099), ["retries wait as long as they must"]);
 }

@@ -103,11 +103,13 @@ fn a_bias_inside_the_band_passes_with_a_remark() {
 }
 
 #[test]
-fn pinned_requests_and_those_after_a_rollback_do_not_count() {
+fn pinned_and_forced_requests_and_those_after_a_rollback_do_not_count() {
     let spec = spec(0.5, 0.1);
     let mut play = play(&spec);
-    play.intent = Intent::Pinned(CANARY);
-    play.requests(500, (0.0, 1.0), &[to(CANARY, Outcome::Success)]);
+    for named in [Intent::Pinned(CANARY), Intent::Forced(CANARY)] {
+        play.intent = named;
+        play.requests(500, (0.0, 1.0), &[to(CANARY, Outcome::Success)]);
+    }
     play.intent = Intent::Random;
     play.requests(40, (1.0, 2.0), &[to(CANARY, Outcome::Success)]);
     play.requests(60, (2.0, 3.0), &[to(STABLE, Outcome::Success)]);

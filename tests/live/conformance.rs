@@ -3,13 +3,14 @@
 //! Without feedback (no rollback), everything is equal request by request. With it, the moment of the
 //! rollback and the shares agree within the tolerance that each test states.
 
-use graygate::id::RequestKey;
+use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::Claim;
 use graygate::observe::meta::Engine;
 use graygate::observe::story::Story;
 use graygate::protocol::outcome::Outcome;
 use graygate::runner::{RunOptions, RunOutput};
 use graygate::scenario::Scenario;
+use graygate::traffic::caller::Intent;
 use graygate::verdict::result::Status;
 
 use crate::support::{Stories, keys, live_run, run_with, shipped, written};
@@ -130,6 +131,37 @@ fn a_healthy_run_is_the_same_on_both_engines() {
         "replay-azure-sample",
     ] {
         same_on_both(&shipped(name));
+    }
+}
+
+/// Forced to a version by the harness, beside a split of their own: the same requests on both engines.
+#[test]
+fn forced_requests_meet_their_version_on_both_engines() {
+    let text = "
+name: forced
+seed: 13
+duration: 1500ms
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A}
+    v2: {role: canary, model: b, api_key_env: B}
+  split: {weights: {v1: 60, v2: 40}}
+  judge: off
+traffic:
+  synthetic: {arrivals: {constant: 100/s}, forced: {v1: 20%, v2: 30%}}
+expect:
+  - requests: {misrouted: \"0\", min_n: 40}
+  - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
+";
+    let stories = same_on_both(&written("forced", text));
+    for version in [VersionId(0), VersionId(1)] {
+        let is_forced = |s: &&Story| {
+            s.sent
+                .is_some_and(|(_, sent)| sent.intent == Intent::Forced(version))
+        };
+        let forced: Vec<_> = stories.iter().filter(is_forced).collect();
+        assert!(forced.len() >= 15, "{} to {version:?}", forced.len());
+        assert!(forced.iter().all(|s| s.first_version() == Some(version)));
     }
 }
 

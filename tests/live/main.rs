@@ -5,6 +5,7 @@ mod conformance;
 mod connections;
 mod cost;
 mod drain;
+mod forced;
 mod gateway;
 mod input_log;
 mod judging;

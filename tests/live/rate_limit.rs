@@ -67,7 +67,7 @@ async fn ask(client: reqwest::Client, url: String) -> Got {
         Some(value.to_str().expect("text").to_owned())
     };
     let id = header("x-request-id").expect("an id");
-    let number = id.strip_prefix("gg-").and_then(|n| n.parse().ok());
+    let number = id.rsplit_once('-').and_then(|(_, n)| n.parse().ok());
     let (version, retry_after) = (header("x-version"), header("retry-after"));
     let status = response.status().as_u16();
     let body: Value = response.json().await.expect("JSON");

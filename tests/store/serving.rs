@@ -6,6 +6,7 @@ use graygate::live::store::{Place, State};
 use graygate::router::deployment::Deployment;
 use graygate::router::ramp::Phase;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -416,4 +417,101 @@ fn a_webhook_whose_address_is_a_secret_is_told_once_across_restarts() {
     assert_eq!(ids.len(), 1);
     assert_eq!(ids[0].to_str().unwrap(), stand.kept().rollback.unwrap().id);
     assert_eq!(requests()[0].url.path(), "/services/t0ps3cret");
+}
+
+/// Asks the admin API for something.
+fn admin(stand: &Stand, gateway: &Gateway, path: &str, body: Option<Value>) -> (u16, Value) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = format!("{}{path}", gateway.admin());
+    let client = reqwest::Client::new();
+    let request = match body {
+        Some(body) => client.post(url).body(body.to_string()),
+        None => client.get(url),
+    };
+    stand.runtime.block_on(async {
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("JSON"))
+    })
+}
+
+/// A gateway whose checkpoints cp-1, cp-2 and cp-3 were kept, after somebody changed some of them in the
+/// file by these orders to the database.
+fn tampered(stand: &Stand, router: &str, orders: &str) -> Gateway {
+    let gateway = stand.serve(router);
+    for name in ["first", "second", "third"] {
+        let made = admin(
+            stand,
+            &gateway,
+            "/v1/deployment/checkpoints",
+            Some(json!({"name": name})),
+        );
+        assert_eq!(made.0, 201, "{}", made.1);
+    }
+    assert_eq!(gateway.stop().0, Some(0));
+    let file = rusqlite::Connection::open(stand.state()).expect("the state file");
+    file.execute_batch(orders).expect("it is changed");
+    drop(file);
+    stand.serve(router)
+}
+
+/// One byte of cp-3, and all of cp-2, which is no JSON any more.
+const TWO_OF_THREE: &str = "
+    UPDATE checkpoints SET config = replace(config, 'gpt-4.1-new', 'gpt-4.1-nex') WHERE id = 'cp-3';
+    UPDATE checkpoints SET config = 'no JSON' WHERE id = 'cp-2';";
+
+#[test]
+fn a_corrupt_checkpoint_is_shown_refused_and_passed_over() {
+    let stand = Stand::new(200);
+    let router = stand.router("");
+    let gateway = tampered(&stand, &router, TWO_OF_THREE);
+    let (_, shown) = admin(&stand, &gateway, "/v1/deployment/checkpoints", None);
+    let list = shown["checkpoints"].as_array().expect("a list").iter();
+    let intact: Vec<_> = list
+        .map(|c| (c["id"].clone(), c["intact"].clone()))
+        .collect();
+    let expected = [("cp-3", false), ("cp-2", false), ("cp-1", true)];
+    assert_eq!(intact, expected.map(|(id, is)| (json!(id), json!(is))));
+    for id in ["cp-3", "cp-2"] {
+        let path = format!("/v1/deployment/checkpoints/{id}/restore");
+        let (status, refused) = admin(&stand, &gateway, &path, Some(json!({})));
+        let error = &refused["error"];
+        assert_eq!(
+            (status, &error["code"]),
+            (409, &json!("corrupt_checkpoint"))
+        );
+        let message = error["message"].as_str().expect("words");
+        assert!(message.contains("corrupt"), "{message}");
+        assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"), "it serves on");
+    }
+    let (status, done) = admin(
+        &stand,
+        &gateway,
+        "/v1/deployment/instant-rollback",
+        Some(json!({"reason": "people complain"})),
+    );
+    assert_eq!(status, 200, "{done}");
+    assert_eq!(
+        done["rollback"]["restored"], "cp-1",
+        "the newest that is sound"
+    );
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v1"));
+}
+
+#[test]
+fn without_a_sound_checkpoint_an_instant_rollback_is_refused_and_the_gateway_serves_on() {
+    let stand = Stand::new(200);
+    let router = stand.router("");
+    let all = "UPDATE checkpoints SET config = replace(config, 'gpt-4.1', 'gpt-4.2');";
+    let gateway = tampered(&stand, &router, all);
+    let path = "/v1/deployment/instant-rollback";
+    let (status, refused) = admin(&stand, &gateway, path, Some(json!({})));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("no_checkpoint")),
+        "{refused}"
+    );
+    assert_eq!(stand.ask(&gateway).as_deref(), Some("v2"), "it serves on");
+    let (_, present) = admin(&stand, &gateway, "/v1/deployment", None);
+    assert_eq!(present["phase"], "progressing");
 }

@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 27] = [
+pub(crate) const SHIPPED: [&str; 29] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -29,6 +29,7 @@ pub(crate) const SHIPPED: [&str; 27] = [
     "errors-just-below-threshold",
     "failing-stable-keeps-its-canary",
     "fallback-masks-dead-canary",
+    "forced-requests-are-no-evidence",
     "healed-canary-is-kept",
     "healthy-canary",
     "missing-model-mid-run",
@@ -41,6 +42,7 @@ pub(crate) const SHIPPED: [&str; 27] = [
     "rate-limit-storm",
     "rate-limited-canary",
     "replay-azure-sample",
+    "retry-storm-stays-in-budget",
     "rollback-is-final",
     "server-errors-above-threshold",
     "server-errors-below-threshold",
@@ -51,9 +53,10 @@ pub(crate) const SHIPPED: [&str; 27] = [
 ];
 
 /// The shipped scenarios that are short enough to be run live as well.
-pub(crate) const ALSO_LIVE: [&str; 4] = [
+pub(crate) const ALSO_LIVE: [&str; 5] = [
     "healthy-canary",
     "replay-azure-sample",
+    "retry-storm-stays-in-budget",
     "server-errors-above-threshold",
     "stress-test-20-requests",
 ];

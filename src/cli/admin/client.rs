@@ -78,6 +78,14 @@ impl Ask {
     }
 }
 
+/// An answer of the API.
+pub(super) struct Told {
+    /// What it says.
+    pub(super) value: Value,
+    /// As it came, in its own order.
+    pub(super) text: String,
+}
+
 /// A client of one API.
 pub(super) struct Client {
     base: String,
@@ -108,7 +116,7 @@ impl Client {
     }
 
     /// Asks, and waits for the answer.
-    pub(super) fn ask(mut self, ask: &Ask, revision: Option<u64>) -> Result<Value, Trouble> {
+    pub(super) fn ask(mut self, ask: &Ask, revision: Option<u64>) -> Result<Told, Trouble> {
         if let Some(revision) = revision {
             let tag = HeaderValue::from_str(&format!("\"{revision}\""));
             tag.map(|tag| self.headers.insert(IF_MATCH, tag)).ok();
@@ -121,7 +129,7 @@ impl Client {
         runtime.block_on(self.send(ask))
     }
 
-    async fn send(&self, ask: &Ask) -> Result<Value, Trouble> {
+    async fn send(&self, ask: &Ask) -> Result<Told, Trouble> {
         // Refused when there is one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -138,9 +146,10 @@ impl Client {
         let response = sent.map_err(|e| self.unreachable(&e))?;
         let status = response.status().as_u16();
         let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
-        let body: Option<Value> = serde_json::from_slice(&body).ok();
-        match (status, body) {
-            (200..=299, Some(body)) => Ok(body),
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let value: Option<Value> = serde_json::from_slice(&body).ok();
+        match (status, value) {
+            (200..=299, Some(value)) => Ok(Told { value, text }),
             (_, Some(body)) if body["error"].is_object() => Err(refused(status, &body["error"])),
             _ => {
                 let message = format!("{} is no admin API: it answered {status}", self.base);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use crate::cli::admin::client::{Ask, Client, Trouble};
+use crate::cli::admin::client::{Ask, Client, Told, Trouble};
 use crate::cli::output::{data, error};
 use crate::cli::serve::admin as serve_admin;
 use crate::cli::{env, exit};
@@ -149,10 +149,12 @@ fn weight(text: &str) -> Result<(String, f64), String> {
 
 pub(super) fn run(args: &AdminArgs) -> u8 {
     match answer(args) {
-        Ok(answer) => {
+        Ok(Told { value, text }) => {
             data(&match args.format {
-                Format::Json => format!("{answer:#}\n"),
-                Format::Pretty => show::pretty(&answer),
+                // The order of its versions means something, and it is to be put again.
+                _ if value.get("config").is_some() => format!("{text}\n"),
+                Format::Json => format!("{value:#}\n"),
+                Format::Pretty => show::pretty(&value),
             });
             exit::PASS
         }
@@ -168,7 +170,7 @@ pub(super) fn run(args: &AdminArgs) -> u8 {
     }
 }
 
-fn answer(args: &AdminArgs) -> Result<Value, Trouble> {
+fn answer(args: &AdminArgs) -> Result<Told, Trouble> {
     let ask = ask(&args.command)?;
     let token = env::variable(serve_admin::TOKEN);
     Client::new(&args.url, token)?.ask(&ask, args.revision)

@@ -18,9 +18,6 @@ pub(super) fn pretty(answer: &Value) -> String {
             return list(rows, columns);
         }
     }
-    if answer.get("config").is_some() {
-        return format!("{answer:#}\n");
-    }
     if answer.get("versions").is_some() {
         return stats(answer);
     }

@@ -16,6 +16,7 @@ use crate::live::admin::tally::{Counter, SharedTally};
 use crate::live::admin::{Admin, AdminConfig, Check};
 use crate::live::clock::{Clock, unix_now};
 use crate::live::gateway::driver::Driver;
+use crate::live::gateway::unheard::Unheard;
 use crate::live::http::drain::Drain;
 use crate::live::{self, StartError};
 use crate::observe::event::{RunEvent, Sink};
@@ -118,6 +119,7 @@ impl AdminDesk {
             router,
             records,
             drain,
+            unheard,
             check,
         } = served;
         let tally = SharedTally::new(router);
@@ -132,6 +134,7 @@ impl AdminDesk {
             records,
             tally,
             drain,
+            unheard,
             token: self.token,
         };
         let has_token = config.token.is_some();
@@ -149,6 +152,7 @@ pub(super) struct Served<'a> {
     pub(super) router: &'a Arc<RouterConfig>,
     pub(super) records: Arc<dyn Records>,
     pub(super) drain: Arc<Drain>,
+    pub(super) unheard: Arc<Unheard>,
     /// What a configuration must have to be applied.
     pub(super) check: Box<Check>,
 }

@@ -367,17 +367,18 @@ fn open(
         file.begin(seed, &router, beginning);
     }
     let drain = Arc::new(Drain::default());
+    let gateway = Gateway::new(config, driver.clone());
     let served = Served {
         driver: &driver,
         clock,
         router: &router,
         records,
         drain: drain.clone(),
+        unheard: gateway.unheard(),
         check,
     };
     let counter = admin.attend(runtime, served)?;
-    let gateway = Gateway::new(config, driver.clone()).serve_until(listener, drain.clone());
-    let gateway = runtime.spawn(gateway);
+    let gateway = runtime.spawn(gateway.serve_until(listener, drain.clone()));
     let life = runtime.spawn(life(drain, driver.clone()).lead(gateway));
     let is_over = || life.is_finished();
     std::thread::scope(|scope| {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source};
 use crate::config::fields::Cx;
-use crate::config::{router_file, yaml};
+use crate::config::node::{Node, Value as Tree};
+use crate::config::{router_file, values, yaml};
 use crate::live::admin::form::BasedOn;
 use crate::live::admin::orders::{Answer, Api};
 use crate::live::admin::problem::Problem;
@@ -22,7 +23,7 @@ pub async fn show(State(admin): Api) -> Answer {
     admin.configuration().await
 }
 
-/// `PUT /v1/deployment/config`: the body is a router file, in YAML or JSON.
+/// `PUT /v1/deployment/config`: the body is a router file, in YAML or JSON, or what GET answers.
 pub async fn apply(
     State(admin): Api,
     RawQuery(query): RawQuery,
@@ -30,10 +31,10 @@ pub async fn apply(
     body: Bytes,
 ) -> Answer {
     let query = Query::read(query.as_deref().unwrap_or_default())?;
-    let based_on = BasedOn::read(&headers, query.revision)?;
-    let config = router(&body, &*admin.config.check)?;
+    let said = router(&body, &*admin.config.check)?;
+    let based_on = BasedOn::read(&headers, query.revision.or(said.revision))?;
     let order = Order::Apply {
-        config: Arc::new(config),
+        config: Arc::new(said.config),
         again: query.again,
     };
     admin.ordered(based_on, order).await?;
@@ -71,8 +72,15 @@ fn unknown(pair: &str) -> Problem {
     Problem::new(400, "invalid_request", message)
 }
 
+/// What a body says.
+struct Said {
+    config: RouterConfig,
+    /// The revision that it was based on, where it is an answer that was sent back.
+    revision: Option<u64>,
+}
+
 /// The configuration that a body describes, or every mistake in it.
-fn router(body: &[u8], check: &Check) -> Result<RouterConfig, Problem> {
+fn router(body: &[u8], check: &Check) -> Result<Said, Problem> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let message = format!("the body is no UTF-8: {error}");
         Problem::new(400, "invalid_config", message)
@@ -84,14 +92,35 @@ fn router(body: &[u8], check: &Check) -> Result<RouterConfig, Problem> {
         source: &source,
         problems: &problems,
     };
-    let config = router_file::read(cx, &node);
+    let (revision, node) = opened(cx, &node);
+    let config = router_file::read(cx, node);
     if let Some(config) = &config {
         check(config, &problems);
     }
     match config {
-        Some(config) if !problems.has_errors() => Ok(config),
+        Some(config) if !problems.has_errors() => Ok(Said { config, revision }),
         _ => Err(refuse(422, &problems.into_diagnostics())),
     }
+}
+
+/// The router file in an answer of GET, and the revision it is of; any other body is the file itself.
+/// The fingerprint is that of what was answered, and says nothing of what was changed since.
+fn opened<'n>(cx: Cx<'_>, body: &'n Node) -> (Option<u64>, &'n Node) {
+    let has = |key: &str| match &body.value {
+        Tree::Map(entries) => entries.iter().any(|entry| entry.key == key),
+        Tree::Null | Tree::Scalar(_) | Tree::List(_) => false,
+    };
+    if !has("config") || has("versions") {
+        return (None, body);
+    }
+    let Some(fields) = cx.fields(body, "the configuration") else {
+        return (None, body);
+    };
+    let revision = fields.optional("revision", values::count);
+    fields.optional("sha256", values::text);
+    let file = fields.node("config").unwrap_or(body);
+    fields.finish();
+    (revision, file)
 }
 
 fn refuse(status: u16, diagnostics: &Diagnostics) -> Problem {
@@ -120,8 +149,7 @@ fn mistake(diagnostic: &Diagnostic) -> Value {
 impl Admin {
     async fn configuration(&self) -> Answer {
         let present = self.present().await?;
-        let body = view::configuration(&present);
-        Ok(view::tagged(200, present.standing.revision, &body))
+        Ok(view::configuration(&present))
     }
 }
 

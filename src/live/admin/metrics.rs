@@ -15,8 +15,9 @@ use prometheus_client::registry::Registry;
 
 use crate::live::admin::orders::{Answer, Api};
 use crate::live::admin::problem::Problem;
-use crate::live::admin::tally::{KINDS, Tally};
+use crate::live::admin::tally::{Tally, WHYS};
 use crate::live::admin::{Present, view};
+use crate::live::gateway::unheard::Why;
 use crate::protocol::drift::DriftKind;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Footprint;
@@ -31,6 +32,7 @@ pub async fn scrape(State(admin): Api) -> Answer {
         present: admin.present().await?,
         tally: admin.config.tally.read(),
         footprint: admin.driver.footprint(),
+        unheard: admin.unheard(),
     };
     let mut registry = Registry::with_prefix("graygate");
     registry.register_collector(Box::new(snapshot));
@@ -51,6 +53,7 @@ struct Snapshot {
     present: Present,
     tally: Tally,
     footprint: Footprint,
+    unheard: [(Why, u64); Why::ALL.len()],
 }
 
 type Labels<'l> = &'l [(&'static str, &'l str)];
@@ -58,6 +61,7 @@ type Labels<'l> = &'l [(&'static str, &'l str)];
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.requests(&mut encoder)?;
+        self.unheard(&mut encoder)?;
         self.attempts(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.drift(&mut encoder)?;
@@ -92,16 +96,27 @@ impl Snapshot {
         Ok(())
     }
 
+    fn unheard(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that the gateway refused before the router heard of them, by why";
+        let mut unheard = counter(encoder, "refused_requests", help)?;
+        for (why, n) in self.unheard {
+            count(&mut unheard, &[("reason", why.name())], n)?;
+        }
+        Ok(())
+    }
+
     fn attempts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Attempts that ended, by the version that was tried";
         let mut attempts = counter(encoder, "attempts", help)?;
         for version in &self.tally.versions {
-            for (kind, counts) in KINDS.into_iter().zip(&version.attempts) {
+            for ((kind, fallbacks), counts) in WHYS.into_iter().zip(&version.attempts) {
+                let fallbacks = fallbacks.to_string();
                 for (outcome, n) in seen(counts) {
                     let labels = [
                         ("version", version.name.as_str()),
                         ("outcome", outcome.name()),
                         ("kind", kind.name()),
+                        ("fallback", fallbacks.as_str()),
                     ];
                     count(&mut attempts, &labels, n)?;
                 }

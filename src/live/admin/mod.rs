@@ -33,6 +33,7 @@ use crate::live::admin::problem::Problem;
 use crate::live::admin::records::{Records, Unreadable};
 use crate::live::admin::tally::SharedTally;
 use crate::live::gateway::driver::Driver;
+use crate::live::gateway::unheard::{Unheard, Why};
 use crate::live::http::drain::Drain;
 use crate::router::config::RouterConfig;
 use crate::router::control::Order;
@@ -59,6 +60,8 @@ pub struct AdminConfig {
     pub tally: SharedTally,
     /// The gateway's end, when it takes no more requests.
     pub drain: Arc<Drain>,
+    /// What the gateway refused before the router heard of it.
+    pub unheard: Arc<Unheard>,
 }
 
 /// The admin API of a gateway.
@@ -84,6 +87,14 @@ impl Admin {
             driver,
             config,
             peers: PeerRollbacks::default(),
+        })
+    }
+
+    /// How many requests the router never heard of, by why.
+    fn unheard(&self) -> [(Why, u64); Why::ALL.len()] {
+        Why::ALL.map(|why| match why {
+            Why::ShuttingDown => (why, self.config.drain.turned_away()),
+            _ => (why, self.config.unheard.count(why)),
         })
     }
 

@@ -116,7 +116,8 @@ impl Admin {
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(answer) => answer.map_err(|refusal| based_on.problem(refusal)),
             Err(_) => {
-                let message = "it is still being written, and in force once it is: look again";
+                let message =
+                    "it is still being written, or waits for a change that is: look again";
                 Err(Problem::new(503, "not_kept_yet", message))
             }
         }

@@ -5,9 +5,9 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::live::admin::orders::Api;
-use crate::live::admin::tally::{KINDS, Mishap, PerOutcome, Tally, VersionTally};
+use crate::live::admin::tally::{Mishap, PerOutcome, Tally, VersionTally, WHYS};
 use crate::live::admin::{Admin, view};
-use crate::observe::event::Finding;
+use crate::observe::event::{AttemptKind, Finding};
 use crate::protocol::drift::DriftKind;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
@@ -24,10 +24,11 @@ pub async fn stats(State(admin): Api) -> Response {
         "since": view::moment(Some(admin.unix_ms(Timestamp::ZERO))),
         "requests": requests(&admin, &tally),
         "fallbacks": {
-            "tried": by_kind(&tally, 2),
+            "tried": by_kind(&tally, AttemptKind::Fallback),
             "answered": tally.versions.iter().map(|v| v.served_as_fallback).sum::<u64>(),
         },
-        "retries": by_kind(&tally, 1),
+        "retries": by_kind(&tally, AttemptKind::Retry),
+        "refused": refused(&admin),
         "versions": by_version,
         "held": tally.held,
         "judge": tally.findings.values().map(|f| finding(&tally, f)).collect::<Vec<_>>(),
@@ -58,11 +59,14 @@ fn requests(admin: &Admin, tally: &Tally) -> Value {
 
 fn version(version: &VersionTally, arrived: u64) -> Value {
     let share = (arrived > 0).then(|| version.assigned as f64 / arrived as f64);
-    let all = |kind: &PerOutcome| kind.iter().sum::<u64>();
-    let attempts: Map<String, Value> = KINDS
-        .iter()
-        .zip(&version.attempts)
-        .map(|(kind, counts)| (kind.name().to_owned(), json!(all(counts))))
+    let kinds = [
+        AttemptKind::First,
+        AttemptKind::Retry,
+        AttemptKind::Fallback,
+    ];
+    let attempts: Map<String, Value> = kinds
+        .into_iter()
+        .map(|kind| (kind.name().to_owned(), json!(of_kind(version, kind))))
         .collect();
     let mut by_outcome = [0; Outcome::ALL.len()];
     for counts in &version.attempts {
@@ -111,9 +115,23 @@ fn outcomes(counts: &PerOutcome) -> Value {
     Value::Object(map)
 }
 
-fn by_kind(tally: &Tally, kind: usize) -> u64 {
-    let versions = tally.versions.iter();
-    versions.flat_map(|v| v.attempts[kind]).sum()
+fn by_kind(tally: &Tally, kind: AttemptKind) -> u64 {
+    tally.versions.iter().map(|v| of_kind(v, kind)).sum()
+}
+
+fn of_kind(version: &VersionTally, kind: AttemptKind) -> u64 {
+    let counts = WHYS.iter().zip(&version.attempts);
+    let those = counts.filter(|((of, _), _)| *of == kind);
+    those.flat_map(|(_, counts)| counts).sum()
+}
+
+/// Those that came at all.
+fn refused(admin: &Admin) -> Value {
+    let those = admin.unheard().into_iter().filter(|(_, n)| *n > 0);
+    let map: Map<String, Value> = those
+        .map(|(why, n)| (why.name().to_owned(), json!(n)))
+        .collect();
+    Value::Object(map)
 }
 
 fn finding(tally: &Tally, finding: &Finding) -> Value {

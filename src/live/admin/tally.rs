@@ -40,8 +40,8 @@ pub struct VersionTally {
     pub served: u64,
     /// Those of them in the canary's stead.
     pub served_as_fallback: u64,
-    /// Attempts by their kind (first, retry, fallback) and outcome.
-    pub attempts: [PerOutcome; 3],
+    /// Attempts by why they were made, in the order of [`WHYS`], and outcome.
+    pub attempts: [PerOutcome; WHYS.len()],
     /// How long attempts took: those that succeeded, and those that failed.
     pub latency: [Latency; 2],
     /// Answers that differ from the OpenAI shape, by how they do, in the order of [`DriftKind::ALL`].
@@ -52,7 +52,7 @@ pub struct VersionTally {
 
 impl VersionTally {
     fn booked(&mut self, booked: &Booked, price: Option<Price>) {
-        self.attempts[kind_index(booked.kind)][booked.outcome.index()] += 1;
+        self.attempts[why_index(booked)][booked.outcome.index()] += 1;
         let is_failure = usize::from(!booked.outcome.is_success());
         self.latency[is_failure].add(booked.latency);
         for (kind, count) in DriftKind::ALL.into_iter().zip(&mut self.drift) {
@@ -233,19 +233,22 @@ impl Tally {
     }
 }
 
-fn kind_index(kind: AttemptKind) -> usize {
-    match kind {
-        AttemptKind::First => 0,
-        AttemptKind::Retry => 1,
-        AttemptKind::Fallback => 2,
+fn why_index(booked: &Booked) -> usize {
+    match (booked.kind, booked.fallback) {
+        (AttemptKind::First, _) => 0,
+        (AttemptKind::Retry, false) => 1,
+        (AttemptKind::Fallback, _) => 2,
+        (AttemptKind::Retry, true) => 3,
     }
 }
 
-/// The names of the kinds of attempts, in the order in which they are counted.
-pub const KINDS: [AttemptKind; 3] = [
-    AttemptKind::First,
-    AttemptKind::Retry,
-    AttemptKind::Fallback,
+/// Why an attempt is made, in the order in which that is counted: its kind, and how often its request
+/// had fallen back to another version before.
+pub const WHYS: [(AttemptKind, u32); 4] = [
+    (AttemptKind::First, 0),
+    (AttemptKind::Retry, 0),
+    (AttemptKind::Fallback, 1),
+    (AttemptKind::Retry, 1),
 ];
 
 /// A tally that many look at.
@@ -365,6 +368,7 @@ mod tests {
             n: 0,
             version: VersionId(1),
             kind: AttemptKind::First,
+            fallback: false,
             outcome,
             latency: Duration::from_millis(20),
             usage: None,
@@ -390,6 +394,23 @@ mod tests {
         assert_eq!(v2.attempts[0][Outcome::Unauthorized.index()], 1);
         assert_eq!((v1.served, v1.served_as_fallback, v2.served), (1, 1, 0));
         assert_eq!(tally.errors.len(), 1);
+    }
+
+    #[test]
+    fn an_attempt_counts_by_its_kind_and_by_the_fallback_before_it() {
+        for (place, (kind, index)) in WHYS.into_iter().enumerate() {
+            let mut tally = tally();
+            let fallback = index > 0;
+            let attempt = Booked {
+                kind,
+                fallback,
+                ..booked(1, Outcome::Success)
+            };
+            tally.booked(Timestamp::ZERO, &attempt);
+            let counts = tally.versions[1].attempts.map(|c| c.iter().sum::<u64>());
+            assert_eq!(counts[place], 1, "{kind:?} {fallback}");
+            assert_eq!(counts.iter().sum::<u64>(), 1);
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::canonical;
 use crate::config::redact::redact;
+use crate::config::router_text;
 use crate::id::VersionId;
 use crate::live::admin::Present;
 use crate::live::admin::tally::Tally;
@@ -18,7 +20,11 @@ use crate::router::ramp::Phase;
 
 /// A JSON answer.
 pub fn answer(status: u16, body: &Value) -> Response {
-    let mut response = body.to_string().into_response();
+    with_body(status, body.to_string())
+}
+
+fn with_body(status: u16, json: String) -> Response {
+    let mut response = json.into_response();
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -27,7 +33,10 @@ pub fn answer(status: u16, body: &Value) -> Response {
 
 /// A JSON answer of something that has a revision, which stands in its `ETag` as well.
 pub fn tagged(status: u16, revision: u64, body: &Value) -> Response {
-    let mut response = answer(status, body);
+    with_tag(answer(status, body), revision)
+}
+
+fn with_tag(mut response: Response, revision: u64) -> Response {
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -81,15 +90,25 @@ pub fn release(present: &Present, tally: &Tally) -> Value {
     })
 }
 
-/// The configuration in force: its canonical form. It holds names of variables, no keys; what looks
-/// like one all the same is cut out.
-pub fn configuration(present: &Present) -> Value {
-    let config = serde_json::to_value(&*present.config).unwrap_or_default();
-    json!({
-        "revision": present.standing.revision,
-        "sha256": canonical::sha256(&*present.config),
-        "config": without_keys(config),
-    })
+/// The configuration in force, as a router file that PUT takes. It holds names of variables, no keys;
+/// what looks like one all the same is cut out.
+pub fn configuration(present: &Present) -> Response {
+    let revision = present.standing.revision;
+    let shown = Configuration {
+        revision,
+        sha256: canonical::sha256(&*present.config),
+        config: router_text::write(&present.config),
+    };
+    // Not through a value: the order of the versions means something.
+    let text = serde_json::to_string_pretty(&shown).unwrap_or_default();
+    with_tag(with_body(200, text), revision)
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    revision: u64,
+    sha256: String,
+    config: router_text::Text,
 }
 
 /// The same value with everything cut out of its texts that looks like a key.

@@ -190,6 +190,55 @@ impl Driver {
     }
 
     /// A new request, for which its task has `seen` this revision.
+    ///
+    /// Whoever embeds the router decides here which version a request is forced to, where it must not be
+    /// left to anything else: a probe of the canary, a tester's session.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use graygate::config::diagnostic::{Problems, Source};
+    /// use graygate::config::fields::Cx;
+    /// use graygate::config::{router_file, yaml};
+    /// use graygate::id::Seed;
+    /// use graygate::live::clock::Clock;
+    /// use graygate::live::gateway::driver::{Command, Driver};
+    /// use graygate::live::outbox::outbox;
+    /// use graygate::router::gray::GrayRouter;
+    /// use graygate::router::io::RequestFacts;
+    /// use graygate::time::Timestamp;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let text = "
+    /// versions:
+    ///   v1: {role: stable, model: gpt-4.1}
+    ///   v2: {role: canary, model: gpt-4.1-new}
+    /// split: {weights: {v1: 1, v2: 0}}
+    /// judge: off
+    /// ";
+    /// let (source, problems) = (Source::new("router.yaml", text), Problems::default());
+    /// let cx = Cx { source: &source, problems: &problems };
+    /// let node = yaml::parse(&source).expect("YAML");
+    /// let config = Arc::new(router_file::read(cx, &node).expect("a router"));
+    ///
+    /// let core = GrayRouter::new(config.clone(), Seed(1), Timestamp::ZERO);
+    /// let (outbox, _inbox) = outbox();
+    /// let driver = Driver::new(Box::new(core), config, Clock::starting_now(), outbox, false);
+    ///
+    /// // Chance and rules would send nobody to v2.
+    /// let adopted = driver.adopted();
+    /// let facts = RequestFacts::default().forced_to(&adopted.config, "v2");
+    /// let facts = facts.expect("there is a v2");
+    /// let mut arrival = driver.arrive(None, facts, adopted.revision);
+    /// let order = arrival.orders.recv().await;
+    /// let canary = adopted.config.canary;
+    /// assert!(matches!(order, Some(Command::Send { version, .. }) if version == canary));
+    ///
+    /// // What does not exist cannot be forced.
+    /// assert!(RequestFacts::default().forced_to(&adopted.config, "v3").is_none());
+    /// # }
+    /// ```
     pub fn arrive(&self, key: Option<RequestKey>, facts: RequestFacts, seen: u64) -> Arrival {
         let (commands, orders) = orders();
         let mut inner = self.lock();

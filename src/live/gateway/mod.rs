@@ -2,7 +2,8 @@
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
 //! the versions over their [`connections`], [`probe`] asks them what they serve, [`secret`] keeps their
-//! keys, [`choosers`] knows who may choose a version. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it.
+//! keys, [`choosers`] knows who may choose a version. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it, and [`unheard`]
+//! counts what never did.
 
 pub mod choosers;
 pub mod connections;
@@ -14,6 +15,7 @@ pub mod release;
 pub mod secret;
 pub mod server;
 mod streaming;
+pub mod unheard;
 pub mod upstream;
 
 use std::sync::Arc;

@@ -14,18 +14,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::id::{AttemptId, RequestId, RequestKey, VersionId};
+use crate::live::clock;
 use crate::live::gateway::GatewayConfig;
 use crate::live::gateway::driver::{Arrival, Command, Driver};
 use crate::live::gateway::orders::Taker;
 use crate::live::gateway::release::{Current, Release};
 use crate::live::gateway::streaming::StreamReply;
+use crate::live::gateway::unheard::{Unheard, Why};
 use crate::live::gateway::upstream::{Attempted, BegunStream, HeldReply, Message};
 use crate::live::http::drain::Drain;
 use crate::live::http::reply_body::ReplyBody;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
 use crate::protocol::{gateway, headers, openai};
-use crate::router::config::Features;
+use crate::router::config::{Features, RouterConfig};
 use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
 
 static VERSION: HeaderName = HeaderName::from_static(headers::VERSION);
@@ -46,22 +48,50 @@ static NOT_RELAYED: [HeaderName; 9] = [
     HeaderName::from_static(headers::OVERRIDE),
 ];
 
+/// Decides for a request, by its headers, which version of the configuration it is forced to, if any. For
+/// a program that has this gateway inside of it, and knows its callers: whatever a header says is what a caller
+/// wrote, so look only at those that your own front door sets.
+pub type Forcing = Box<dyn Fn(&RouterConfig, &HeaderMap) -> Option<VersionId> + Send + Sync>;
+
 /// A gateway at work.
 pub struct Gateway {
     config: GatewayConfig,
     driver: Arc<Driver>,
+    forcing: Option<Forcing>,
     /// What new requests belong to.
     current: Current,
+    /// What the core never hears of.
+    unheard: Arc<Unheard>,
+    /// What the ids of requests begin with.
+    id_prefix: String,
 }
 
 impl Gateway {
     /// A gateway whose core is behind `driver`.
     pub fn new(config: GatewayConfig, driver: Arc<Driver>) -> Arc<Self> {
+        Self::with_forcing(config, driver, None)
+    }
+
+    /// The same, where `forcing` may force versions: the first of all ways to choose one, see
+    /// [`RequestFacts::forced_to`].
+    pub fn with_forcing(
+        config: GatewayConfig,
+        driver: Arc<Driver>,
+        forcing: Option<Forcing>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             current: Current::new(&config),
+            unheard: Arc::default(),
+            id_prefix: id_prefix(config.is_harness),
             config,
             driver,
+            forcing,
         })
+    }
+
+    /// What is counted of requests that the core never hears of.
+    pub fn unheard(&self) -> Arc<Unheard> {
+        self.unheard.clone()
     }
 
     /// Serves callers on a listener, for ever.
@@ -100,13 +130,19 @@ impl Gateway {
                 Ok(http::json(200, openai::model_list(models)))
             }
             (_, "/v1/chat/completions" | "/v1/models") => {
-                Ok(http::refuse(405, "method_not_allowed", "wrong method"))
+                Ok(self.refuse(405, Why::WrongMethod, "wrong method"))
             }
             (_, path) => {
                 let message = format!("there is nothing at {path}");
-                Ok(http::refuse(404, "not_found", message))
+                Ok(self.refuse(404, Why::NotFound, message))
             }
         }
+    }
+
+    /// Refuses what the core never hears of.
+    fn refuse(&self, status: u16, why: Why, message: impl Into<String>) -> Reply {
+        self.unheard.note(why);
+        http::refuse(status, why.name(), message)
     }
 
     /// What new requests belong to.
@@ -118,15 +154,29 @@ impl Gateway {
         }
     }
 
+    /// The version that a request is forced to: by the embedder, or by the harness in a run of its own. To
+    /// strangers the harness's header does not exist.
+    fn forced(&self, router: &RouterConfig, map: &HeaderMap) -> Option<VersionId> {
+        let forcing = self.forcing.as_ref();
+        let by_harness = || {
+            let name = http::header(map, headers::FORCED).filter(|_| self.config.is_harness);
+            router.version_named(name?)
+        };
+        forcing.and_then(|f| f(router, map)).or_else(by_harness)
+    }
+
     async fn chat(&self, request: Request<Incoming>) -> Result<Reply, Break> {
         let (parts, incoming) = request.into_parts();
         let body = match body::read(incoming, self.config.limits).await {
             Ok(body) => body,
-            Err(unread) => return unread.reply(),
+            Err(unread) => {
+                self.unheard.note(why_unread(&unread));
+                return unread.reply();
+            }
         };
         let head = match ChatHead::parse(&body) {
             Ok(head) => head,
-            Err(why) => return Ok(http::refuse(400, "invalid_request", why.to_string())),
+            Err(why) => return Ok(self.refuse(400, Why::Invalid, why.to_string())),
         };
         let header = |name: &str| http::header(&parts.headers, name);
         let mut release = self.release();
@@ -137,6 +187,7 @@ impl Gateway {
                 streaming: head.stream,
                 tools: head.tools,
             },
+            forced: self.forced(router, &parts.headers),
             ..facts
         };
         let facts = match &router.overrides {
@@ -167,7 +218,7 @@ impl Gateway {
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| request_id(request)),
+            id: id.unwrap_or_else(|| request_id(&self.id_prefix, request)),
             head,
             body,
             key,
@@ -379,11 +430,29 @@ impl RequestTask<'_> {
     }
 }
 
+/// What the ids of requests begin with. A number alone comes again with the next process, and in every
+/// instance: in service, each process has a prefix of its own. A run of the harness says the same every
+/// time.
+fn id_prefix(is_harness: bool) -> String {
+    match is_harness {
+        true => "gg-".to_owned(),
+        false => format!("gg-{:016x}-", clock::process_mark()),
+    }
+}
+
 /// The id of a request whose caller gave it none.
-fn request_id(request: RequestId) -> HeaderValue {
-    let id = format!("gg-{}", request.0);
-    // Letters and digits only.
+fn request_id(prefix: &str, request: RequestId) -> HeaderValue {
+    let id = format!("{prefix}{}", request.0);
+    // Letters, digits and dashes only.
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("gg"))
+}
+
+fn why_unread(unread: &body::Unread) -> Why {
+    match unread {
+        body::Unread::TooLarge(_) => Why::TooLarge,
+        body::Unread::TooSlow => Why::TooSlow,
+        body::Unread::Broken => Why::BrokenOff,
+    }
 }
 
 /// What the headers of every answer say, of an error as well.

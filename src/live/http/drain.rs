@@ -1,6 +1,7 @@
 //! The end of a server's life: new requests are turned away, those under way are finished.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -10,6 +11,7 @@ pub struct Drain {
     begun: watch::Sender<bool>,
     /// Connections over which a request came, and that are not closed yet.
     busy: watch::Sender<usize>,
+    turned_away: AtomicU64,
 }
 
 /// A connection that is busy, until it is dropped.
@@ -43,6 +45,16 @@ impl Drain {
     /// Are requests let in?
     pub fn is_open(&self) -> bool {
         !*self.begun.borrow()
+    }
+
+    /// A request is turned away.
+    pub fn note_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were turned away.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Waits until the drain begins.

@@ -171,7 +171,10 @@ where
     let service = service_fn(move |request| {
         let answer = match entry.lets_in() {
             true => Ok(handler(request)),
-            false => Err(request),
+            false => {
+                entry.drain.note_turned_away();
+                Err(request)
+            }
         };
         async move {
             match answer {

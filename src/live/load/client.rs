@@ -118,11 +118,10 @@ impl LoadClient {
     }
 
     fn sent(&self, planned: &Planned) -> Sent {
-        let intent = self.intents.get(planned.caller as usize);
         Sent {
             key: planned.key,
             scheduled_at: planned.at,
-            intent: intent.copied().unwrap_or(Intent::Random),
+            intent: planned.intent(&self.intents),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
         }
@@ -136,6 +135,9 @@ impl LoadClient {
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         http::set(map, headers::REQUEST_KEY, &planned.key.to_string());
         http::set(map, headers::REQUEST_ID, &request_id(planned.key));
+        if let Some(version) = planned.forced {
+            http::set(map, headers::FORCED, self.experiment.router.name(version));
+        }
         if let Some(caller) = self.experiment.callers.get(planned.caller as usize) {
             if let Some(tier) = &caller.tier {
                 http::set(map, headers::USER_TIER, tier);

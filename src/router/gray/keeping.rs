@@ -81,6 +81,14 @@ impl GrayRouter {
         let Some(what) = self.keeper.end(op) else {
             return;
         };
+        let was_order = matches!(what, What::Order { .. });
+        self.ended(now, ok, what);
+        if was_order {
+            self.order_ended(now, ok);
+        }
+    }
+
+    fn ended(&mut self, now: Timestamp, ok: bool, what: What) {
         match (ok, what) {
             (true, what) => {
                 self.keeper.succeeded();
@@ -97,6 +105,17 @@ impl GrayRouter {
             (false, What::Fact { change, askers }) => {
                 self.store_failed(now);
                 self.keeper.try_again(now, change, askers);
+            }
+        }
+    }
+
+    /// It is known what became of an order: whoever waited for that is heard now, the first one first.
+    /// A store that has just failed would fail them all.
+    fn order_ended(&mut self, now: Timestamp, ok: bool) {
+        for (id, control) in self.keeper.no_longer_waiting() {
+            match ok {
+                true => self.control(now, id, control),
+                false => self.answer(id, Err(Refusal::StoreFailed)),
             }
         }
     }

@@ -12,9 +12,14 @@ use crate::time::Timestamp;
 
 impl GrayRouter {
     /// Sends the next attempt of a request to the machine's version, once the version's limit lets it.
+    /// Whoever would wait in vain is told at once: as the limits stand, it would be told so later.
     pub(super) fn send(&mut self, now: Timestamp, request: RequestId, mut machine: RequestMachine) {
         if let Some(limiter) = &mut self.limits[machine.version] {
             if !limiter.try_take(now) {
+                if limiter.is_hopeless(now, machine.expires) {
+                    self.judge.queued(now, request);
+                    return self.is_limited(now, request, machine);
+                }
                 let until = limiter.enqueue(now, request);
                 machine.stage = Stage::Queued { until };
                 self.judge.queued(now, request);
@@ -70,7 +75,7 @@ impl GrayRouter {
         }
     }
 
-    /// A request has waited as long as it may.
+    /// A request has waited as long as it may, or would in vain.
     pub(super) fn is_limited(
         &mut self,
         now: Timestamp,

@@ -22,6 +22,12 @@ impl GrayRouter {
         if control.based_on.is_some_and(|seen| seen != revision) {
             return self.answer(id, Err(Refusal::Stale { revision }));
         }
+        if self.keeper.is_busy() && must_wait(&control) {
+            if !self.keeper.wait_for_order(id, control) {
+                self.answer(id, Err(Refusal::Busy));
+            }
+            return;
+        }
         match control.order {
             Order::Look => {
                 let standing = self.standing(now, Cause::ByHand);
@@ -58,7 +64,10 @@ impl GrayRouter {
                 if !again && present.was_rolled_back(&config) {
                     return Err(Refusal::SameAsRolledBack);
                 }
-                let is_same = canonical::sha256(&*config) == present.source_sha256;
+                // Whoever sends back what is in force changes nothing, even where its weights have
+                // been changed since it was applied.
+                let is_same = canonical::sha256(&*config) == present.source_sha256
+                    || config == present.config;
                 if is_same && !again {
                     return Err(Refusal::Unchanged);
                 }
@@ -201,6 +210,16 @@ impl GrayRouter {
         let standing = self.standing(now, Cause::ModelMissing);
         self.answer(id, Ok(standing));
     }
+}
+
+/// Does it depend on what becomes of the order that is being written? Whoever names no revision asks
+/// whatever comes first, and is told at once that something does. Nothing delays a rollback.
+fn must_wait(control: &Control) -> bool {
+    let is_change = !matches!(
+        control.order,
+        Order::Look | Order::Withhold | Order::RollBack { .. } | Order::InstantRollback { .. }
+    );
+    is_change && control.based_on.is_some()
 }
 
 fn not_now(needed: &str) -> Refusal {

@@ -227,6 +227,7 @@ impl GrayRouter {
             key: machine.key,
             version: machine.version,
             kind: machine.kind,
+            fallback: machine.fallback,
             outcome,
             latency,
             answer,

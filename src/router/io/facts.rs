@@ -60,6 +60,20 @@ impl RequestFacts {
         }
     }
 
+    /// Forces the request to the version of this name, before anything else is asked: override, rules, sticky
+    /// place, chance. None when there is no such version, so that a slip of the pen is not served by
+    /// whatever comes next.
+    ///
+    /// This is for the gateway's embedder alone: nothing that a caller sends leads here. What is forced to a
+    /// canary that is closed, or that cannot do what the request needs, is served by stable. Chance
+    /// has no part in it, so it is no evidence for the sequential judge; the literal judge looks at all of the
+    /// canary's attempts, and at these, too.
+    #[must_use]
+    pub fn forced_to(self, config: &RouterConfig, version: &str) -> Option<Self> {
+        let forced = Some(config.version_named(version)?);
+        Some(Self { forced, ..self })
+    }
+
     /// Notes the caller's choice of a version, if it makes one and may. `has_key` says whether it
     /// showed one of the keys that may choose. What others ask for is not even looked at, so that it
     /// changes nothing.

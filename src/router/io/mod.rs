@@ -268,6 +268,8 @@ pub enum Event {
         version: VersionId,
         /// Why it was made.
         kind: AttemptKind,
+        /// Was it made after the request fell back to stable?
+        fallback: bool,
         /// How it ended.
         outcome: Outcome,
         /// From sending to the end.

@@ -3,12 +3,11 @@
 //! Counted are attempts *dispatched* after the decision (for another gateway, taken by the canary's
 //! upstream after a grace). The absence of such attempts means something only after enough requests
 //! that would have met an open canary: ⌈ln 0.001 / ln(1 − w)⌉ randomised ones, or any that a rule
-//! sends there.
+//! sends, or somebody forces, there.
 
 use crate::id::VersionId;
 use crate::observe::story::Story;
 use crate::time::Timestamp;
-use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::AfterRollbackSpec;
@@ -40,10 +39,10 @@ impl AfterRollbackGate {
         let Some((_, sent)) = story.sent.filter(|(at, _)| *at > closed_at) else {
             return;
         };
-        match sent.intent {
-            Intent::Random | Intent::Sticky(_) => self.randomised += 1,
-            Intent::Pinned(version) if version == self.canary => self.pinned += 1,
-            Intent::Pinned(_) => {}
+        match sent.intent.named() {
+            None => self.randomised += 1,
+            Some(version) if version == self.canary => self.pinned += 1,
+            Some(_) => {}
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod no_rollback;
 pub mod policy;
 pub mod ramp;
 pub mod requests;
+mod retry_budget;
 pub mod rollback;
 pub mod sample;
 pub mod split;

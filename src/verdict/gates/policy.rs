@@ -10,18 +10,25 @@
 //! * the driver is told to hang up neither before the attempt's limit or the request's deadline, nor
 //!   after the attempt's limit, unless a rollback takes attempts back;
 //! * the caller has an answer by the request's deadline;
-//! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit.
+//! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit;
+//! * retries over all requests stay within the retry budget ([`retry_budget`](super::retry_budget)).
+//!
+//! It knows the configuration that the run begins with, and this is enough: nothing in a scenario can
+//! order another one while it runs, and what a rollback or a step of the ramp adopts has other weights, never
+//! other limits. Where a run could change them, every request would have to be held to those that it
+//! arrived under.
 //!
 //! Limits of a live run may be passed by the spec's tolerance: timers of a busy machine are late.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::id::PerVersion;
+use crate::id::{PerVersion, RequestKey};
 use crate::observe::event::{Accepted, RunEvent, What};
 use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
 use crate::time::{Human, Timestamp, seconds};
+use crate::verdict::gates::retry_budget::BudgetWatch;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::PolicySpec;
@@ -39,24 +46,27 @@ pub struct PolicyGate {
     attempts: Rule,
     requests: Rule,
     rate: Rule,
+    /// Absent where any number of retries is allowed.
+    budget: Option<BudgetWatch>,
     /// What each upstream took last, as many as its limit.
     taken: PerVersion<VecDeque<Timestamp>>,
 }
 
 /// How many of those that could break a rule did.
-#[derive(Default)]
-struct Rule {
+#[derive(Clone, Default)]
+pub(super) struct Rule {
     looked_at: u64,
     broken: u64,
     offenders: Offenders,
 }
 
 impl Rule {
-    fn look(&mut self, story: &Story, is_kept: bool) {
+    /// Notes one more, which `key` is guilty of if it broke the rule.
+    pub(super) fn look(&mut self, key: Option<RequestKey>, is_kept: bool) {
         self.looked_at += 1;
         if !is_kept {
             self.broken += 1;
-            self.offenders.note(story.key);
+            key.into_iter().for_each(|key| self.offenders.note(key));
         }
     }
 
@@ -79,6 +89,7 @@ impl PolicyGate {
     /// A gate that has seen nothing.
     pub fn new(spec: PolicySpec) -> Self {
         Self {
+            budget: BudgetWatch::new(&spec),
             taken: PerVersion::from_fn(spec.limits.len(), |_| VecDeque::new()),
             spec,
             tries: Rule::default(),
@@ -92,19 +103,12 @@ impl PolicyGate {
     }
 
     fn longest(&self) -> Duration {
-        self.limit(self.spec.max_retries).max(self.spec.attempt)
+        let spec = &self.spec;
+        spec.limit(spec.max_retries).max(spec.attempt)
     }
 
     fn most_tries(&self) -> u32 {
         self.spec.max_retries.saturating_add(1)
-    }
-
-    /// The longest time of the try with this number at its version, from 0.
-    fn limit(&self, nth: u32) -> Duration {
-        match self.spec.escalation {
-            Some(step) if nth > 0 => step.saturating_mul(nth.saturating_add(1)),
-            Some(_) | None => self.spec.attempt,
-        }
     }
 
     /// Notes what an upstream took: within any window no more than its limit.
@@ -119,13 +123,7 @@ impl PolicyGate {
             // What a busy machine holds up on the way is not the router's doing.
             let window = window.saturating_sub(self.spec.tolerance.min(window / 10));
             let is_kept = before.is_none_or(|before| at.since(before) >= window);
-            self.rate.looked_at += 1;
-            if !is_kept {
-                self.rate.broken += 1;
-                row.key
-                    .into_iter()
-                    .for_each(|key| self.rate.offenders.note(key));
-            }
+            self.rate.look(row.key, is_kept);
         }
     }
 
@@ -133,7 +131,7 @@ impl PolicyGate {
         let Some(since) = attempt.dispatched_at else {
             return;
         };
-        let limit = self.limit(attempt.ordinal);
+        let limit = self.spec.limit(attempt.ordinal);
         let was_recalled = |at| {
             self.spec.recalled == Some(attempt.version) && so_far.is_recall(at, self.spec.tolerance)
         };
@@ -144,11 +142,12 @@ impl PolicyGate {
             let deadline = story.sent.map(|(sent_at, _)| sent_at + self.spec.request);
             let limit = since + limit;
             let earliest = deadline.map_or(limit, |deadline| limit.min(deadline));
-            self.patience.look(story, at + ROUNDING >= earliest);
+            self.patience
+                .look(Some(story.key), at + ROUNDING >= earliest);
         }
         if let Some(end) = attempt.cancelled_at.or(attempt.ended_at) {
             let is_kept = self.is_in_time(end.since(since), limit);
-            self.attempts.look(story, is_kept);
+            self.attempts.look(Some(story.key), is_kept);
         }
     }
 
@@ -164,16 +163,26 @@ impl PolicyGate {
             let [before, after] = pair else {
                 continue;
             };
-            let (Some(ended), Some(again)) = (over_at(before), after.dispatched_at) else {
+            let (Some(ended), Some(again)) = (self.over_at(before), after.dispatched_at) else {
                 continue;
             };
             if before.version == after.version {
                 let asked = before.retry_after.unwrap_or_default();
                 let wait = self.wait(before.ordinal).max(asked);
                 self.waits
-                    .look(story, again.since(ended) + ROUNDING >= wait);
+                    .look(Some(story.key), again.since(ended) + ROUNDING >= wait);
             }
         }
+    }
+
+    /// When the router could know that an attempt was over, at the earliest. One that ran into its limit
+    /// was over then, however late the timer of a live run rang: its wait begins there.
+    fn over_at(&self, attempt: &Attempt) -> Option<Timestamp> {
+        let limit = attempt.dispatched_at;
+        let limit = limit.map(|since| since + self.spec.limit(attempt.ordinal));
+        let given_up_at = attempt.cancelled_at.map(|at| at.min(limit.unwrap_or(at)));
+        let booked_at = attempt.booked.map(|(at, _)| at);
+        given_up_at.or(attempt.ended_at).or(booked_at)
     }
 
     /// The shortest wait before the retry with this number, from 0.
@@ -182,12 +191,6 @@ impl PolicyGate {
         let wait = spec.base.as_secs_f64() * libm::pow(spec.factor, f64::from(retry));
         seconds(wait.min(spec.max_wait.as_secs_f64()) * (1.0 - spec.jitter))
     }
-}
-
-/// When the router could know that an attempt was over, at the earliest.
-fn over_at(attempt: &Attempt) -> Option<Timestamp> {
-    let booked_at = attempt.booked.map(|(at, _)| at);
-    attempt.cancelled_at.or(attempt.ended_at).or(booked_at)
 }
 
 /// Was anything sent although there was an answer?
@@ -203,6 +206,9 @@ fn is_wasted(attempts: &[Attempt]) -> bool {
 
 impl Gate for PolicyGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        if let Some(budget) = &mut self.budget {
+            budget.event(event);
+        }
         if let What::Accepted(row) = &event.what {
             self.accepted(event.at, row);
         }
@@ -211,15 +217,16 @@ impl Gate for PolicyGate {
     fn story(&mut self, story: &Story, so_far: &SoFar) {
         let most = self.most_tries();
         let is_kept = story.attempts.iter().all(|a| a.ordinal < most);
-        self.tries.look(story, is_kept);
-        self.after_answer.look(story, !is_wasted(&story.attempts));
+        self.tries.look(Some(story.key), is_kept);
+        self.after_answer
+            .look(Some(story.key), !is_wasted(&story.attempts));
         self.waits(story);
         for attempt in &story.attempts {
             self.attempt(story, attempt, so_far);
         }
         if let Some(took) = story.latency_from_sent() {
             let is_kept = self.is_in_time(took, self.spec.request);
-            self.requests.look(story, is_kept);
+            self.requests.look(Some(story.key), is_kept);
         }
     }
 
@@ -244,7 +251,10 @@ impl Gate for PolicyGate {
                 "attempts",
             ),
         ];
-        let mut checks: Vec<Check> = checks.into_iter().flatten().collect();
+        let budget = self.budget.as_ref().map(BudgetWatch::rule);
+        let budget = budget
+            .and_then(|rule| rule.check("retries stay within their budget".to_owned(), "windows"));
+        let mut checks: Vec<Check> = checks.into_iter().flatten().chain(budget).collect();
         if end.join_is_leaky {
             weaken(&mut checks);
         }

@@ -68,7 +68,7 @@ impl RampGate {
         match intent {
             Intent::Random => true,
             Intent::Sticky(caller) => self.callers.insert(caller, step) != Some(step),
-            Intent::Pinned(_) => false,
+            Intent::Pinned(_) | Intent::Forced(_) => false,
         }
     }
 

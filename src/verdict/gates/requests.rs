@@ -16,7 +16,6 @@ use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
-use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of, weaken};
 use crate::verdict::spec::RequestsSpec;
@@ -142,12 +141,12 @@ impl RequestsGate {
         }
     }
 
-    /// A request that a rule pins must meet its version first; the canary's, only until it is closed.
+    /// A request that a rule pins, or that is forced, must meet its version first; the canary's, only until it is closed.
     fn note_route(&mut self, story: &Story, so_far: &SoFar) {
-        let intent = story.sent.map(|(_, sent)| sent.intent);
+        let named = story.sent.and_then(|(_, sent)| sent.intent.named());
         // What never arrived counts as well: a refused connection, then a fallback.
         let first = story.attempts.first();
-        let (Some(Intent::Pinned(pinned)), Some(first)) = (intent, first) else {
+        let (Some(pinned), Some(first)) = (named, first) else {
             return;
         };
         let started_at = first.started_at();
@@ -333,7 +332,7 @@ impl Gate for RequestsGate {
             ),
             (
                 "misrouted",
-                "pinned requests met another version",
+                "pinned or forced requests met another version",
                 spec.misrouted,
                 &self.misrouted,
             ),

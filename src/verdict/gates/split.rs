@@ -75,7 +75,7 @@ impl SplitGate {
         match sent.intent {
             Intent::Random => true,
             Intent::Sticky(caller) => self.is_new(caller, sent, version),
-            Intent::Pinned(_) => false,
+            Intent::Pinned(_) | Intent::Forced(_) => false,
         }
     }
 

@@ -3,7 +3,7 @@
 use futures_like::all;
 use serde_json::{Value, json};
 
-use crate::admin::{Answer, Stand, TOKEN};
+use crate::admin::{Answer, CANARY_KEY, STABLE_KEY, Stand, TOKEN};
 
 /// Awaits many at once.
 mod futures_like {
@@ -109,11 +109,7 @@ fn of_twenty_writers_exactly_one_wins_a_revision() {
         let won = answers.iter().filter(|a| a.status == 200).count();
         assert_eq!(won, 1, "{answers:#?}");
         for lost in answers.iter().filter(|a| a.status != 200) {
-            let code = lost.code();
-            assert!(
-                ["stale_revision", "busy"].contains(&code.as_str()),
-                "{code}"
-            );
+            assert_eq!((lost.status, lost.code().as_str()), (412, "stale_revision"));
         }
         assert_eq!(stand.get(WEIGHTS)["revision"], round + 1);
     }
@@ -370,4 +366,72 @@ fn requests_in_flight_are_taken_back_by_a_rollback_if_so_configured() {
     assert_eq!((header("x-version"), header("x-fallback")), ("v1", "true"));
     let stats = stand.wait_for_stats(|s| s["requests"]["succeeded"] == 1);
     assert_eq!(stats["versions"]["v2"]["outcomes"], json!({"shutdown": 1}));
+}
+
+/// Gets the configuration and puts it back as it is, whole and its file alone.
+fn put_back(stand: &Stand) -> Value {
+    let got = stand.ask("GET", CONFIG, "");
+    assert_eq!(got.status, 200, "{}", got.text);
+    let json = got.json();
+    let same = stand.ask("PUT", CONFIG, &got.text);
+    assert_eq!(
+        (same.status, same.code().as_str()),
+        (409, "unchanged"),
+        "{}\n{}",
+        same.text,
+        got.text
+    );
+    assert_eq!(stand.get(CONFIG), json, "nothing changed");
+    for secret in [STABLE_KEY, CANARY_KEY, TOKEN] {
+        assert!(!got.text.contains(secret), "{}", got.text);
+    }
+    json
+}
+
+#[test]
+fn what_is_shown_of_a_configuration_can_be_put_back() {
+    let stand = Stand::new(
+        &[],
+        "retry: {jitter: 33.3%, factor: 1.7}\njudge: sequential",
+    );
+    put_back(&stand);
+    // Other weights are part of what is in force.
+    assert_eq!(stand.post(WEIGHTS, &weights(93, 7)).status, 200);
+    let mut shown = put_back(&stand);
+    assert_eq!(
+        shown["config"]["split"]["weights"],
+        json!({"v1": 93.0, "v2": 7.0})
+    );
+    // Its revision is what it is based on.
+    shown["config"]["retry"]["max_retries"] = json!(1);
+    let applied = stand.ask("PUT", CONFIG, &shown.to_string());
+    assert_eq!(applied.status, 200, "{}", applied.text);
+    assert_eq!(applied.json()["config"]["retry"]["max_retries"], 1);
+    shown["config"]["retry"]["max_retries"] = json!(2);
+    let stale = stand.ask("PUT", CONFIG, &shown.to_string());
+    assert_eq!(
+        (stale.status, stale.code().as_str()),
+        (409, "stale_revision")
+    );
+    let alone = stand.ask("PUT", CONFIG, &shown["config"].to_string());
+    assert_eq!(alone.status, 200, "{}", alone.text);
+    put_back(&stand);
+    let odd = json!({"config": shown["config"], "revison": 1}).to_string();
+    let odd = stand.ask("PUT", CONFIG, &odd);
+    assert_eq!(odd.status, 422, "{}", odd.text);
+    assert!(odd.text.contains("revison"), "{}", odd.text);
+}
+
+#[test]
+fn a_ramp_s_configuration_can_be_put_back_at_any_step() {
+    let stand = Stand::new(&[], "");
+    let steps =
+        "ramp: {steps: [{name: a, weight: 7%, hold: 1h}, {name: b, weight: 100%}], control: 7%}";
+    let ramped = stand
+        .router()
+        .replace("split: {weights: {v1: 100, v2: 0}}", steps);
+    assert_eq!(stand.ask("PUT", CONFIG, &ramped).status, 200);
+    put_back(&stand);
+    assert_eq!(stand.ask("POST", "/v1/deployment/promote", "").status, 200);
+    put_back(&stand);
 }

@@ -60,6 +60,10 @@ fn a_release_is_seen_through_from_the_command_line() {
     let json = done(&["config", "put", &file, "--format", "json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["revision"], 3);
+    let shown = stand.folder.path().join("shown.json");
+    std::fs::write(&shown, done(&["config", "get"])).unwrap();
+    let unchanged = admin(&["config", "put", &shown.display().to_string()]);
+    assert!(unchanged.err.contains("409 unchanged"), "{}", unchanged.err);
     let broken = stand.folder.path().join("broken.yaml");
     std::fs::write(&broken, "versions: 1\nsplit: 2\n").unwrap();
     let refused = admin(&["config", "put", &broken.display().to_string()]);

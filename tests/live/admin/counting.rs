@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::admin::Stand;
@@ -77,11 +78,11 @@ fn traffic_shows_in_statistics_metrics_and_errors_alike() {
             2.0,
         ),
         (
-            "graygate_attempts_total{version=\"v2\",outcome=\"unauthorized\",kind=\"first\"}",
+            "graygate_attempts_total{version=\"v2\",outcome=\"unauthorized\",kind=\"first\",fallback=\"0\"}",
             2.0,
         ),
         (
-            "graygate_attempts_total{version=\"v1\",outcome=\"success\",kind=\"fallback\"}",
+            "graygate_attempts_total{version=\"v1\",outcome=\"success\",kind=\"fallback\",fallback=\"1\"}",
             2.0,
         ),
         (
@@ -199,4 +200,93 @@ fn every_metric_is_documented_with_its_labels_and_every_documented_one_is_there(
         scraped(&stand.ask("GET", "/metrics", "").text),
         documented()
     );
+}
+
+/// Asks the gateway itself for something; returns the answer's status and the id of the request.
+fn call(stand: &Stand, method: Method, path: &str, body: Vec<u8>) -> (u16, Option<String>) {
+    let url = stand.gateway.base.replace("/v1", path);
+    let sent = stand.client.request(method, url).body(body).send();
+    let answer = stand.runtime.block_on(sent).expect("an answer");
+    let id = answer.headers().get("x-request-id");
+    let id = id.map(|id| id.to_str().expect("text").to_owned());
+    (answer.status().as_u16(), id)
+}
+
+#[test]
+fn what_the_router_never_hears_of_is_counted_by_why() {
+    let stand = Stand::new(&[], "");
+    let chat = "/v1/chat/completions";
+    let streamed = br#"{"model": "gpt-4.1", "stream": true}"#.to_vec();
+    let asked = [
+        (Method::POST, chat, b"{".to_vec(), 400),
+        (Method::POST, chat, b"[]".to_vec(), 400),
+        (Method::POST, chat, streamed, 400),
+        (Method::POST, chat, vec![b' '; (16 << 20) + 1], 413),
+        (Method::GET, chat, Vec::new(), 405),
+        (Method::GET, "/v2/models", Vec::new(), 404),
+    ];
+    for (method, path, body, status) in asked {
+        assert_eq!(call(&stand, method, path, body).0, status, "{path}");
+    }
+    assert_eq!(stand.served_by("free"), "v1");
+    let page = stand.ask("GET", "/metrics", "").text;
+    let metrics = samples(&page);
+    for (reason, count) in [
+        ("invalid_request", 2.0),
+        ("unsupported_stream", 1.0),
+        ("request_too_large", 1.0),
+        ("method_not_allowed", 1.0),
+        ("not_found", 1.0),
+        ("request_timeout", 0.0),
+        ("broken_off", 0.0),
+        ("shutting_down", 0.0),
+    ] {
+        let name = format!("graygate_refused_requests_total{{reason=\"{reason}\"}}");
+        assert_eq!(metrics.get(&name), Some(&count), "{name}\n{page}");
+    }
+    let stats = stand.wait_for_stats(|s| s["requests"]["succeeded"] == 1);
+    assert_eq!(
+        stats["refused"],
+        json!({
+            "invalid_request": 2, "unsupported_stream": 1, "request_too_large": 1,
+            "method_not_allowed": 1, "not_found": 1,
+        })
+    );
+    assert_eq!(stats["requests"]["arrived"], 1, "the router heard of one");
+}
+
+#[test]
+fn retries_after_a_fallback_are_told_from_those_before_it() {
+    let stand = Stand::new(
+        &["kind: server_error, share: 100%"],
+        "fallback: after_retries\nretry: {max_retries: 1, base: 1ms}",
+    );
+    assert_eq!(stand.served_by("premium"), "v1");
+    stand.wait_for_stats(|s| s["requests"]["succeeded"] == 1);
+    let page = stand.ask("GET", "/metrics", "").text;
+    let metrics = samples(&page);
+    for (version, outcome, kind, fallback) in [
+        ("v2", "server_error", "first", 0),
+        ("v2", "server_error", "retry", 0),
+        ("v1", "success", "fallback", 1),
+    ] {
+        let name = format!(
+            "graygate_attempts_total{{version=\"{version}\",outcome=\"{outcome}\",kind=\"{kind}\",fallback=\"{fallback}\"}}"
+        );
+        assert_eq!(metrics.get(&name), Some(&1.0), "{name}\n{page}");
+    }
+}
+
+#[test]
+fn no_two_processes_give_the_same_id_to_requests() {
+    let ids: BTreeSet<String> = (0..2)
+        .flat_map(|_| {
+            let stand = Stand::new(&[], "");
+            let body = br#"{"model": "gpt-4.1", "messages": []}"#;
+            let ask = || call(&stand, Method::POST, "/v1/chat/completions", body.to_vec()).1;
+            [ask().expect("an id"), ask().expect("an id")]
+        })
+        .collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert!(ids.iter().all(|id| id.starts_with("gg-")), "{ids:?}");
 }

@@ -69,6 +69,7 @@ impl Desk {
             records: Arc::new(records),
             tally,
             drain: drain.clone(),
+            unheard: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -3,9 +3,11 @@
 //!
 //! The variants are decorators of the real core that rewrite its inputs, actions and events.
 
+mod forced;
 mod lies;
 mod limiters;
 mod seeds;
+mod storms;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
