@@ -296,7 +296,12 @@ fn a_hundred_and_thirty_when_interrupted() {
         let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
         assert!(summary.contains("\"interrupted\": true"));
         // What was not seen to its end has not passed, and replaces nothing that was.
-        assert!(summary.contains("\"status\": \"inconclusive\",\n  \"title\""));
+        let is = |status| summary.contains(&format!("\"status\": \"{status}\",\n  \"title\""));
+        // A live run beside others may have been disturbed as well.
+        assert!(
+            is("inconclusive") || engine == "live" && is("invalid"),
+            "{summary}"
+        );
         let name = run.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name.ends_with("-interrupted"), "{name}");
         let report = std::fs::read_to_string(run.join("report.md")).unwrap();

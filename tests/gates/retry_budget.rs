@@ -75,6 +75,7 @@ fn fails(play: &mut Play, ms: u64, key: u64, n: u32) {
         n,
         version: STABLE,
         kind: AttemptKind::First,
+        fallback: false,
         outcome: Outcome::Overloaded,
         latency: Duration::ZERO,
         usage: None,
