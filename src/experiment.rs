@@ -84,6 +84,14 @@ impl Traffic {
         }
     }
 
+    /// Does any request ask for a stream?
+    pub fn has_streams(&self) -> bool {
+        match self {
+            Self::Synthetic(config) => config.stream > 0.0,
+            Self::Replay { .. } => false,
+        }
+    }
+
     /// How many requests are under way at once, when answers set the pace.
     pub fn callers(&self) -> Option<u32> {
         match self {

@@ -31,6 +31,12 @@ pub enum Purpose {
     Prompt,
     /// Which version a request is forced to, if any.
     Forced,
+    /// Whether a request asks for a stream.
+    Stream,
+    /// How long an upstream takes to its first token.
+    FirstToken,
+    /// How fast an upstream writes.
+    Speed,
 }
 
 impl Purpose {
@@ -43,6 +49,9 @@ impl Purpose {
             Self::User => 5,
             Self::Prompt => 6,
             Self::Forced => 7,
+            Self::Stream => 8,
+            Self::FirstToken => 9,
+            Self::Speed => 10,
             Self::Fault(index) => 1 << 16 | u64::from(index),
         }
     }

@@ -32,7 +32,7 @@ impl Upstreams {
     /// The response to an attempt that is taken at `at`.
     pub fn respond(&self, ask: &Ask, at: Timestamp) -> Response {
         let healthy = self.profiles[ask.version].plan(self.seed, ask);
-        match self.fault_for(ask, at) {
+        match self.fault_for(ask, at, &healthy) {
             None => Response {
                 plan: healthy,
                 fault: None,
@@ -44,7 +44,7 @@ impl Upstreams {
         }
     }
 
-    fn fault_for(&self, ask: &Ask, at: Timestamp) -> Option<u16> {
+    fn fault_for(&self, ask: &Ask, at: Timestamp, healthy: &ResponsePlan) -> Option<u16> {
         // The configuration refuses more than 65,535 faults.
         (0_u16..).zip(&self.faults).find_map(|(index, fault)| {
             let hits = || {
@@ -57,7 +57,8 @@ impl Upstreams {
                 );
                 drawn.unit() < fault.share
             };
-            (fault.is_on(ask.version, at) && hits()).then_some(index)
+            let can = fault.is_on(ask.version, at) && fault.kind.concerns(healthy);
+            (can && hits()).then_some(index)
         })
     }
 }
@@ -70,12 +71,14 @@ mod tests {
     use crate::fault::kind::FaultKind;
     use crate::id::{RequestKey, VersionId};
     use crate::protocol::outcome::Outcome;
-    use crate::upstream::profile::Distribution;
+    use crate::upstream::profile::{Distribution, Timing};
+    use crate::upstream::stream::Breakage;
 
     fn upstreams(faults: Vec<Fault>) -> Upstreams {
         let profile = Profile {
-            latency: Distribution::Constant(0.05),
+            timing: Timing::Whole(Distribution::Constant(0.05)),
             latency_factor: 1.0,
+            tokens_per_chunk: 1,
             output_tokens: None,
         };
         Upstreams {
@@ -102,6 +105,7 @@ mod tests {
             nth: 0,
             input_tokens: 1,
             max_tokens: None,
+            stream: false,
         }
     }
 
@@ -155,6 +159,8 @@ mod tests {
             ),
         ];
         let names = table.map(|(kind, _)| kind.name());
+        let of_streams = Breakage::ALL.map(Breakage::name);
+        let names: Vec<_> = names.into_iter().chain(of_streams).collect();
         assert_eq!(names, FaultKind::NAMES);
         for (kind, outcome) in table {
             let world = upstreams(vec![fault(kind, 1.0)]);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
+use crate::upstream::stream::{Breakage, Ending, StreamPlan};
 
 /// How fast a mock answers with an error, unless a fault says otherwise.
 const ERROR_LATENCY: Duration = Duration::from_millis(5);
@@ -29,6 +30,13 @@ pub enum FaultKind {
     },
     /// The connection is reset instead of an answer.
     Reset,
+    /// A stream breaks after so many tokens. Answers that are no streams are left alone.
+    Stream {
+        /// How.
+        how: Breakage,
+        /// Tokens that come before.
+        after: u32,
+    },
     /// The answer comes this much later.
     Slow {
         /// Added to the latency.
@@ -38,7 +46,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The names of all kinds, as written in files.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 17] = [
         "unauthorized",
         "timeout",
         "rate_limited",
@@ -46,6 +54,16 @@ impl FaultKind {
         "server_error",
         "reset",
         "slow",
+        "stream_close",
+        "stream_cut",
+        "stream_reset",
+        "stream_mid_character",
+        "stream_mid_string",
+        "stream_stall",
+        "stream_no_done",
+        "stream_error",
+        "stream_malformed",
+        "stream_duplicate",
     ];
 
     /// The name in files.
@@ -58,12 +76,18 @@ impl FaultKind {
             Self::ServerError { .. } => "server_error",
             Self::Reset => "reset",
             Self::Slow { .. } => "slow",
+            Self::Stream { how, .. } => how.name(),
         }
     }
 
     /// Can a server that sends only whole HTTP replies play this?
     pub fn is_whole_reply(&self) -> bool {
-        !matches!(self, Self::Reset)
+        !matches!(self, Self::Reset | Self::Stream { .. })
+    }
+
+    /// Can it happen to this response at all?
+    pub fn concerns(&self, plan: &ResponsePlan) -> bool {
+        !matches!(self, Self::Stream { .. }) || matches!(plan.act, Act::Stream(_))
     }
 
     /// What becomes of a planned response.
@@ -110,6 +134,16 @@ impl FaultKind {
             Self::Reset => ResponsePlan {
                 after: ERROR_LATENCY,
                 act: Act::Reset,
+            },
+            Self::Stream { how, after } => match plan.act {
+                Act::Stream(stream) => ResponsePlan {
+                    after: plan.after,
+                    act: Act::Stream(StreamPlan {
+                        ending: Ending::Broken { after, how },
+                        ..stream
+                    }),
+                },
+                act => ResponsePlan { act, ..plan },
             },
             Self::Timeout => ResponsePlan {
                 after: Duration::ZERO,

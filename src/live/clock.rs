@@ -6,8 +6,11 @@
 )]
 
 use std::collections::hash_map::RandomState;
+use std::future::Future;
 use std::hash::BuildHasher;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,9 +53,45 @@ impl Clock {
         }
     }
 
+    /// A wait for this time that can be set again, for whoever is polled.
+    pub fn alarm(&self, at: Timestamp) -> Alarm {
+        let sleep = Box::pin(tokio::time::sleep_until(self.instant(at)));
+        Alarm {
+            clock: *self,
+            sleep,
+        }
+    }
+
+    /// The moment of this time; a century away when it is beyond all times.
+    fn instant(&self, at: Timestamp) -> Instant {
+        const CENTURY: Duration = Duration::from_secs(36_525 * 86_400);
+        let instant = self.origin.checked_add(at.elapsed());
+        instant.unwrap_or(self.origin + CENTURY)
+    }
+
     /// Waits for this long.
     pub async fn sleep(&self, length: Duration) {
         tokio::time::sleep(length).await;
+    }
+}
+
+/// A wait for a time.
+#[derive(Debug)]
+pub struct Alarm {
+    clock: Clock,
+    sleep: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Alarm {
+    /// Waits for another time.
+    pub fn set(&mut self, at: Timestamp) {
+        let instant = self.clock.instant(at);
+        self.sleep.as_mut().reset(instant);
+    }
+
+    /// Ready when the time has come.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(context)
     }
 }
 

@@ -61,8 +61,10 @@ impl Plan {
     /// what the scenario asks for wins.
     pub fn new(experiment: &Experiment) -> Self {
         let is_small = is_small(&experiment.traffic);
+        let has_streams = experiment.traffic.has_streams();
         let servers = experiment.servers.iter().map(|(version, asked)| {
-            let can_wiremock = is_small && needs_native(experiment, version).is_none();
+            let can_wiremock =
+                is_small && !has_streams && needs_native(experiment, version).is_none();
             asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,

@@ -100,6 +100,8 @@ pub struct Sent {
     pub caller: u32,
     /// Tokens of the prompt.
     pub input_tokens: u32,
+    /// Does it ask for a stream?
+    pub stream: bool,
 }
 
 /// A line of an upstream's ledger: it took a request.
@@ -215,6 +217,23 @@ pub struct Answered {
     pub usage: Option<Usage>,
     /// What the answer itself says of where it comes from.
     pub origin: Origin,
+    /// What came of its stream; none when it was none, or broke before the first token.
+    pub streamed: Option<Streamed>,
+}
+
+/// The tokens of a stream as they came to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// When the first one came: with the first chunk that has content. The role alone is none.
+    pub first_token: Timestamp,
+    /// When the last one came.
+    pub last_token: Timestamp,
+    /// How many came.
+    pub tokens: u32,
+    /// Chunks with content.
+    pub chunks: u32,
+    /// The longest time between two of them.
+    pub longest_gap: Duration,
 }
 
 /// What an answer says of where it comes from. A gateway that mixes answers up, or dresses one

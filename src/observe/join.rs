@@ -224,6 +224,7 @@ mod tests {
             intent: Intent::Random,
             caller: 0,
             input_tokens: 1,
+            stream: false,
         })
     }
 
@@ -282,6 +283,7 @@ mod tests {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            streamed: None,
         })
     }
 

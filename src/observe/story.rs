@@ -279,6 +279,7 @@ mod tests {
             },
             usage: None,
             origin: Origin::default(),
+            streamed: None,
         };
         Some((at(10), answered))
     }
@@ -330,6 +331,7 @@ mod tests {
             intent: Intent::Random,
             caller: 0,
             input_tokens: 1,
+            stream: false,
         };
         let story = Story {
             sent: Some((at(3), sent)),

@@ -364,6 +364,7 @@ mod tests {
             intent,
             caller: 0,
             input_tokens: 1,
+            stream: false,
         };
         let mut timeline = Timeline::new(2);
         let mut first = |version, intent| {

@@ -168,6 +168,7 @@ mod tests {
                 claim: crate::observe::event::Claim::default(),
                 usage: None,
                 origin: crate::observe::event::Origin::default(),
+                streamed: None,
             }),
         }
     }

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// What the gateway reads of a chat request.
@@ -93,6 +94,20 @@ impl ChatHead {
 fn has_items(list: Option<&RawValue>) -> bool {
     let items = list.map(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
     matches!(items, Some(Ok(items)) if !items.is_empty())
+}
+
+/// Does a chat request ask for a stream?
+pub fn wants_stream(fields: &Map<String, Value>) -> bool {
+    fields.get("stream").and_then(Value::as_bool) == Some(true)
+}
+
+/// Does it ask for a stream that states its tokens at its end?
+pub fn wants_usage(fields: &Map<String, Value>) -> bool {
+    let options = fields.get("stream_options");
+    options
+        .and_then(|o| o.get("include_usage"))
+        .and_then(Value::as_bool)
+        == Some(true)
 }
 
 /// How a gateway turns the caller's body into the one a version's upstream gets, for the version's

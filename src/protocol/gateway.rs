@@ -34,8 +34,11 @@ fn kind(last: Outcome, causes: &[(&str, Outcome)]) -> &'static str {
     }
 }
 
-/// What a client makes of [`failure`].
-pub fn failure_outcome(last: Outcome) -> Outcome {
+/// What a client makes of [`failure`]: once its stream had begun, of the error event that ends it.
+pub fn failure_outcome(last: Outcome, is_begun: bool) -> Outcome {
+    if is_begun {
+        return Outcome::StreamError;
+    }
     let (status, code) = status_and_code(last);
     classify(AnswerFacts {
         status,
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn a_failure_keeps_its_class_on_its_way_to_the_caller() {
         for outcome in Outcome::ALL {
-            let seen = failure_outcome(outcome);
+            let seen = failure_outcome(outcome, false);
             let expected = match outcome {
                 // What broke behind the gateway is a failure of the gateway's, whatever it was.
                 Outcome::Connect

@@ -212,6 +212,8 @@ fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
         max_wait: retry.max_wait,
         attempt: timeouts.attempt,
         escalation: timeouts.escalation,
+        first_token: timeouts.first_token,
+        idle: timeouts.idle,
         budget: retry.budget.as_ref().map(budget),
         limits: limits(router),
         recalled: (router.rollback.in_flight == InFlight::Cancel).then_some(router.canary),

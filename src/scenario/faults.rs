@@ -10,6 +10,7 @@ use crate::fault::kind::FaultKind;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;
 use crate::time::Timestamp;
+use crate::upstream::stream::Breakage;
 
 /// Reads `faults`. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Fault>> {
@@ -75,10 +76,23 @@ fn kind(fields: &Fields<'_, '_>) -> Option<FaultKind> {
             status: fields.optional("status", status_5xx).unwrap_or(500),
         },
         "reset" => FaultKind::Reset,
-        _ => FaultKind::Slow {
+        "slow" => FaultKind::Slow {
             delay: fields.required("delay", "2s", values::positive_duration)?,
         },
+        name => FaultKind::Stream {
+            how: Breakage::ALL.into_iter().find(|how| how.name() == name)?,
+            after: fields.optional("after", tokens).unwrap_or(5),
+        },
     })
+}
+
+/// Tokens that come before a stream breaks.
+fn tokens(cx: Cx<'_>, node: &Node) -> Option<u32> {
+    let count = values::count(cx, node)?;
+    match u32::try_from(count) {
+        Ok(tokens) => Some(tokens),
+        Err(_) => cx.wrong(node, "a number of tokens", "0, 5, 100"),
+    }
 }
 
 /// `Retry-After` knows whole seconds only.

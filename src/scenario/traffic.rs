@@ -75,7 +75,7 @@ fn synthetic(
     let prompts = fields.optional("prompts", |cx, n| prompts(cx, n, file, loader));
     let users = fields.optional("users", users);
     let forced = fields.optional("forced", |cx, n| forced::read(cx, n, names));
-    fields.optional("stream", no_streams);
+    let stream = fields.optional("stream", values::share);
     fields.finish();
     if !length.is_given && requests.is_none() {
         let message = "nothing ends the traffic";
@@ -90,6 +90,7 @@ fn synthetic(
             count: None,
             premium: 0.0,
         }),
+        stream: stream.unwrap_or(0.0),
         forced: forced.unwrap_or_default(),
     };
     Some(TrafficSpec {
@@ -97,19 +98,6 @@ fn synthetic(
         templates: prompts.unwrap_or_else(Bodies::built_in),
         log: None,
     })
-}
-
-fn no_streams(cx: Cx<'_>, node: &Node) -> Option<()> {
-    if values::share(cx, node)? > 0.0 {
-        let diagnostic = cx
-            .at(
-                node.place,
-                "streamed answers are not supported by this version",
-            )
-            .expected("stream: 0%");
-        return cx.error(diagnostic);
-    }
-    Some(())
 }
 
 fn arrivals(cx: Cx<'_>, node: &Node) -> Option<Arrivals> {

@@ -1,13 +1,13 @@
 //! `upstreams`: who answers, and how fast.
 
-use crate::config::fields::Cx;
+use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Node, Place, Value};
 use crate::config::values;
 use crate::config::versions::find_version;
 use crate::experiment::MockServer;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
-use crate::upstream::profile::{Distribution, Profile};
+use crate::upstream::profile::{Distribution, Profile, Timing};
 
 /// The upstreams of a scenario.
 #[derive(Clone, Debug)]
@@ -36,8 +36,9 @@ impl UpstreamSpecs {
 /// output tokens as the caller asks.
 pub fn default_profile() -> Profile {
     Profile {
-        latency: Distribution::lognormal(0.040, 0.180),
+        timing: Timing::Whole(Distribution::lognormal(0.040, 0.180)),
         latency_factor: 1.0,
+        tokens_per_chunk: 1,
         output_tokens: None,
     }
 }
@@ -68,8 +69,9 @@ pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
 #[derive(Clone, Debug, Default)]
 struct Written {
     like: Option<(VersionId, Place)>,
-    latency: Option<Distribution>,
+    timing: Option<Timing>,
     latency_factor: Option<f64>,
+    tokens_per_chunk: Option<u32>,
     output_tokens: Option<Distribution>,
     server: Option<(MockServer, Place)>,
 }
@@ -131,8 +133,9 @@ fn mock(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Written> {
     });
     let written = Written {
         like,
-        latency: fields.optional("latency", latency),
+        timing: timing(cx, &fields, node)?,
         latency_factor: fields.optional("latency_factor", values::factor),
+        tokens_per_chunk: fields.optional("tokens_per_chunk", values::positive),
         output_tokens: fields.optional("output_tokens", output_tokens),
         server: names.and_then(|_| fields.optional("server", server)),
     };
@@ -166,22 +169,47 @@ fn resolve(
     };
     let own_factor = written.latency_factor.unwrap_or(1.0);
     let model_factor = model.and_then(|m| m.latency_factor).unwrap_or(1.0);
-    let latency = written.latency.or(model.and_then(|m| m.latency));
-    let Some(latency) = latency else {
-        let expected =
-            "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}} or like: v1";
+    let timing = written.timing.or(model.and_then(|m| m.timing));
+    let Some(timing) = timing else {
+        let expected = "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}}, like: v1, or \
+             first_token: 200ms and tokens_per_second: 50";
         return cx.error(
             cx.at(node.place, "a mock has no latency")
                 .expected(expected),
         );
     };
     Some(Profile {
-        latency,
+        timing,
         latency_factor: own_factor * model_factor,
+        tokens_per_chunk: written
+            .tokens_per_chunk
+            .or(model.and_then(|m| m.tokens_per_chunk))
+            .unwrap_or(1),
         output_tokens: written
             .output_tokens
             .or(model.and_then(|m| m.output_tokens)),
     })
+}
+
+/// `latency`, or `first_token` with `tokens_per_second`. The inner none stands for neither, the outer for
+/// mistakes.
+fn timing(cx: Cx<'_>, fields: &Fields<'_, '_>, node: &Node) -> Option<Option<Timing>> {
+    let whole = fields.optional("latency", latency);
+    let first_token = fields.optional("first_token", latency);
+    let speed = fields.optional("tokens_per_second", output_tokens);
+    match (whole, first_token, speed) {
+        (None, None, None) => Some(None),
+        (Some(whole), None, None) => Some(Some(Timing::Whole(whole))),
+        (None, Some(first_token), Some(tokens_per_second)) => Some(Some(Timing::Paced {
+            first_token,
+            tokens_per_second,
+        })),
+        _ => {
+            let message = "the times of a mock are said in one of two ways";
+            let expected = "latency: 40ms, or first_token: 200ms and tokens_per_second: 50";
+            cx.error(cx.at(node.place, message).expected(expected))
+        }
+    }
 }
 
 fn latency(cx: Cx<'_>, node: &Node) -> Option<Distribution> {

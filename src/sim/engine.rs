@@ -19,7 +19,7 @@ use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
-use crate::sim::flight::{Flight, Out};
+use crate::sim::flight::{Begun, Due, Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ struct Engine<'a, C: Core + ?Sized> {
     facts: Vec<Arc<RequestFacts>>,
     intents: Vec<Intent>,
     altered: PerVersion<Vec<bool>>,
-    answers: EventQueue<AttemptId>,
+    answers: EventQueue<Due>,
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
     patience: Patience,
@@ -161,6 +161,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             intent: planned.intent(&self.intents),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
+            stream: planned.stream,
         };
         self.emit(at, What::Sent(sent));
         // The traffic's keys are unique, so they serve as ids as well.
@@ -171,18 +172,22 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             tries: SmallVec::from_elem(0, self.experiment.router.versions.len()),
             out: None,
             is_deserted: false,
+            stream: planned.stream,
+            begun: None,
         };
         self.flights.insert(request, flight);
         let flights = &self.flights;
         let is_waiting = |request| flights.get(request).is_some();
         self.patience.begin(at, request, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
-        let facts = match planned.forced {
-            None => facts,
-            forced => Arc::new(RequestFacts {
-                forced,
-                ..(*facts).clone()
-            }),
+        let facts = match (planned.forced, planned.stream) {
+            (None, false) => facts,
+            (forced, streaming) => {
+                let mut facts = (*facts).clone();
+                facts.forced = forced;
+                facts.needs.streaming = streaming;
+                Arc::new(facts)
+            }
         };
         let arrival = Input::Arrival {
             request,
@@ -203,11 +208,56 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         }
     }
 
-    /// An upstream has done what its plan says.
+    /// An upstream does what its plan says.
     fn answer(&mut self) {
-        let Some((at, attempt)) = self.answers.pop() else {
+        match self.answers.pop() {
+            Some((at, Due::End(attempt))) => self.end(at, attempt),
+            Some((at, Due::First(attempt))) => self.first_token(at, attempt),
+            Some((at, Due::Progress(attempt))) => self.go_on(at, attempt),
+            None => {}
+        }
+    }
+
+    /// The attempt that is out, if this is it.
+    fn out(&self, attempt: AttemptId) -> Option<&Out> {
+        let out = self.flights.get(attempt.request)?.out.as_ref();
+        out.filter(|out| out.n == attempt.n && out.ended.is_none())
+    }
+
+    fn first_token(&mut self, at: Timestamp, attempt: AttemptId) {
+        if self.out(attempt).is_some() {
+            self.plan_progress(at, attempt);
+            self.core.handle(at, Input::FirstContent { attempt });
+            self.drain(at);
+        }
+    }
+
+    fn go_on(&mut self, at: Timestamp, attempt: AttemptId) {
+        if self.out(attempt).is_some() {
+            self.plan_progress(at, attempt);
+            self.core.handle(at, Input::Progress { attempt });
+            self.drain(at);
+        }
+    }
+
+    /// When the core will be told next that a stream goes on, if it wants to know: with the first chunk
+    /// after an eighth of its limit, as the live gateway does it.
+    fn plan_progress(&mut self, at: Timestamp, attempt: AttemptId) {
+        let Some(idle) = self.experiment.router.timeouts.idle else {
             return;
         };
+        let Some(out) = self.out(attempt) else {
+            return;
+        };
+        let sent = out.sent_at;
+        let next = out.plan.next_chunk(at.since(sent) + idle / 8);
+        if let Some(after) = next {
+            self.answers.push(sent + after, Due::Progress(attempt));
+        }
+    }
+
+    /// An answer has come to its end.
+    fn end(&mut self, at: Timestamp, attempt: AttemptId) {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
             return;
         };
@@ -219,11 +269,12 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             return;
         };
         out.ended = Some(outcome);
+        let is_begun = flight.begun.is_some();
         let retry_after = out.plan.retry_after();
         let answer = out.traits();
         let row = out.end(key, outcome);
         self.emit(at, row);
-        if outcome.is_success() {
+        if outcome.is_success() && !is_begun {
             self.core.handle(at, Input::FirstContent { attempt });
         }
         let end = Input::AttemptEnded {
@@ -234,6 +285,17 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         self.core.handle(at, end);
         self.drain(at);
+        if is_begun && outcome.is_success() {
+            self.finish(at, attempt.request);
+        }
+    }
+
+    /// The stream that a caller was given has come to its good end.
+    fn finish(&mut self, at: Timestamp, request: RequestId) {
+        if let Some(flight) = self.take_waiting(request) {
+            let answered = self.stream_in_hand(&flight, at, Outcome::Success);
+            self.answered(at, answered);
+        }
     }
 
     /// A caller has waited long enough, and hangs up.
@@ -248,6 +310,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            streamed: None,
         };
         self.answered(at, answered);
         self.core.handle(at, Input::ClientGone { request });
@@ -300,10 +363,15 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             nth: ordinal,
             input_tokens: bodies.input_tokens(flight.prompt),
             max_tokens: bodies.max_tokens(flight.prompt),
+            stream: flight.stream,
         };
         let response = self.experiment.upstreams.respond(&ask, at);
-        if response.plan.outcome().is_some() {
-            self.answers.push(at + response.plan.after, attempt);
+        if response.plan.begins() {
+            let first = at + response.plan.after;
+            self.answers.push(first, Due::First(attempt));
+        }
+        if let Some(length) = response.plan.length() {
+            self.answers.push(at + length, Due::End(attempt));
         }
         let altered = match flight.prompt {
             Prompt::Template(index) => self.altered[version].get(index as usize),
@@ -327,6 +395,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             version,
             ordinal,
             plan: response.plan,
+            sent_at: at,
             ended: None,
         });
         // A core that asks again without stopping what is out hangs up on it all the same.
@@ -352,13 +421,16 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
     }
 
     fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
-        let Some(flight) = self.take_waiting(attempt.request) else {
-            return;
-        };
         let claim = Claim {
             version: Some(served.version),
             fallback: Some(served.fallback),
             attempts: Some(served.attempts),
+        };
+        if self.begin_stream(at, attempt, claim) {
+            return;
+        }
+        let Some(flight) = self.take_waiting(attempt.request) else {
+            return;
         };
         let answered = self.answer_in_hand(&flight, claim);
         self.answered(at, answered);
@@ -374,14 +446,21 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             fallback: Some(failure.fallback),
             attempts: Some(failure.attempts),
         };
+        if flight.begun.is_some() {
+            // All that can be done for a caller who has part of it: an error event at its end.
+            let answered = self.stream_in_hand(&flight, at, Outcome::StreamError);
+            self.answered(at, answered);
+            return;
+        }
         let answered = match failure.relay {
             true => self.answer_in_hand(&flight, claim),
             false => Answered {
                 key: flight.key,
-                outcome: gateway::failure_outcome(failure.outcome),
+                outcome: gateway::failure_outcome(failure.outcome, false),
                 claim,
                 usage: None,
                 origin: Origin::default(),
+                streamed: None,
             },
         };
         self.answered(at, answered);
@@ -400,17 +479,53 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let held = out.and_then(Out::held);
         let (outcome, usage) = held.unwrap_or((Outcome::ServerError, None));
         let server = out.filter(|_| outcome.is_success()).map(|out| out.version);
-        let router = &self.experiment.router;
-        let named = |server| router.version_of_model(&router.versions[server].model);
         Answered {
             key: flight.key,
             outcome,
             claim,
             usage,
-            origin: Origin {
-                key: server.map(|_| flight.key),
-                version: server.and_then(named),
-            },
+            origin: self.origin(flight, server),
+            streamed: None,
+        }
+    }
+
+    /// What an answer of this version says of where it comes from.
+    fn origin(&self, flight: &Flight, server: Option<VersionId>) -> Origin {
+        let router = &self.experiment.router;
+        let named = |server| router.version_of_model(&router.versions[server].model);
+        Origin {
+            key: server.map(|_| flight.key),
+            version: server.and_then(named),
+        }
+    }
+
+    /// Begins to give a caller its stream, if that is what the upstream sends.
+    fn begin_stream(&mut self, at: Timestamp, attempt: AttemptId, claim: Claim) -> bool {
+        if !self.out(attempt).is_some_and(|out| out.plan.begins()) {
+            return false;
+        }
+        let Some(flight) = self.flights.get_mut(attempt.request) else {
+            return false;
+        };
+        let first_token = at;
+        flight.begun = Some(Begun { claim, first_token });
+        true
+    }
+
+    /// A stream as its caller has read it until now, when it ends like this.
+    fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
+        let out = flight.out.as_ref();
+        let seen = out.zip(flight.begun);
+        let is_whole = outcome.is_success();
+        Answered {
+            key: flight.key,
+            outcome,
+            claim: flight.begun.map(|begun| begun.claim).unwrap_or_default(),
+            usage: out
+                .filter(|_| is_whole)
+                .and_then(|out| out.plan.stated_usage()),
+            origin: self.origin(flight, out.map(|out| out.version)),
+            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
         }
     }
 

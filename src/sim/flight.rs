@@ -1,12 +1,15 @@
 //! A request under way in the simulator, and the attempt of it that is out.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
-use crate::id::{RequestKey, VersionId};
-use crate::observe::event::{UpstreamEnded, What};
+use crate::id::{AttemptId, RequestKey, VersionId};
+use crate::observe::event::{Claim, Streamed, UpstreamEnded, What};
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::io::AnswerTraits;
+use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
 use crate::upstream::plan::{Act, ResponsePlan};
 
@@ -20,6 +23,30 @@ pub(super) struct Flight {
     pub(super) out: Option<Out>,
     /// Did the caller leave?
     pub(super) is_deserted: bool,
+    /// Does it want a stream?
+    pub(super) stream: bool,
+    /// The stream that the caller is being given.
+    pub(super) begun: Option<Begun>,
+}
+
+/// A stream on its way to its caller.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    /// What its head says.
+    pub(super) claim: Claim,
+    /// When its first token came.
+    pub(super) first_token: Timestamp,
+}
+
+/// What an upstream does next for an attempt.
+#[derive(Clone, Copy)]
+pub(super) enum Due {
+    /// The first token of its stream.
+    First(AttemptId),
+    /// The stream goes on.
+    Progress(AttemptId),
+    /// The end of its answer.
+    End(AttemptId),
 }
 
 /// An attempt that is out, or whose answer is held.
@@ -30,6 +57,8 @@ pub(super) struct Out {
     pub(super) version: VersionId,
     pub(super) ordinal: u32,
     pub(super) plan: ResponsePlan,
+    /// When it was sent.
+    pub(super) sent_at: Timestamp,
     /// How it ended; none while it is out.
     pub(super) ended: Option<Outcome>,
 }
@@ -41,15 +70,37 @@ impl Out {
         let outcome = self.ended?;
         match self.plan.act {
             Act::Complete(usage) => Some((outcome, Some(usage))),
+            // Without a token, or it would be on its way already.
+            Act::Stream(stream) if outcome.is_success() => Some((outcome, stream.stated_usage())),
+            Act::Stream(_) => None,
             Act::Refuse(_) => Some((outcome, None)),
             Act::Reset | Act::Silence => None,
         }
     }
 
+    /// What a caller has seen of its stream, so long after the attempt was sent.
+    pub(super) fn seen(&self, begun: Begun, passed: Duration) -> Option<Streamed> {
+        let Act::Stream(stream) = self.plan.act else {
+            return None;
+        };
+        let chunks = stream.chunks_by(self.plan.after, passed).max(1);
+        Some(Streamed {
+            first_token: begun.first_token,
+            last_token: begun.first_token + stream.gap.saturating_mul(chunks - 1),
+            tokens: stream.tokens_of_first(chunks),
+            chunks,
+            longest_gap: if chunks > 1 {
+                stream.gap
+            } else {
+                Duration::ZERO
+            },
+        })
+    }
+
     /// What the gateway learns of the answer besides how it ended.
     pub(super) fn traits(&self) -> AnswerTraits {
         AnswerTraits {
-            usage: self.plan.usage(),
+            usage: self.plan.stated_usage(),
             ..AnswerTraits::default()
         }
     }

@@ -81,8 +81,14 @@ impl Template {
         }
     }
 
-    fn body(&self, model: &str) -> Vec<u8> {
+    fn body(&self, model: &str, stream: bool) -> Vec<u8> {
         let mut fields = self.fields.clone();
+        if stream {
+            fields.insert("stream".to_owned(), Value::Bool(true));
+            // What the prompt itself says of it stays.
+            let options = json!({"include_usage": true});
+            fields.entry("stream_options").or_insert(options);
+        }
         fields.insert("model".to_owned(), Value::from(model));
         Value::from(fields).to_string().into_bytes()
     }
@@ -131,17 +137,17 @@ impl Bodies {
         &self.model
     }
 
-    /// The body of a request.
-    pub fn body(&self, prompt: Prompt) -> Vec<u8> {
+    /// The body of a request; one for a stream asks it to state its tokens.
+    pub fn body(&self, prompt: Prompt, stream: bool) -> Vec<u8> {
         match prompt {
             Prompt::Template(index) => match self.templates.get(index as usize) {
-                Some(template) => template.body(&self.model),
+                Some(template) => template.body(&self.model, stream),
                 None => Vec::new(),
             },
             Prompt::MadeUp {
                 input_tokens,
                 output_tokens,
-            } => made_up(input_tokens, output_tokens).body(&self.model),
+            } => made_up(input_tokens, output_tokens).body(&self.model, stream),
         }
     }
 
@@ -170,7 +176,7 @@ impl Bodies {
         let sample = made_up(3, 3);
         let all = self.templates.iter().chain(std::iter::once(&sample));
         all.map(|template| {
-            let body = template.body(&self.model);
+            let body = template.body(&self.model, false);
             let sent = ChatHead::parse(&body).map(|head| forward(&body, &head, upstream_model));
             sent.map_or(true, |sent| chat::digest(&sent) != chat::digest(&body))
         })
@@ -236,7 +242,7 @@ mod tests {
         let prompt = Prompt::Template(0);
         assert_eq!(bodies.input_tokens(prompt), 3);
         assert_eq!(bodies.max_tokens(prompt), Some(9));
-        let body: Value = serde_json::from_slice(&bodies.body(prompt)).unwrap();
+        let body: Value = serde_json::from_slice(&bodies.body(prompt, false)).unwrap();
         assert_eq!(body["model"], "m");
         assert_eq!(body["temperature"], 0);
         assert_eq!(body["messages"][0]["content"], "hello big world");
@@ -265,7 +271,7 @@ mod tests {
             input_tokens: 40,
             output_tokens: 7,
         };
-        let body: Map<String, Value> = serde_json::from_slice(&bodies.body(prompt)).unwrap();
+        let body: Map<String, Value> = serde_json::from_slice(&bodies.body(prompt, false)).unwrap();
         assert_eq!(prompt_tokens(&body), 40);
         assert_eq!(max_tokens(&body), Some(7));
     }

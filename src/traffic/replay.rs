@@ -213,6 +213,7 @@ impl Source for Replay {
                 input_tokens,
                 output_tokens,
             },
+            stream: false,
             forced: None,
         })
     }

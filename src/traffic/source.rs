@@ -16,6 +16,8 @@ pub struct Planned {
     pub caller: u32,
     /// What it asks.
     pub prompt: Prompt,
+    /// Does it ask for a stream?
+    pub stream: bool,
     /// The version that it is forced to, whatever the gateway would choose for it.
     pub forced: Option<VersionId>,
 }

@@ -24,6 +24,8 @@ pub struct SyntheticConfig {
     pub requests: Option<u64>,
     /// Who sends them.
     pub users: Users,
+    /// The share that asks for a stream, 0 to 1.
+    pub stream: f64,
     /// Which of them are forced to a version.
     pub forced: Forced,
 }
@@ -106,6 +108,7 @@ pub struct Synthetic {
     end: Timestamp,
     limit: u64,
     users: Users,
+    stream: f64,
     forced: Forced,
     prompts: u64,
     made: u64,
@@ -133,6 +136,7 @@ impl Synthetic {
             end: Timestamp::from(config.duration),
             limit: config.requests.unwrap_or(u64::MAX),
             users: config.users,
+            stream: config.stream,
             forced: config.forced.clone(),
             prompts: prompts as u64,
             made: 0,
@@ -149,6 +153,7 @@ impl Synthetic {
             at,
             caller: self.users.pick(drawn(Purpose::User)),
             prompt: Prompt::Template(drawn(Purpose::Prompt).below(self.prompts) as u32),
+            stream: drawn(Purpose::Stream).unit() < self.stream,
             forced: self.forced.pick(drawn(Purpose::Forced)),
         }
     }
@@ -192,6 +197,7 @@ mod tests {
             duration: Duration::from_secs(10),
             requests: None,
             users,
+            stream: 0.0,
             forced: Forced::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::protocol::openai::{ErrorReply, Usage};
 use crate::protocol::outcome::{AnswerFacts, Outcome, classify};
+use crate::upstream::stream::StreamPlan;
 
 /// What an upstream does with one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct ResponsePlan {
 pub enum Act {
     /// A whole chat completion.
     Complete(Usage),
+    /// A stream, whose first token comes now.
+    Stream(StreamPlan),
     /// An error in OpenAI's envelope.
     Refuse(Refusal),
     /// The connection is reset: no answer, no clean close.
@@ -60,6 +63,7 @@ impl ResponsePlan {
     pub fn outcome(&self) -> Option<Outcome> {
         match &self.act {
             Act::Complete(_) => Some(Outcome::Success),
+            Act::Stream(stream) => stream.end(self.after).map(|(_, outcome)| outcome),
             Act::Refuse(refusal) => Some(classify(AnswerFacts {
                 status: refusal.status,
                 error_code: Some(refusal.code),
@@ -74,15 +78,49 @@ impl ResponsePlan {
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.act {
             Act::Refuse(refusal) => refusal.retry_after,
-            Act::Complete(_) | Act::Reset | Act::Silence => None,
+            Act::Complete(_) | Act::Stream(_) | Act::Reset | Act::Silence => None,
+        }
+    }
+
+    /// Does a token of a stream come before the end?
+    pub fn begins(&self) -> bool {
+        matches!(&self.act, Act::Stream(stream) if stream.has_token())
+    }
+
+    /// When the first chunk of the stream comes that is no earlier than this; none when there is none.
+    pub fn next_chunk(&self, at: Duration) -> Option<Duration> {
+        match &self.act {
+            Act::Stream(stream) => stream.next_chunk(self.after, at),
+            _ => None,
+        }
+    }
+
+    /// From taking the request to the end of the answer; none when it has none.
+    pub fn length(&self) -> Option<Duration> {
+        match &self.act {
+            Act::Stream(stream) => stream.end(self.after).map(|(at, _)| at),
+            Act::Silence => None,
+            Act::Complete(_) | Act::Refuse(_) | Act::Reset => Some(self.after),
         }
     }
 
     /// The tokens that the answer states.
-    pub fn usage(&self) -> Option<Usage> {
+    pub fn stated_usage(&self) -> Option<Usage> {
         match &self.act {
             Act::Complete(usage) => Some(*usage),
+            Act::Stream(stream) => stream.stated_usage(),
             Act::Refuse(_) | Act::Reset | Act::Silence => None,
+        }
+    }
+
+    /// The tokens that the upstream spends on it.
+    pub fn usage(&self) -> Option<Usage> {
+        match &self.act {
+            Act::Stream(stream) => Some(Usage {
+                completion_tokens: stream.tokens_sent(),
+                ..stream.usage
+            }),
+            _ => self.stated_usage(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::id::{RequestKey, Seed, VersionId};
 use crate::protocol::openai::Usage;
 use crate::rng::{Draw, Purpose, draw};
 use crate::upstream::plan::{Act, ResponsePlan};
+use crate::upstream::stream::{Ending, StreamPlan};
 
 /// z with P(Z ≤ z) = 0.99 for a standard normal Z (scipy 1.17.1: `st.norm.ppf(0.99)`).
 const Z99: f64 = 2.3263478740408408;
@@ -50,13 +51,30 @@ impl Distribution {
     }
 }
 
+/// How long an upstream takes for an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Timing {
+    /// Seconds from taking a request to its whole answer. The chunks of a stream are spread evenly over
+    /// that time, the last one at its end.
+    Whole(Distribution),
+    /// It thinks, and then writes token by token; an answer that is no stream comes with its last token.
+    Paced {
+        /// Seconds from taking a request to the first token.
+        first_token: Distribution,
+        /// Tokens a second from then on.
+        tokens_per_second: Distribution,
+    },
+}
+
 /// The behaviour of an upstream in good health.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Profile {
-    /// Seconds from taking a request to its whole answer.
-    pub latency: Distribution,
-    /// Every latency is multiplied by this.
+    /// How long answers take.
+    pub timing: Timing,
+    /// Every time is multiplied by this.
     pub latency_factor: f64,
+    /// Tokens of one chunk of a stream, at least one.
+    pub tokens_per_chunk: u32,
     /// Tokens of an answer; as many as the caller allows when absent.
     pub output_tokens: Option<Distribution>,
 }
@@ -74,16 +92,14 @@ pub struct Ask {
     pub input_tokens: u32,
     /// The most tokens the caller wants.
     pub max_tokens: Option<u32>,
+    /// Does it want a stream?
+    pub stream: bool,
 }
 
 impl Profile {
-    /// What the upstream does with an attempt when no fault hits it. Latencies are rounded to µs, and
-    /// at least one: answers that take no time would stop the time of a virtual run.
+    /// What the upstream does with an attempt when no fault hits it.
     pub fn plan(&self, seed: Seed, ask: &Ask) -> ResponsePlan {
         let drawn = |purpose| draw(seed, purpose, ask.key, ask.version, ask.nth);
-        let seconds = self.latency.sample(drawn(Purpose::Latency)) * self.latency_factor;
-        // `as` saturates: a latency beyond 584,000 years is as good as never.
-        let after = Duration::from_micros(((seconds * 1e6).round() as u64).max(1));
         let completion_tokens = match self.output_tokens {
             None => ask.max_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
             Some(tokens) => {
@@ -91,14 +107,59 @@ impl Profile {
                 wanted.clamp(1, ask.max_tokens.unwrap_or(u32::MAX).max(1))
             }
         };
+        let usage = Usage {
+            prompt_tokens: ask.input_tokens,
+            completion_tokens,
+        };
+        let per_chunk = self.tokens_per_chunk.max(1);
+        let chunks = completion_tokens.div_ceil(per_chunk);
+        let (first, gap) = self.pace(chunks, drawn);
+        if ask.stream {
+            return ResponsePlan {
+                after: micros(first),
+                act: Act::Stream(StreamPlan {
+                    usage,
+                    gap: micros(gap),
+                    per_chunk,
+                    ending: Ending::Whole,
+                }),
+            };
+        }
+        let seconds = match self.timing {
+            Timing::Whole(latency) => latency.sample(drawn(Purpose::Latency)) * self.latency_factor,
+            Timing::Paced { .. } => first + gap * f64::from(chunks.saturating_sub(1)),
+        };
         ResponsePlan {
-            after,
-            act: Act::Complete(Usage {
-                prompt_tokens: ask.input_tokens,
-                completion_tokens,
-            }),
+            after: micros(seconds),
+            act: Act::Complete(usage),
         }
     }
+
+    /// Seconds to the first chunk of so many, and between two of them.
+    fn pace(&self, chunks: u32, drawn: impl Fn(Purpose) -> Draw) -> (f64, f64) {
+        match self.timing {
+            Timing::Whole(latency) => {
+                let whole = latency.sample(drawn(Purpose::Latency)) * self.latency_factor;
+                let each = whole / f64::from(chunks.max(1));
+                (each, each)
+            }
+            Timing::Paced {
+                first_token,
+                tokens_per_second,
+            } => {
+                let first = first_token.sample(drawn(Purpose::FirstToken));
+                let speed = tokens_per_second.sample(drawn(Purpose::Speed)).max(1e-9);
+                let gap = f64::from(self.tokens_per_chunk.max(1)) / speed;
+                (first * self.latency_factor, gap * self.latency_factor)
+            }
+        }
+    }
+}
+
+/// Rounded to µs, and at least one: answers that take no time would stop the time of a virtual run.
+fn micros(seconds: f64) -> Duration {
+    // `as` saturates: what takes more than 584,000 years is as good as never.
+    Duration::from_micros(((seconds * 1e6).round() as u64).max(1))
 }
 
 #[cfg(test)]
@@ -113,13 +174,15 @@ mod tests {
             nth: 0,
             input_tokens: 9,
             max_tokens,
+            stream: false,
         }
     }
 
     fn profile() -> Profile {
         Profile {
-            latency: Distribution::lognormal(0.040, 0.180),
+            timing: Timing::Whole(Distribution::lognormal(0.040, 0.180)),
             latency_factor: 1.0,
+            tokens_per_chunk: 1,
             output_tokens: Some(Distribution::lognormal(120.0, 900.0)),
         }
     }
@@ -143,7 +206,7 @@ mod tests {
             Distribution::lognormal(1e-9, 2e-9),
         ] {
             let instant = Profile {
-                latency,
+                timing: Timing::Whole(latency),
                 ..profile()
             };
             let after = instant.plan(Seed(1), &ask(3, None)).after;
@@ -177,5 +240,44 @@ mod tests {
         let first = profile().plan(Seed(1), &ask(5, None));
         assert_ne!(first.after, profile().plan(Seed(1), &second).after);
         assert_eq!(first, profile().plan(Seed(1), &ask(5, None)));
+    }
+
+    #[test]
+    fn a_stream_takes_as_long_as_a_whole_answer() {
+        let stream = |profile: Profile| {
+            let ask = Ask {
+                stream: true,
+                ..ask(4, Some(50))
+            };
+            let plan = profile.plan(Seed(1), &ask);
+            let Act::Stream(stream) = plan.act else {
+                panic!("no stream");
+            };
+            let whole = profile.plan(
+                Seed(1),
+                &super::Ask {
+                    stream: false,
+                    ..ask
+                },
+            );
+            let (end, _) = stream.end(plan.after).unwrap();
+            // Every moment is rounded to µs.
+            let apart = end.abs_diff(whole.after);
+            assert!(apart <= Duration::from_micros(u64::from(stream.chunks())));
+            (plan.after, stream)
+        };
+        let (first, spread) = stream(profile());
+        assert_eq!(first, spread.gap);
+        let paced = Profile {
+            timing: Timing::Paced {
+                first_token: Distribution::Constant(0.2),
+                tokens_per_second: Distribution::Constant(50.0),
+            },
+            tokens_per_chunk: 2,
+            ..profile()
+        };
+        let (first, stream) = stream(paced);
+        assert_eq!(first, Duration::from_millis(200));
+        assert_eq!(stream.gap, Duration::from_millis(40));
     }
 }

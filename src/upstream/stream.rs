@@ -13,8 +13,6 @@ use crate::protocol::outcome::Outcome;
 pub struct StreamPlan {
     /// The tokens it is to have.
     pub usage: Usage,
-    /// Does it state them at its end?
-    pub states_usage: bool,
     /// Between two chunks.
     pub gap: Duration,
     /// Tokens of a chunk, at least one.
@@ -26,7 +24,7 @@ pub struct StreamPlan {
 /// How a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// As it should: finish reason, usage if it was asked for, `[DONE]`.
+    /// As it should: finish reason, usage, `[DONE]`.
     Whole,
     /// Otherwise.
     Broken {
@@ -63,6 +61,36 @@ pub enum Breakage {
 }
 
 impl Breakage {
+    /// Every one.
+    pub const ALL: [Self; 10] = [
+        Self::Close,
+        Self::Cut,
+        Self::Reset,
+        Self::MidCharacter,
+        Self::MidString,
+        Self::Stall,
+        Self::NoDone,
+        Self::Error,
+        Self::Malformed,
+        Self::Duplicate,
+    ];
+
+    /// The name of its fault in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Close => "stream_close",
+            Self::Cut => "stream_cut",
+            Self::Reset => "stream_reset",
+            Self::MidCharacter => "stream_mid_character",
+            Self::MidString => "stream_mid_string",
+            Self::Stall => "stream_stall",
+            Self::NoDone => "stream_no_done",
+            Self::Error => "stream_error",
+            Self::Malformed => "stream_malformed",
+            Self::Duplicate => "stream_duplicate",
+        }
+    }
+
     /// How the attempt ends for whoever reads it, if they wait long enough; none when it never ends.
     pub fn outcome(self) -> Option<Outcome> {
         match self {
@@ -90,7 +118,7 @@ pub enum Piece {
     Again(u32),
     /// The chunk with the finish reason.
     Finish,
-    /// The chunk with the usage.
+    /// The chunk with the usage, for who asked for it.
     Usage,
     /// `[DONE]`.
     Done,
@@ -156,8 +184,7 @@ impl StreamPlan {
 
     /// What comes after the chunks before the breakage, each with the chunks that follow it.
     fn tail(&self) -> Vec<(Piece, u32)> {
-        let usage = self.states_usage.then_some((Piece::Usage, 0));
-        let finish = [(Piece::Finish, 0)].into_iter().chain(usage);
+        let finish = [(Piece::Finish, 0), (Piece::Usage, 0)].into_iter();
         let done = [(Piece::Done, 0), (Piece::End, 0)];
         let rest = self.chunks() - self.chunks_sent();
         match self.ending {
@@ -262,10 +289,42 @@ impl StreamPlan {
         self.chunks_sent() > 0
     }
 
+    /// The tokens that it states, if it comes to that.
+    pub fn stated_usage(&self) -> Option<Usage> {
+        let states = match self.ending {
+            Ending::Whole => true,
+            Ending::Broken { how, .. } => matches!(how, Breakage::NoDone | Breakage::Duplicate),
+        };
+        states.then_some(self.usage)
+    }
+
     /// Tokens that were sent.
     pub fn tokens_sent(&self) -> u32 {
-        let sent = self.chunks_sent().saturating_mul(self.per_chunk.max(1));
+        self.tokens_of_first(self.chunks_sent())
+    }
+
+    /// Tokens of the first so many chunks.
+    pub fn tokens_of_first(&self, chunks: u32) -> u32 {
+        let sent = chunks.saturating_mul(self.per_chunk.max(1));
         self.usage.completion_tokens.min(sent)
+    }
+
+    /// When the first chunk comes that is no earlier than `at`, when the first of all comes after `first`.
+    pub fn next_chunk(&self, first: Duration, at: Duration) -> Option<Duration> {
+        let since = at.saturating_sub(first);
+        let index = since.as_nanos().div_ceil(self.gap.as_nanos().max(1));
+        let index = u32::try_from(index).ok()?;
+        (index < self.chunks_sent()).then(|| self.chunk_at(first, index))
+    }
+
+    /// Chunks that were sent so long after the request was taken, when the first came after `first`.
+    pub fn chunks_by(&self, first: Duration, passed: Duration) -> u32 {
+        let Some(since) = passed.checked_sub(first) else {
+            return 0;
+        };
+        let more = since.as_nanos() / self.gap.as_nanos().max(1);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        self.chunks_sent().min(more.saturating_add(1))
     }
 }
 
@@ -279,7 +338,6 @@ mod tests {
                 prompt_tokens: 3,
                 completion_tokens: tokens,
             },
-            states_usage: true,
             gap: Duration::from_millis(20),
             per_chunk,
             ending,

@@ -211,6 +211,10 @@ pub struct PolicySpec {
     pub attempt: Duration,
     /// What later tries get: the second twice this, and so on; the same as the first when absent.
     pub escalation: Option<Duration>,
+    /// The longest time of a streamed try to its first token; that of the whole try when absent.
+    pub first_token: Option<Duration>,
+    /// The longest silence of a stream.
+    pub idle: Option<Duration>,
     /// How many retries there may be over all requests; any number when absent.
     pub budget: Option<BudgetSpec>,
     /// The rate limit of each version: at most so many attempts in any window.

@@ -34,6 +34,10 @@ struct Request {
     queued: Option<(u64, Timestamp)>,
     wait_until: Timestamp,
     forwarded: bool,
+    /// Does it want a stream?
+    streams: bool,
+    /// When the attempt that is out was heard of last, once anything of it was.
+    heard: Option<Timestamp>,
     causes: Causes,
     retry_after: Option<Duration>,
 }
@@ -117,10 +121,23 @@ impl ReferenceRouter {
 
     fn due(&self, request: &Request) -> Timestamp {
         let own = match request.out_since {
-            Some(since) => since + self.attempt_limit(request),
+            Some(since) => self.attempt_due(since, request),
             None => request.wait_until,
         };
         own.min(request.arrived + self.config.timeouts.request)
+    }
+
+    /// When the attempt that is out since then has taken too long.
+    fn attempt_due(&self, since: Timestamp, request: &Request) -> Timestamp {
+        let timeouts = &self.config.timeouts;
+        let whole = since + self.attempt_limit(request);
+        let part = match (request.streams, request.heard) {
+            (false, _) => None,
+            (true, None) => timeouts.first_token.map(|limit| since + limit),
+            // A quarter more: what is told may be that late.
+            (true, Some(at)) => timeouts.idle.map(|limit| at + limit + limit / 4),
+        };
+        part.map_or(whole, |part| part.min(whole))
     }
 
     /// What the attempt that is out may take: the second try at a version twice the step, and so on.
@@ -270,6 +287,7 @@ impl ReferenceRouter {
         let version = request.version;
         request.attempts.push(version);
         request.out_since = Some(self.clock);
+        request.heard = None;
         request.queued = None;
         request.forwarded = false;
         self.sent.push((self.clock, version));
@@ -439,7 +457,7 @@ impl ReferenceRouter {
             return;
         }
         if outcome == Outcome::Success {
-            self.first_content(attempt);
+            self.first_content(now, attempt);
         }
         let id = attempt.request;
         self.book(now, id, outcome);
@@ -462,12 +480,22 @@ impl ReferenceRouter {
         })
     }
 
-    fn first_content(&mut self, attempt: AttemptId) {
+    fn progress(&mut self, now: Timestamp, attempt: AttemptId) {
+        if self.is_out(attempt) {
+            let request = self.requests.get_mut(&attempt.request).expect("is out");
+            if request.forwarded {
+                request.heard = Some(now);
+            }
+        }
+    }
+
+    fn first_content(&mut self, now: Timestamp, attempt: AttemptId) {
         if !self.is_out(attempt) {
             return;
         }
         let stable = self.config.stable;
         let request = self.requests.get_mut(&attempt.request).expect("is out");
+        request.heard = Some(now);
         if request.forwarded {
             return;
         }
@@ -498,7 +526,7 @@ impl ReferenceRouter {
         let expires = request.arrived + self.config.timeouts.request;
         let forwarded = request.forwarded;
         match request.out_since {
-            Some(since) if since + self.attempt_limit(request) <= now => {
+            Some(since) if self.attempt_due(since, request) <= now => {
                 self.cancel(now, id, Outcome::Timeout);
                 self.note(id, Outcome::Timeout, None);
                 if forwarded {
@@ -720,13 +748,16 @@ impl Core for ReferenceRouter {
                     out_since: None,
                     wait_until: now,
                     forwarded: false,
+                    streams: facts.needs.streaming,
+                    heard: None,
                     causes: Causes::new(),
                     retry_after: None,
                 };
                 self.requests.insert(request, fresh);
                 self.send(now, request);
             }
-            Input::FirstContent { attempt } => self.first_content(attempt),
+            Input::FirstContent { attempt } => self.first_content(now, attempt),
+            Input::Progress { attempt } => self.progress(now, attempt),
             Input::AttemptEnded {
                 attempt,
                 outcome,

@@ -26,6 +26,9 @@ enum Step {
     Arrive {
         who: Arc<RequestFacts>,
     },
+    Progress {
+        which: usize,
+    },
     Content {
         which: usize,
     },
@@ -62,7 +65,8 @@ fn step() -> impl Strategy<Value = Step> {
     let which = 0..64_usize;
     prop_oneof![
         5 => who().prop_map(|who| Step::Arrive { who: Arc::new(who) }),
-        1 => which.clone().prop_map(|which| Step::Content { which }),
+        2 => which.clone().prop_map(|which| Step::Content { which }),
+        1 => which.clone().prop_map(|which| Step::Progress { which }),
         8 => (which.clone(), outcome(), prop::option::of(0..3_000_u64))
             .prop_map(|(which, outcome, retry_after)| Step::End { which, outcome, retry_after }),
         1 => (which.clone(), outcome()).prop_map(|(which, outcome)| Step::Stale { which, outcome }),
@@ -148,8 +152,10 @@ fn loads() -> impl Strategy<Value = RouterConfig> {
     let escalation = prop::option::of((300..1_200_u64).prop_map(ms));
     let in_flight = prop::sample::select(vec![InFlight::Drain, InFlight::Cancel]);
     let limits = (rate_limit(), rate_limit());
-    (limits, budget(), features, escalation, in_flight).prop_map(
-        |((one, other), budget, features, escalation, in_flight)| {
+    let limit = || prop::option::of((100..1_200_u64).prop_map(ms));
+    let streams = (limit(), limit());
+    (limits, budget(), features, escalation, in_flight, streams).prop_map(
+        |((one, other), budget, features, escalation, in_flight, streams)| {
             let mut config = config();
             let limits: PerVersion<_> = [one, other].into_iter().collect();
             for (version, limit) in limits.iter() {
@@ -158,6 +164,7 @@ fn loads() -> impl Strategy<Value = RouterConfig> {
             }
             config.retry.budget = budget;
             config.timeouts.escalation = escalation;
+            (config.timeouts.first_token, config.timeouts.idle) = streams;
             config.rollback.in_flight = in_flight;
             config
         },
@@ -279,6 +286,11 @@ impl Pair {
             Step::Content { which } => {
                 if let Some(attempt) = self.attempt(which) {
                     self.both(|rig| rig.input(Input::FirstContent { attempt }));
+                }
+            }
+            Step::Progress { which } => {
+                if let Some(attempt) = self.attempt(which) {
+                    self.both(|rig| rig.input(Input::Progress { attempt }));
                 }
             }
             Step::End {

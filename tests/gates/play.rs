@@ -146,6 +146,7 @@ impl Play {
             intent: self.intent,
             caller: self.caller,
             input_tokens: 1,
+            stream: false,
         };
         let at = start + self.delay;
         self.event(at, What::Sent(sent));
@@ -189,6 +190,7 @@ impl Play {
             outcome: told,
             claim,
             usage: None,
+            streamed: None,
             origin: self.origin.unwrap_or(Origin {
                 key: outcome.is_success().then_some(key),
                 version: served,
@@ -283,6 +285,7 @@ impl Play {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            streamed: None,
         };
         self.event(Timestamp::from_secs_f64(second), What::Answered(answered));
     }
@@ -308,6 +311,7 @@ impl Play {
             intent: self.intent,
             caller: self.caller,
             input_tokens: 1,
+            stream: false,
         };
         self.event(at, What::Sent(sent));
         key

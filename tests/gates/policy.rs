@@ -30,6 +30,8 @@ fn spec() -> PolicySpec {
         max_wait: Duration::from_millis(150),
         attempt: Duration::from_secs(1),
         escalation: None,
+        first_token: None,
+        idle: None,
         budget: None,
         limits: PerVersion::from_fn(2, |_| None),
         recalled: None,
@@ -59,6 +61,7 @@ fn tell(play: &mut Play, tries: &[Try], answered: (u64, Outcome), asked: Option<
         intent: Intent::Random,
         caller: 0,
         input_tokens: 1,
+        stream: false,
     };
     play.event(at(0), What::Sent(sent));
     for (n, (version, from, until, outcome)) in (0..).zip(tries) {
@@ -73,6 +76,7 @@ fn tell(play: &mut Play, tries: &[Try], answered: (u64, Outcome), asked: Option<
         },
         usage: None,
         origin: Origin::default(),
+        streamed: None,
     };
     play.event(at(answered.0), What::Answered(answer));
 }

@@ -28,6 +28,8 @@ fn spec(share: f64, reserve_per_second: f64) -> PolicySpec {
         max_wait: Duration::from_secs(1),
         attempt: Duration::from_millis(500),
         escalation: None,
+        first_token: None,
+        idle: None,
         budget: Some(BudgetSpec {
             share,
             reserve_per_second,
@@ -63,6 +65,7 @@ fn send(play: &mut Play, ms: u64, key: u64, n: u32, version: VersionId) {
             intent: Intent::Random,
             caller: 0,
             input_tokens: 1,
+            stream: false,
         };
         play.event(at(ms), What::Sent(sent));
     }
@@ -91,6 +94,7 @@ fn ends(play: &mut Play, ms: u64, key: u64) {
         claim: Claim::default(),
         usage: None,
         origin: Origin::default(),
+        streamed: None,
     };
     play.event(at(ms), What::Answered(answered));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
@@ -12,13 +13,14 @@ use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
 use crate::live::http::client::{POOL_IDLE, Pool, pool};
+use crate::live::load::reading::Reading;
 use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
-use crate::observe::event::{Answered, Claim, Origin, Sent, What};
+use crate::observe::event::{Answered, Claim, Origin, Sent, Streamed, What};
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::{chat, headers, openai};
+use crate::protocol::{chat, headers, openai, stream};
 use crate::traffic::caller::Intent;
 use crate::traffic::source::Planned;
 
@@ -40,6 +42,7 @@ pub struct Prepared {
     digest: Option<u64>,
     request: Request<Full<Bytes>>,
     sent: Sent,
+    stream: bool,
 }
 
 /// How a request ended for the client.
@@ -48,6 +51,7 @@ struct End {
     claim: Claim,
     usage: Option<Usage>,
     origin: Origin,
+    streamed: Option<Streamed>,
 }
 
 impl End {
@@ -58,6 +62,7 @@ impl End {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            streamed: None,
         }
     }
 }
@@ -84,12 +89,13 @@ impl LoadClient {
 
     /// Makes a request ready to be sent: body, fingerprint and headers take their time.
     pub fn prepare(&self, planned: Planned) -> Prepared {
-        let body = self.experiment.bodies.body(planned.prompt);
+        let body = self.experiment.bodies.body(planned.prompt, planned.stream);
         Prepared {
             key: planned.key,
             digest: chat::digest(&body),
             request: self.request(&planned, body),
             sent: self.sent(&planned),
+            stream: planned.stream,
         }
     }
 
@@ -100,11 +106,12 @@ impl LoadClient {
             digest,
             request,
             sent,
+            stream,
         } = prepared;
         self.underway.note(key, digest);
         let patience = self.experiment.patience();
         self.outbox.send(self.clock.now(), What::Sent(sent));
-        let answer = tokio::time::timeout(patience, self.exchange(request)).await;
+        let answer = tokio::time::timeout(patience, self.exchange(request, stream)).await;
         let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));
         let answered = Answered {
             key,
@@ -112,6 +119,7 @@ impl LoadClient {
             claim: end.claim,
             usage: end.usage,
             origin: end.origin,
+            streamed: end.streamed,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
         self.underway.forget(key);
@@ -124,6 +132,7 @@ impl LoadClient {
             intent: planned.intent(&self.intents),
             caller: planned.caller,
             input_tokens: self.experiment.bodies.input_tokens(planned.prompt),
+            stream: planned.stream,
         }
     }
 
@@ -149,31 +158,68 @@ impl LoadClient {
         request
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> End {
+    async fn exchange(&self, request: Request<Full<Bytes>>, stream: bool) -> End {
         let response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => return End::broken(Outcome::Connect),
             Err(_) => return End::broken(Outcome::Reset),
         };
         let (head, body) = response.into_parts();
+        let content_type = http::header(&head.headers, "content-type");
+        if stream && head.status.is_success() && stream::is_event_stream(content_type) {
+            return self.read_stream(&head.headers, body).await;
+        }
         let Ok(body) = body.collect().await else {
             return End::broken(Outcome::Truncated);
         };
         let body = body.to_bytes();
         let reading = openai::read(HttpAnswer {
             status: head.status.as_u16(),
-            content_type: http::header(&head.headers, "content-type"),
+            content_type,
             body: &body,
         });
         let model = reading.model.as_deref();
+        let outcome = match reading.outcome {
+            // A whole answer is not what was asked for.
+            Outcome::Success if stream => Outcome::Malformed,
+            outcome => outcome,
+        };
         End {
-            outcome: reading.outcome,
+            outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,
-            origin: Origin {
-                key: reading.id.as_deref().and_then(answered_key),
-                version: model.and_then(|m| self.experiment.router.version_of_model(m)),
-            },
+            origin: self.origin(reading.id.as_deref(), model),
+            streamed: None,
+        }
+    }
+
+    async fn read_stream(&self, headers: &HeaderMap, mut body: Incoming) -> End {
+        let mut reading = Reading::default();
+        let broken = loop {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    reading.take(data, self.clock.now());
+                }
+                Some(Err(_)) => break Some(Outcome::Truncated),
+                None => break None,
+            }
+        };
+        let reader = &reading.reader;
+        End {
+            outcome: reader.outcome(broken),
+            claim: self.claim(headers),
+            usage: reader.usage(),
+            origin: self.origin(reader.id(), reader.model()),
+            streamed: reading.streamed(),
+        }
+    }
+
+    /// What an answer with this id by this model says of where it comes from.
+    fn origin(&self, id: Option<&str>, model: Option<&str>) -> Origin {
+        Origin {
+            key: id.and_then(answered_key),
+            version: model.and_then(|m| self.experiment.router.version_of_model(m)),
         }
     }
 

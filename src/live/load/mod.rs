@@ -1,6 +1,7 @@
 //! The load generator: sends planned requests on schedule, whatever the answers do.
 
 pub mod client;
+mod reading;
 
 use std::sync::Arc;
 

@@ -2,8 +2,10 @@
 //! servers play it. [`native`] plays everything; [`wiremock`] plays whole replies, and its responder
 //! can be mounted in anybody's tests.
 
+pub mod events;
 pub mod ledger;
 pub mod native;
+mod streaming;
 pub mod wiremock;
 
 use std::borrow::Cow;
@@ -14,14 +16,16 @@ use std::time::Duration;
 use crate::fault::inject::{Response, Upstreams};
 use crate::id::{RequestKey, VersionId};
 use crate::live::clock::Clock;
+use crate::live::mock::events::Events;
 use crate::live::mock::ledger::{Ledger, Row};
-use crate::protocol::chat::digest;
+use crate::protocol::chat::{self, digest};
 use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
 use crate::time::Timestamp;
 use crate::traffic::body::{max_tokens, prompt_tokens};
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
 use crate::upstream::profile::Ask;
+use crate::upstream::stream::StreamPlan;
 
 /// One model upstream: what it does is a pure function of the request key and the time.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Taken {
     pub response: Response,
     /// Its line.
     pub row: Row,
+    /// Does whoever asked want a stream to state its tokens?
+    pub states_usage: bool,
 }
 
 impl MockUpstream {
@@ -99,7 +105,9 @@ impl MockUpstream {
     pub fn take(&self, seen: Seen<'_>) -> Taken {
         let at = self.clock.now();
         let mut row = self.ledger.accept(seen.key, || digest(seen.body));
-        let response = match self.fields(&seen) {
+        let fields = self.fields(&seen);
+        let states_usage = fields.as_ref().is_ok_and(chat::wants_usage);
+        let response = match fields {
             Ok(fields) => self.respond(&seen, at, row.ordinal(), &fields),
             Err(refusal) => Response {
                 plan: ResponsePlan {
@@ -111,7 +119,12 @@ impl MockUpstream {
         };
         row.spends(response.plan.usage());
         self.ledger.announce(at, &row, seen.n, &response);
-        Taken { at, response, row }
+        Taken {
+            at,
+            response,
+            row,
+            states_usage,
+        }
     }
 
     fn respond(&self, seen: &Seen<'_>, at: Timestamp, nth: u32, fields: &Fields) -> Response {
@@ -121,6 +134,7 @@ impl MockUpstream {
             nth,
             input_tokens: prompt_tokens(fields),
             max_tokens: max_tokens(fields),
+            stream: chat::wants_stream(fields),
         };
         self.upstreams.respond(&ask, at)
     }
@@ -165,17 +179,28 @@ impl MockUpstream {
 
     /// The body of a completion.
     pub fn completion(&self, key: Option<RequestKey>, usage: Usage) -> String {
-        let id = key.map_or_else(|| "anonymous".to_owned(), |k| k.to_string());
         // One word a token, so that the length of an answer is the length it claims.
         let content = vec!["tok"; usage.completion_tokens.min(100_000) as usize].join(" ");
         Completion {
-            id: format!("{ANSWER_ID}{id}"),
+            id: answer_id(key),
             model: &self.model,
             content: &content,
             usage,
         }
         .body()
     }
+}
+
+impl MockUpstream {
+    /// The events of a stream.
+    pub fn events(&self, key: Option<RequestKey>, plan: &StreamPlan, states_usage: bool) -> Events {
+        Events::new(*plan, &answer_id(key), &self.model, states_usage)
+    }
+}
+
+fn answer_id(key: Option<RequestKey>) -> String {
+    let id = key.map_or_else(|| "anonymous".to_owned(), |k| k.to_string());
+    format!("{ANSWER_ID}{id}")
 }
 
 fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {

@@ -10,7 +10,7 @@ use crate::id::RequestKey;
 use crate::live::http::drain::Drain;
 use crate::live::http::server::{self, Limits, Resettable};
 use crate::live::http::{self, Break, Reply};
-use crate::live::mock::{MockUpstream, Seen, Taken};
+use crate::live::mock::{MockUpstream, Seen, Taken, streaming};
 use crate::protocol::headers;
 use crate::protocol::openai::model_list;
 use crate::protocol::outcome::Outcome;
@@ -46,7 +46,7 @@ async fn answer(
 async fn chat(
     upstream: &MockUpstream,
     request: Request<Incoming>,
-    connection: &Resettable,
+    connection: &Arc<Resettable>,
 ) -> Result<Reply, Break> {
     let (head, body) = request.into_parts();
     let body = match http::body::read(body, Limits::default()).await {
@@ -63,14 +63,26 @@ async fn play(
     upstream: &MockUpstream,
     key: Option<RequestKey>,
     taken: Taken,
-    connection: &Resettable,
+    connection: &Arc<Resettable>,
 ) -> Result<Reply, Break> {
-    let Taken { at, response, row } = taken;
+    let Taken {
+        at,
+        response,
+        row,
+        states_usage,
+    } = taken;
     let plan = response.plan;
+    if let Act::Stream(stream) = &plan.act {
+        let events = upstream.events(key, stream, states_usage);
+        let outcome = plan.outcome();
+        let times = (upstream.clock, at, plan.after);
+        return Ok(streaming::reply(events, times, outcome, row, connection));
+    }
     let due = at + plan.after;
     upstream.clock.sleep_until(due).await;
     let outcome = plan.outcome();
     let reply = match plan.act {
+        Act::Stream(_) => return Err(Break),
         Act::Complete(usage) => Ok(http::json(200, upstream.completion(key, usage))),
         Act::Refuse(refusal) => {
             let mut reply = http::error(&refusal.reply());

@@ -23,7 +23,7 @@ use crate::protocol::openai::{ErrorReply, model_list};
 use crate::protocol::outcome::Outcome;
 use crate::time::{Timestamp, seconds};
 use crate::upstream::plan::Act;
-use crate::upstream::profile::{Distribution, Profile};
+use crate::upstream::profile::{Distribution, Profile, Timing};
 
 /// Longer than anybody waits: how wiremock is silent.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
@@ -78,8 +78,9 @@ impl FaultyChat {
     /// An upstream that serves `model` in 20 ms, without faults, with seed 1.
     pub fn new(model: &str) -> Self {
         let profile = Profile {
-            latency: Distribution::Constant(0.02),
+            timing: Timing::Whole(Distribution::Constant(0.02)),
             latency_factor: 1.0,
+            tokens_per_chunk: 1,
             output_tokens: None,
         };
         let upstreams = Upstreams {
@@ -111,7 +112,7 @@ impl FaultyChat {
     pub fn latency(self, latency: Duration) -> Self {
         self.with(|upstreams| {
             let profile = &mut upstreams.profiles[VersionId(0)];
-            profile.latency = Distribution::Constant(latency.as_secs_f64());
+            profile.timing = Timing::Whole(Distribution::Constant(latency.as_secs_f64()));
         })
     }
 
@@ -121,10 +122,10 @@ impl FaultyChat {
         let is_valid = !median.is_zero() && p99 >= median;
         self.with(|upstreams| {
             let (median, p99) = (median.as_secs_f64(), p99.as_secs_f64());
-            upstreams.profiles[VersionId(0)].latency = match is_valid {
+            upstreams.profiles[VersionId(0)].timing = Timing::Whole(match is_valid {
                 true => Distribution::lognormal(median, p99),
                 false => Distribution::Constant(median),
-            };
+            });
         })
     }
 
@@ -160,7 +161,12 @@ impl Respond for FaultyChat {
 }
 
 fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> ResponseTemplate {
-    let Taken { at, response, row } = taken;
+    let Taken {
+        at,
+        response,
+        row,
+        states_usage: taken_usage,
+    } = taken;
     let plan = response.plan;
     let (reply, after) = match &plan.act {
         Act::Complete(usage) => {
@@ -168,6 +174,15 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
             let reply = ResponseTemplate::new(200).set_body_raw(body, "application/json");
             (reply, plan.after)
         }
+        // All at once, when it is over: wiremock knows no streams.
+        Act::Stream(stream) => match plan.length() {
+            Some(length) => {
+                let body = upstream.events(key, stream, taken_usage).concat(plan.after);
+                let reply = ResponseTemplate::new(200).set_body_raw(body, "text/event-stream");
+                (reply, length)
+            }
+            None => (ResponseTemplate::new(500), FOR_EVER),
+        },
         Act::Refuse(refusal) => {
             let mut reply = error(&refusal.reply());
             if let Some(wait) = refusal.retry_after {
@@ -181,6 +196,10 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
     match &plan.act {
         // Whoever asked will hang up; wiremock will not notice.
         Act::Silence => row.end_at(at, Outcome::ClientGone),
+        Act::Stream(_) => match (plan.length(), plan.outcome()) {
+            (Some(length), Some(outcome)) => row.end_at(at + length, outcome),
+            _ => row.end_at(at, Outcome::ClientGone),
+        },
         // What is really sent instead of the reset that wiremock cannot make.
         Act::Reset => row.end_at(at + plan.after, Outcome::ServerError),
         Act::Complete(_) | Act::Refuse(_) => {

@@ -185,7 +185,13 @@ fn is_settled_right(story: &Story, settled: &Settled) -> bool {
     let last = story.attempts.last().and_then(Attempt::truth);
     let own = [Outcome::Deadline, Outcome::Limited, Outcome::Shutdown];
     let is_real = own.contains(&settled.outcome) || last == Some(settled.outcome);
-    is_real && told == Some(gateway::failure_outcome(settled.outcome))
+    let streamed = story.answered.and_then(|(_, answered)| answered.streamed);
+    is_real
+        && told
+            == Some(gateway::failure_outcome(
+                settled.outcome,
+                streamed.is_some(),
+            ))
 }
 
 /// Why each booked attempt was made, as the order of attempts shows it, and as it was booked.

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::id::{PerVersion, RequestKey};
-use crate::observe::event::{Accepted, RunEvent, What};
+use crate::observe::event::{Accepted, RunEvent, Streamed, What};
 use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
 use crate::time::{Human, Timestamp, seconds};
@@ -131,7 +131,7 @@ impl PolicyGate {
         let Some(since) = attempt.dispatched_at else {
             return;
         };
-        let limit = self.spec.limit(attempt.ordinal);
+        let limit = self.limit(story, attempt);
         let was_recalled = |at| {
             self.spec.recalled == Some(attempt.version) && so_far.is_recall(at, self.spec.tolerance)
         };
@@ -141,6 +141,9 @@ impl PolicyGate {
         {
             let deadline = story.sent.map(|(sent_at, _)| sent_at + self.spec.request);
             let limit = since + limit;
+            let limit = self
+                .silence(story, attempt)
+                .map_or(limit, |end| limit.min(end));
             let earliest = deadline.map_or(limit, |deadline| limit.min(deadline));
             self.patience
                 .look(Some(story.key), at + ROUNDING >= earliest);
@@ -149,6 +152,21 @@ impl PolicyGate {
             let is_kept = self.is_in_time(end.since(since), limit);
             self.attempts.look(Some(story.key), is_kept);
         }
+    }
+
+    /// What the attempt may take, as a whole or to its first token.
+    fn limit(&self, story: &Story, attempt: &Attempt) -> Duration {
+        let whole = self.spec.limit(attempt.ordinal);
+        let is_stream = story.sent.is_some_and(|(_, sent)| sent.stream);
+        match self.spec.first_token.filter(|_| is_stream) {
+            Some(first) if begun(story, attempt).is_none() => whole.min(first),
+            Some(_) | None => whole,
+        }
+    }
+
+    /// When the stream that its caller was given has been silent for too long.
+    fn silence(&self, story: &Story, attempt: &Attempt) -> Option<Timestamp> {
+        Some(begun(story, attempt)?.last_token + self.spec.idle?)
     }
 
     fn is_in_time(&self, took: Duration, limit: Duration) -> bool {
@@ -191,6 +209,13 @@ impl PolicyGate {
         let wait = spec.base.as_secs_f64() * libm::pow(spec.factor, f64::from(retry));
         seconds(wait.min(spec.max_wait.as_secs_f64()) * (1.0 - spec.jitter))
     }
+}
+
+/// The stream of this attempt, if that is what the caller was given: of the last one there was.
+fn begun(story: &Story, attempt: &Attempt) -> Option<Streamed> {
+    let is_last = story.attempts.last() == Some(attempt);
+    let (_, answered) = story.answered.filter(|_| is_last)?;
+    answered.streamed
 }
 
 /// Was anything sent although there was an answer?

@@ -1,0 +1,155 @@
+//! The events of a mock's stream as they go over the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::protocol::openai::ErrorReply;
+use crate::upstream::stream::{Moment, Piece, StreamPlan};
+
+/// The word of one token, as whole answers have it. All are of one length, so that the length of a text
+/// tells the number of its tokens.
+const TOKEN: &str = "tok ";
+
+/// Writes the pieces of one stream.
+#[derive(Clone, Debug)]
+pub struct Events {
+    plan: StreamPlan,
+    /// What every chunk begins with, up to its choices.
+    head: String,
+    states_usage: bool,
+}
+
+impl Events {
+    /// The events of a stream with this id by this model.
+    pub fn new(plan: StreamPlan, id: &str, model: &str, states_usage: bool) -> Self {
+        let (id, model) = (Value::from(id), Value::from(model));
+        Self {
+            plan,
+            head: format!(
+                "data: {{\"id\":{id},\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":{model},\"choices\":"
+            ),
+            states_usage,
+        }
+    }
+
+    /// What is sent for a piece; nothing for those that only end.
+    pub fn bytes(&self, piece: Piece) -> Option<Bytes> {
+        let text = match piece {
+            Piece::Role => self.chunk(r#"{"role":"assistant","content":""}"#, "null"),
+            Piece::Tokens(n) | Piece::Again(n) => self.tokens(n),
+            Piece::Finish => self.chunk("{}", "\"stop\""),
+            Piece::Usage => self.states_usage.then(|| self.usage())?,
+            Piece::Done => "data: [DONE]\n\n".to_owned(),
+            Piece::Error => format!("data: {}\n\n", overloaded().body()),
+            Piece::Garbage => format!("{}[{{\"delta\":<html>\n\n", self.head),
+            Piece::HalfCharacter => {
+                let mut half =
+                    format!("{}[{{\"delta\":{{\"content\":\"caf", self.head).into_bytes();
+                // The first of the two bytes of an e with an accent.
+                half.push(0xc3);
+                return Some(Bytes::from(half));
+            }
+            Piece::HalfString => format!("{}[{{\"delta\":{{\"content\":\"to", self.head),
+            Piece::End | Piece::Cut | Piece::Reset | Piece::Silence => return None,
+        };
+        Some(Bytes::from(text))
+    }
+
+    fn tokens(&self, n: u32) -> String {
+        let words = TOKEN.repeat(n as usize);
+        self.chunk(&format!("{{\"content\":\"{words}\"}}"), "null")
+    }
+
+    fn chunk(&self, delta: &str, finish: &str) -> String {
+        let head = &self.head;
+        format!("{head}[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
+    }
+
+    fn usage(&self) -> String {
+        let usage = self.plan.usage;
+        let all = u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens);
+        let usage = json!({
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": all,
+        });
+        format!("{}[],\"usage\":{usage}}}\n\n", self.head)
+    }
+
+    /// Everything it does, and when, with its first token after `first`.
+    pub fn moments(&self, first: Duration) -> impl Iterator<Item = Moment> + use<> {
+        self.plan.moments(first)
+    }
+
+    /// All bytes that are sent until it ends, however that is.
+    pub fn concat(&self, first: Duration) -> Vec<u8> {
+        let pieces = self
+            .moments(first)
+            .filter_map(|moment| self.bytes(moment.piece));
+        pieces.flat_map(|bytes| bytes.to_vec()).collect()
+    }
+}
+
+fn overloaded() -> ErrorReply {
+    ErrorReply {
+        status: 200,
+        message: "The server is overloaded".to_owned(),
+        kind: "server_error",
+        code: "overloaded",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::openai::Usage;
+    use crate::protocol::outcome::Outcome;
+    use crate::protocol::stream::StreamReader;
+    use crate::upstream::stream::{Breakage, Ending};
+
+    /// What a reader makes of the bytes that a plan sends.
+    fn read(plan: StreamPlan) -> (Option<Outcome>, StreamReader) {
+        let first = Duration::from_millis(100);
+        let events = Events::new(plan, "c-1", "m", true);
+        let mut reader = StreamReader::default();
+        reader.push(&events.concat(first));
+        while reader.next().is_some() {}
+        let last = events.moments(first).last().map(|moment| moment.piece);
+        let outcome = match last {
+            Some(Piece::Cut) => Some(reader.outcome(Some(Outcome::Truncated))),
+            Some(Piece::Reset) => Some(reader.outcome(Some(Outcome::Reset))),
+            Some(Piece::Silence) => None,
+            _ => Some(reader.outcome(None)),
+        };
+        (outcome, reader)
+    }
+
+    #[test]
+    fn every_stream_reads_as_its_plan_says() {
+        let breakages = Breakage::ALL
+            .into_iter()
+            .flat_map(|how| [0, 1, 4, 7, 99].map(|after| Ending::Broken { after, how }));
+        for ending in std::iter::once(Ending::Whole).chain(breakages) {
+            for per_chunk in [1, 3] {
+                let plan = StreamPlan {
+                    usage: Usage {
+                        prompt_tokens: 3,
+                        completion_tokens: 7,
+                    },
+                    gap: Duration::from_millis(20),
+                    per_chunk,
+                    ending,
+                };
+                let (outcome, reader) = read(plan);
+                let planned = plan.end(Duration::from_millis(100));
+                assert_eq!(outcome, planned.map(|(_, o)| o), "{ending:?} {per_chunk}");
+                if outcome == Some(Outcome::Success) {
+                    assert_eq!(reader.usage(), Some(plan.usage), "{ending:?}");
+                }
+                assert!(!reader.is_spliced());
+            }
+        }
+    }
+}
