@@ -46,6 +46,7 @@ pub(crate) fn stand(play: &mut Play, second: f64, step: Option<&str>, share: f64
         step: step.map(str::to_owned),
         share,
         cause: "judged",
+        closed: Vec::new(),
     };
     let at = Timestamp::from_secs_f64(second);
     play.event(at, What::Standing(standing));

@@ -24,11 +24,11 @@ pub(super) fn pretty(answer: &Value) -> String {
     if answer.get("versions").is_some() {
         return stats(answer);
     }
-    if answer.get("phase").is_some() {
-        return release(answer);
-    }
     if answer.get("shares").is_some() {
         return weights(answer);
+    }
+    if answer.get("phase").is_some() {
+        return release(answer);
     }
     list(std::slice::from_ref(answer), CHECKPOINTS)
 }
@@ -162,6 +162,7 @@ fn release(answer: &Value) -> String {
     if !answer["canary_closed"].is_null() {
         lines.push(("closed", text("canary_closed")));
     }
+    lines.extend(missing(answer));
     lines.push(("sha256", text("sha256")));
     let record = &answer["rollback"];
     if record.is_object() {
@@ -174,6 +175,12 @@ fn release(answer: &Value) -> String {
         lines.push(("note", note.to_owned()));
     }
     facts(&lines)
+}
+
+/// What the next step of the ramp waits for, a line each.
+fn missing(answer: &Value) -> impl Iterator<Item = (&'static str, String)> {
+    let all = answer["missing"].as_array().into_iter().flatten();
+    all.map(|one| ("missing", cell("", &one["words"])))
 }
 
 fn step(answer: &Value) -> String {
@@ -189,6 +196,7 @@ fn step(answer: &Value) -> String {
 fn weights(answer: &Value) -> String {
     let shares = pairs(&answer["shares"], percent);
     let mut lines = vec![
+        ("phase", cell("phase", &answer["phase"])),
         ("revision", cell("revision", &answer["revision"])),
         ("weights", pairs(&answer["weights"], |w| w.to_string())),
         ("shares", shares),
@@ -197,6 +205,7 @@ fn weights(answer: &Value) -> String {
     if !answer["canary_closed"].is_null() {
         lines.push(("closed", cell("", &answer["canary_closed"])));
     }
+    lines.extend(missing(answer));
     facts(&lines)
 }
 
@@ -237,6 +246,11 @@ fn stats(answer: &Value) -> String {
         ),
         ("retries", number(&answer["retries"])),
     ]);
+    let missing = facts(&missing(answer).collect::<Vec<_>>());
+    let missing = match missing.is_empty() {
+        true => missing,
+        false => format!("\n{missing}"),
+    };
     let judge = answer["judge"].as_array().map_or(&[][..], Vec::as_slice);
     let judge = match judge {
         [] => String::new(),
@@ -246,7 +260,10 @@ fn stats(answer: &Value) -> String {
         Some(reason) => format!("\nthe judge holds: {}\n", clean(reason)),
         None => String::new(),
     };
-    format!("{head}\n{}{held}{judge}", versions(&answer["versions"]))
+    format!(
+        "{head}\n{}{held}{missing}{judge}",
+        versions(&answer["versions"])
+    )
 }
 
 const JUDGE: Columns = &[

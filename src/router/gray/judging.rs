@@ -3,8 +3,9 @@
 use crate::id::{RequestId, VersionId};
 use crate::protocol::outcome::Outcome;
 use crate::router::gray::GrayRouter;
+use crate::router::health::HealthWindow;
 use crate::router::io::{Event, Reason};
-use crate::router::judge::sequential::Step;
+use crate::router::judge::sequential::{HoldReason, Step};
 use crate::router::judge::{Found, Occasion, Promotion};
 use crate::router::ramp::Phase;
 use crate::time::Timestamp;
@@ -83,14 +84,33 @@ impl GrayRouter {
         }
     }
 
+    /// A judge that broke down holds, which is told once.
+    pub(super) fn tell_judge_failure(&mut self) {
+        if self.judge.failure_to_tell() {
+            let held = Some(HoldReason::JudgeFailed);
+            self.events.push_back(Event::Held(held));
+        }
+    }
+
+    /// What the windows hold by now is not of the step that begins.
+    pub(super) fn begin_windows(&mut self) {
+        let windows = self.health.iter_mut().flat_map(|health| health.iter_mut());
+        windows.for_each(|(_, window)| HealthWindow::begin_step(window));
+    }
+
     /// Has the judge seen enough of a good canary for the next step?
-    pub(super) fn promotion(&mut self, now: Timestamp) -> Promotion {
+    pub(super) fn promotion(&self, now: Timestamp) -> Promotion {
+        let canary = self.config().canary;
+        let window = self.health.as_ref().map(|health| &health[canary]);
+        self.judge.promotion(now, window)
+    }
+
+    /// Lets go of what is too old at `now` to speak for the canary.
+    pub(super) fn age_window(&mut self, now: Timestamp) {
         let canary = self.config().canary;
         if let Some(health) = &mut self.health {
             health[canary].advance(now);
         }
-        let window = self.health.as_ref().map(|health| &health[canary]);
-        self.judge.promotion(now, window)
     }
 
     /// When the judge wants to be called by itself.
