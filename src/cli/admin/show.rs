@@ -326,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_next_step_waits_for_is_a_line_each() {
+        let missing = json!([{"words": "the ramp is paused"}, {"words": "12 of 271"}]);
+        let weights = json!({
+            "revision": 2, "phase": "paused", "weights": {"v1": 3}, "shares": {"v1": 1.0},
+            "canary_share": 0.3, "canary_closed": null, "missing": missing,
+        });
+        let shown = pretty(&weights);
+        assert!(shown.starts_with("phase       paused\n"), "{shown}");
+        assert!(shown.contains("missing     12 of 271\n"), "{shown}");
+        let release = json!({"phase": "paused", "missing": missing});
+        let shown = pretty(&release);
+        assert!(
+            shown.contains("missing     the ramp is paused\n"),
+            "{shown}"
+        );
+        let stats = json!({"versions": {}, "missing": missing});
+        assert!(pretty(&stats).contains("missing     12 of 271\n"));
+    }
+
+    #[test]
     fn shares_are_percentages() {
         assert_eq!(percent(&json!(0.05)), "5 %");
         assert_eq!(percent(&json!(0.125)), "12.5 %");

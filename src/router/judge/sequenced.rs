@@ -171,9 +171,9 @@ fn translated(evidence: &SequentialEvidence, canary: VersionId, min_events: u64)
         samples: evidence.canary.events,
         min_samples: min_events,
         // What is significant but immaterial makes people look, and nothing else.
-        action: match evidence.material {
-            true => ThresholdAction::Rollback,
-            false => ThresholdAction::Alert,
+        action: match evidence.violated && !evidence.material {
+            true => ThresholdAction::Alert,
+            false => ThresholdAction::Rollback,
         },
         violated: evidence.violated,
     }
