@@ -135,6 +135,7 @@ fn unit_of(measure: Measure) -> &'static str {
     match measure {
         Measure::P99 => "s",
         Measure::ErrorRate | Measure::SuccessRate => "share",
+        // The literal judge alone crosses thresholds.
         Measure::Sequential(_) => "ln E",
     }
 }
