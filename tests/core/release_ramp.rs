@@ -206,7 +206,8 @@ fn a_step_is_not_promoted_for_what_another_has_shown() {
         ramp.steps[1].hold = ms(2_000);
     }
     let mut rig = Rig::new(config);
-    rig.good_seconds(3);
+    rig.good_seconds(1);
+    rig.advance(ms(1_200));
     assert_eq!(rig.look().share, 0.5);
     rig.advance(ms(2_500));
     let standing = rig.look();
