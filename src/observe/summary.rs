@@ -8,7 +8,8 @@ use crate::observe::event::{Missing, RollbackFacts, RunEvent, StandingFacts, Wha
 use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
-use crate::observe::story::Story;
+use crate::observe::story::{Story, StreamEnd};
+use crate::observe::streams::StreamTotals;
 use crate::pricing::{Cost, Price};
 use crate::protocol::drift::{Drift, DriftKind};
 use crate::protocol::outcome::Outcome;
@@ -87,6 +88,8 @@ pub struct Summary {
     pub latency_from_sent: Latencies,
     /// From the scheduled moment to really sending (request_dispatch_delay).
     pub dispatch_delay: Latencies,
+    /// Requests for streams; none when nobody asked for one.
+    pub streams: Option<Box<StreamTotals>>,
     /// By version.
     pub versions: PerVersion<VersionSummary>,
     /// What it cost.
@@ -141,6 +144,9 @@ pub struct VersionSummary {
     pub output_tokens: u64,
     /// How its answers differ from the OpenAI shape, by the router's word.
     pub drift: DriftCounts,
+    /// Requests for streams: whole ones by the version that answered, the others by the one that was tried
+    /// last.
+    pub streams: Option<Box<StreamTotals>>,
 }
 
 impl Summary {
@@ -154,6 +160,7 @@ impl Summary {
             latency: Latencies::default(),
             latency_from_sent: Latencies::default(),
             dispatch_delay: Latencies::default(),
+            streams: None,
             versions: PerVersion::from_fn(versions, |_| VersionSummary::default()),
             costs: CostBook::unpriced(versions),
             scheduled: None,
@@ -216,6 +223,7 @@ impl Summary {
             | What::Settled(_)
             | What::Held(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {
@@ -246,8 +254,24 @@ impl Summary {
         self.story(story);
     }
 
+    fn stream(&mut self, story: &Story) {
+        let Some(end) = story.stream_end() else {
+            return;
+        };
+        self.streams.get_or_insert_default().note(story, end);
+        let version = match end {
+            StreamEnd::Whole => story.served_by(),
+            StreamEnd::Broken | StreamEnd::Refused => story.attempts.last().map(|a| a.version),
+        };
+        if let Some(version) = version {
+            let streams = &mut self.versions[version].streams;
+            streams.get_or_insert_default().note(story, end);
+        }
+    }
+
     fn story(&mut self, story: &Story) {
         self.costs.story(story);
+        self.stream(story);
         for attempt in &story.attempts {
             if let Some(outcome) = attempt.truth() {
                 self.versions[attempt.version].attempts.count(outcome);

@@ -269,6 +269,7 @@ impl Timeline {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
     }

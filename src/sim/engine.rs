@@ -18,7 +18,7 @@ use crate::protocol::chat::Forward;
 use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
-use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
+use crate::router::io::{Action, Event, Failure, Input, RequestFacts, Served};
 use crate::sim::flight::{Begun, Due, Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
@@ -174,6 +174,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             is_deserted: false,
             stream: planned.stream,
             begun: None,
+            settled: None,
         };
         self.flights.insert(request, flight);
         let flights = &self.flights;
@@ -285,17 +286,31 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         self.core.handle(at, end);
         self.drain(at);
-        if is_begun && outcome.is_success() {
-            self.finish(at, attempt.request);
+        if is_begun {
+            self.finish(at, attempt.request, outcome);
         }
     }
 
-    /// The stream that a caller was given has come to its good end.
-    fn finish(&mut self, at: Timestamp, request: RequestId) {
-        if let Some(flight) = self.take_waiting(request) {
-            let answered = self.stream_in_hand(&flight, at, Outcome::Success);
-            self.answered(at, answered);
+    /// The stream that a caller was given has ended like this at its upstream, and the core has said all it
+    /// had to say. What it believes to be whole the gateway ends as whole; what it failed is over already;
+    /// else the gateway hangs up. A core that has not said anything is waited for.
+    fn finish(&mut self, at: Timestamp, request: RequestId, outcome: Outcome) {
+        let settled = self.flights.get(request).and_then(|flight| flight.settled);
+        let outcome = match settled {
+            _ if outcome.is_success() => Outcome::Success,
+            Some(Outcome::Success) => Outcome::Success,
+            Some(_) => Outcome::Truncated,
+            None => return,
+        };
+        let Some(flight) = self.take_waiting(request) else {
+            return;
+        };
+        let whole = flight.out.as_ref().filter(|_| outcome.is_success());
+        if let Some(gaps) = whole.and_then(|out| out.gaps(flight.key)) {
+            self.emit(at, What::Gaps(gaps));
         }
+        let answered = self.stream_in_hand(&flight, at, outcome);
+        self.answered(at, answered);
     }
 
     /// A caller has waited long enough, and hangs up.
@@ -310,7 +325,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
-            streamed: None,
+            streamed: flight.seen(at),
         };
         self.answered(at, answered);
         self.core.handle(at, Input::ClientGone { request });
@@ -340,6 +355,13 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             }
         }
         while let Some(event) = self.core.poll_event() {
+            if let Event::RequestEnded {
+                request, outcome, ..
+            } = &event
+                && let Some(flight) = self.flights.get_mut(*request)
+            {
+                flight.settled = Some(*outcome);
+            }
             self.emit(at, bridge::fact(event, at));
         }
     }
@@ -389,7 +411,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             retry_after: response.plan.retry_after(),
             altered: altered.copied(),
         };
-        let before = flight.out.replace(Out {
+        let out = Out {
             row,
             n,
             version,
@@ -397,7 +419,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             plan: response.plan,
             sent_at: at,
             ended: None,
-        });
+        };
+        let before = flight.replace(at, out);
         // A core that asks again without stopping what is out hangs up on it all the same.
         if let Some(before) = before.filter(|out| out.ended.is_none()) {
             self.emit(at, before.end(key, Outcome::ClientGone));
@@ -507,15 +530,19 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
             return false;
         };
-        let first_token = at;
-        flight.begun = Some(Begun { claim, first_token });
+        // A head is sent once, whatever follows it.
+        let begun = flight.begun.get_or_insert(Begun {
+            claim,
+            first_token: None,
+            earlier: None,
+        });
+        begun.first_token = Some(at);
         true
     }
 
     /// A stream as its caller has read it until now, when it ends like this.
     fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
         let out = flight.out.as_ref();
-        let seen = out.zip(flight.begun);
         let is_whole = outcome.is_success();
         Answered {
             key: flight.key,
@@ -525,7 +552,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 .filter(|_| is_whole)
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
-            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
+            streamed: flight.seen(at),
         }
     }
 
