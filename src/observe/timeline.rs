@@ -9,6 +9,7 @@ use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::spends;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::observe::story::Story;
 use crate::pricing::{Cost, Price};
 use crate::stats::histogram::LogHistogram;
 
@@ -49,6 +50,10 @@ pub struct VersionStep {
     pub served: u64,
     /// Their latency, from the scheduled moment.
     pub latencies: LogHistogram,
+    /// Of the whole streams it sent, the time to the first token; none without streams.
+    pub first_tokens: Option<LogHistogram>,
+    /// The time from one of their tokens to the next.
+    pub inter_tokens: Option<LogHistogram>,
     /// What answers cost that callers got, booked when their request was over.
     pub served_cost: Cost,
     /// What attempts cost whose answer nobody got.
@@ -118,6 +123,19 @@ impl VersionStep {
         if other.latencies.total() > 0 {
             self.latencies.add(&other.latencies);
         }
+        add(&mut self.first_tokens, other.first_tokens.as_ref());
+        add(&mut self.inter_tokens, other.inter_tokens.as_ref());
+    }
+
+    /// A whole stream came to its end.
+    fn stream(&mut self, story: &Story) {
+        if let Some(first) = story.first_token() {
+            self.first_tokens.get_or_insert_default().record(first);
+        }
+        for gap in &story.gaps {
+            let inter_tokens = self.inter_tokens.get_or_insert_default();
+            inter_tokens.record_many(gap.each, gap.tokens);
+        }
     }
 
     fn clear(&mut self) {
@@ -129,6 +147,12 @@ impl VersionStep {
             latencies,
             ..Self::default()
         };
+    }
+}
+
+fn add(own: &mut Option<LogHistogram>, more: Option<&LogHistogram>) {
+    if let Some(more) = more {
+        own.get_or_insert_default().add(more);
     }
 }
 
@@ -295,6 +319,7 @@ impl Timeline {
             let step = &mut self.open.versions[version];
             step.served += 1;
             step.latencies.record(latency);
+            step.stream(story);
             if let Some(failed) = story.rescued_from() {
                 self.open.versions[failed].rescued += 1;
             }
