@@ -31,6 +31,7 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             outcome,
             latency,
             usage: answer.usage,
+            is_estimated: answer.is_estimated,
             drift: answer.drift,
         }),
         Event::RequestEnded {

@@ -135,12 +135,15 @@ pub struct VersionCosts {
     pub wasted: Part,
     /// Attempts that may have used tokens, and nobody says how many.
     pub unknown: u64,
+    /// Attempts whose tokens the gateway counted, because their streams do not state them.
+    pub estimated: u64,
 }
 
 impl VersionCosts {
     /// Takes an attempt in as the router booked it. A booked success is an answer that its caller got.
     pub fn booked(&mut self, booked: &Booked) {
         let is_wasted = !booked.outcome.is_success();
+        self.estimated += u64::from(booked.is_estimated);
         let end = Some(booked.outcome);
         self.spend(Spend::new(booked.version, booked.usage, is_wasted, end));
     }
@@ -274,6 +277,7 @@ mod tests {
             outcome,
             latency: Duration::ZERO,
             usage,
+            is_estimated: false,
             drift: Drift::NONE,
         }
     }

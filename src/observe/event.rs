@@ -164,8 +164,10 @@ pub struct Booked {
     pub outcome: Outcome,
     /// From sending to the end.
     pub latency: Duration,
-    /// The tokens that its answer states.
+    /// The tokens that its answer states, or that were counted in it.
     pub usage: Option<Usage>,
+    /// Were they counted?
+    pub is_estimated: bool,
     /// How its answer differs from the OpenAI shape.
     pub drift: Drift,
 }

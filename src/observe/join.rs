@@ -264,6 +264,7 @@ mod tests {
             outcome,
             latency: Duration::ZERO,
             usage: None,
+            is_estimated: false,
             drift: crate::protocol::drift::Drift::NONE,
         })
     }

@@ -270,6 +270,7 @@ mod tests {
             outcome,
             latency: Duration::ZERO,
             usage: None,
+            is_estimated: false,
             drift: crate::protocol::drift::Drift::NONE,
         };
         Some((at(9), booked))

@@ -238,6 +238,7 @@ impl Play {
                 outcome: booked_as,
                 latency: self.latency,
                 usage: to.usage.filter(|_| booked_as.is_success()),
+                is_estimated: false,
                 drift: Drift::NONE,
             }),
         );

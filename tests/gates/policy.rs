@@ -124,6 +124,7 @@ fn one(
         outcome: outcome.unwrap_or(Outcome::Timeout),
         latency: Duration::ZERO,
         usage: None,
+        is_estimated: false,
         drift: Drift::NONE,
     };
     play.event(at(until), What::Booked(booked));

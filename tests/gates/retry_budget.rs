@@ -82,6 +82,7 @@ fn fails(play: &mut Play, ms: u64, key: u64, n: u32) {
         outcome: Outcome::Overloaded,
         latency: Duration::ZERO,
         usage: None,
+        is_estimated: false,
         drift: Drift::NONE,
     };
     play.event(at(ms), What::Booked(booked));

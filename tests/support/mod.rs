@@ -144,11 +144,11 @@ pub(crate) fn in_company() -> RwLockReadGuard<'static, ()> {
     LIVE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A live run. One that the machine disturbed is invalid and repeated, up to three times; a failed
+/// A live run. One that the machine disturbed is invalid and repeated, up to five times; a failed
 /// one never.
 pub(crate) fn live_run(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
     let _alone = alone();
-    for attempt in 1..=3 {
+    for attempt in 1..=5 {
         let mut stories = Stories::default();
         let output = run_with(scenario, &RunOptions::new(Engine::Live), &mut stories);
         if output.report.verdict.status != Status::Invalid {
@@ -157,7 +157,7 @@ pub(crate) fn live_run(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
         eprintln!("live run {attempt} of {} was invalid", scenario.name);
     }
     panic!(
-        "three invalid live runs of {}: is the machine overloaded?",
+        "five invalid live runs of {}: is the machine overloaded?",
         scenario.name
     )
 }

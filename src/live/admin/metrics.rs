@@ -174,6 +174,12 @@ impl Snapshot {
             let labels = [("version", version.name.as_str())];
             count(&mut unknown, &labels, version.costs.unknown)?;
         }
+        let help = "Attempts whose tokens were counted, because their streams do not state them";
+        let mut estimated = counter(encoder, "cost_estimated_attempts", help)?;
+        for (version, _) in &priced {
+            let labels = [("version", version.name.as_str())];
+            count(&mut estimated, &labels, version.costs.estimated)?;
+        }
         Ok(())
     }
 

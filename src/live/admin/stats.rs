@@ -104,6 +104,7 @@ fn cost(version: &VersionTally) -> Value {
     json!(total.map(|total| json!({
         "total_nano_usd": total,
         "unknown_attempts": version.costs.unknown,
+        "estimated_attempts": version.costs.estimated,
     })))
 }
 

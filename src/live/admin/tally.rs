@@ -366,6 +366,7 @@ mod tests {
             outcome,
             latency: Duration::from_millis(20),
             usage: None,
+            is_estimated: false,
             drift: crate::protocol::drift::Drift::NONE,
         }
     }
@@ -422,6 +423,7 @@ mod tests {
         let answer = Booked {
             drift,
             usage,
+            is_estimated: false,
             ..booked(1, Outcome::Success)
         };
         tally.booked(Timestamp::ZERO, &answer);

@@ -290,6 +290,7 @@ impl RequestTask<'_> {
                     held = result.reply.map(Held::Whole);
                     let answer = AnswerTraits {
                         usage: result.usage,
+                        is_estimated: false,
                         drift: result.drift,
                     };
                     self.tell(attempt, result.outcome, result.retry_after, answer);
@@ -380,7 +381,8 @@ impl RequestTask<'_> {
         let mut reply = relay(head);
         self.sign(reply.headers_mut(), signature);
         let begun = (reader, coming, first);
-        let body = StreamReply::new(self.call, self.orders, attempt, self.release, begun);
+        let asked = self.body.len();
+        let body = StreamReply::new(self.call, self.orders, attempt, self.release, begun, asked);
         reply.map(|_| ReplyBody::stream(body))
     }
 

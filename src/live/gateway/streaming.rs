@@ -21,10 +21,14 @@ use crate::live::gateway::upstream::{Coming, stream_outcome};
 use crate::live::http::Break;
 use crate::protocol::drift::Drift;
 use crate::protocol::gateway;
+use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::stream::{News, StreamReader};
 use crate::router::io::{AnswerTraits, Failure, Input};
 use crate::time::Timestamp;
+
+/// Of a request, roughly: the rule of thumb of OpenAI's documentation.
+const BYTES_OF_A_TOKEN: usize = 4;
 
 /// A stream on its way to a caller.
 pub(super) struct StreamReply {
@@ -37,6 +41,8 @@ pub(super) struct StreamReply {
     coming: Option<Coming>,
     /// Events that the caller gets next.
     ready: VecDeque<Bytes>,
+    /// Tokens of the prompt, by its length.
+    prompt_tokens: u32,
     /// When the core was told last that the stream goes on.
     told: Timestamp,
     is_over: bool,
@@ -50,10 +56,12 @@ impl StreamReply {
         attempt: AttemptId,
         release: Arc<Release>,
         begun: (StreamReader, Coming, Bytes),
+        body_bytes: usize,
     ) -> Self {
         let (reader, coming, first) = begun;
         Self {
             told: call.driver.now(),
+            prompt_tokens: u32::try_from(body_bytes / BYTES_OF_A_TOKEN).unwrap_or(u32::MAX),
             call,
             orders,
             attempt,
@@ -142,12 +150,23 @@ impl StreamReply {
             attempt: self.attempt,
             outcome,
             retry_after: None,
-            answer: AnswerTraits {
-                usage: self.reader.usage(),
-                drift: Drift::NONE,
-            },
+            answer: self.traits(),
         };
         self.call.driver.input([end]);
+    }
+
+    /// What is known of the answer. Tokens that it does not state are counted: one a chunk.
+    fn traits(&self) -> AnswerTraits {
+        let stated = self.reader.usage();
+        let counted = Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.reader.estimated_tokens(),
+        };
+        AnswerTraits {
+            usage: stated.or(Some(counted)),
+            is_estimated: stated.is_none(),
+            drift: Drift::NONE,
+        }
     }
 
     /// Reads on. False when there is nothing to be read now.

@@ -27,8 +27,11 @@ pub use news::{Cause, Closed, Evidence, Measure, Reason, Rollback, Standing};
 /// What the router may know of an answer, besides how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerTraits {
-    /// The tokens, when the answer states them.
+    /// The tokens, when the answer states them, or they were counted.
     pub usage: Option<Usage>,
+    /// Were they counted, because the answer does not state them?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_estimated: bool,
     /// How it differs from the OpenAI shape.
     pub drift: Drift,
 }
