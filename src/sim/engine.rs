@@ -420,7 +420,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             sent_at: at,
             ended: None,
         };
-        let before = flight.replace(at, out);
+        let before = flight.replace(at, Some(out));
         // A core that asks again without stopping what is out hangs up on it all the same.
         if let Some(before) = before.filter(|out| out.ended.is_none()) {
             self.emit(at, before.end(key, Outcome::ClientGone));
@@ -434,8 +434,11 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             return;
         };
         let key = flight.key;
-        let is_out = |out: &mut Out| out.n == attempt.n && out.ended.is_none();
-        let Some(out) = flight.out.take_if(is_out) else {
+        let is_out = |out: &Out| out.n == attempt.n && out.ended.is_none();
+        if !flight.out.as_ref().is_some_and(is_out) {
+            return;
+        }
+        let Some(out) = flight.replace(at, None) else {
             return;
         };
         let n = out.n;

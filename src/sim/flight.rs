@@ -46,26 +46,28 @@ pub(super) struct Begun {
 impl Flight {
     /// What the caller has seen of its stream by now.
     pub(super) fn seen(&self, now: Timestamp) -> Option<Streamed> {
+        self.seen_of(now).map(|(_, streamed)| streamed)
+    }
+
+    /// The same, with the version that it comes from at last.
+    fn seen_of(&self, now: Timestamp) -> Option<(VersionId, Streamed)> {
         let begun = self.begun?;
-        let out = self.out.as_ref();
-        let own = out
-            .zip(begun.first_token)
-            .and_then(|(out, first)| Some((out.version, out.seen(first, now)?)));
+        let out = self.out.as_ref().zip(begun.first_token);
+        let own = out.and_then(|(out, first)| Some((out.version, out.seen(first, now)?)));
         match (begun.earlier, own) {
-            (Some(earlier), Some(own)) => Some(spliced(earlier, own)),
-            (earlier, own) => own.or(earlier).map(|(_, streamed)| streamed),
+            (Some(earlier), Some(own)) => Some((own.0, spliced(earlier, own))),
+            (earlier, own) => own.or(earlier),
         }
     }
 
-    /// Another attempt takes the place of the one that is out.
-    pub(super) fn replace(&mut self, now: Timestamp, out: Out) -> Option<Out> {
-        let seen = self.seen(now);
-        let before = self.out.replace(out);
+    /// The attempt that is out gives way to another, or to none. What the caller has seen of it stays.
+    pub(super) fn replace(&mut self, now: Timestamp, out: Option<Out>) -> Option<Out> {
+        let seen = self.seen_of(now);
         if let Some(begun) = &mut self.begun {
-            begun.earlier = before.as_ref().map(|out| out.version).zip(seen);
+            begun.earlier = seen;
             begun.first_token = None;
         }
-        before
+        std::mem::replace(&mut self.out, out)
     }
 }
 
@@ -80,7 +82,7 @@ fn spliced(earlier: (VersionId, Streamed), own: (VersionId, Streamed)) -> Stream
         content: one.content.zip(two.content).map(|(a, b)| a + b),
         longest_gap: one.longest_gap.max(two.longest_gap).max(between),
         // Mocks name themselves by request and model: two tries at one version look alike.
-        is_spliced: earlier.0 != own.0,
+        is_spliced: one.is_spliced || earlier.0 != own.0,
         ..two
     }
 }
