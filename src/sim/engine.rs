@@ -458,7 +458,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(flight) = self.take_waiting(attempt.request) else {
             return;
         };
-        let answered = self.answer_in_hand(&flight, claim);
+        let answered = Answered {
+            streamed: flight.out.as_ref().and_then(|out| out.seen_at_once(at)),
+            ..self.answer_in_hand(&flight, claim)
+        };
         self.answered(at, answered);
     }
 

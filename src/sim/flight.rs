@@ -153,6 +153,17 @@ impl Out {
         })
     }
 
+    /// Its whole stream, when the gateway has held it back until now: all of it comes at once.
+    pub(super) fn seen_at_once(&self, now: Timestamp) -> Option<Streamed> {
+        let whole = self.seen(now, now)?;
+        let is_any = matches!(&self.plan.act, Act::Stream(stream) if stream.has_token());
+        is_any.then_some(Streamed {
+            last_token: now,
+            longest_gap: Duration::ZERO,
+            ..whole
+        })
+    }
+
     /// How the tokens of its stream followed each other.
     pub(super) fn gaps(&self, key: RequestKey) -> Option<Gaps> {
         let Act::Stream(stream) = self.plan.act else {
