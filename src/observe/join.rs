@@ -146,6 +146,7 @@ impl Join {
             attempt.ended_at = Some(at);
             attempt.outcome = Some(row.outcome);
             attempt.usage = row.usage;
+            attempt.drift = row.drift;
         }
         self.close_if_over(key)
     }
@@ -210,6 +211,7 @@ mod tests {
 
     use super::*;
     use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Origin, Sent, Settled};
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
     use crate::traffic::caller::Intent;
 
@@ -248,6 +250,7 @@ mod tests {
             ordinal,
             outcome,
             usage: None,
+            drift: Drift::NONE,
         })
     }
 
@@ -261,7 +264,7 @@ mod tests {
             outcome,
             latency: Duration::ZERO,
             usage: None,
-            drift: crate::protocol::drift::Drift::NONE,
+            drift: Drift::NONE,
         })
     }
 
@@ -282,6 +285,7 @@ mod tests {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            drift: Drift::NONE,
         })
     }
 

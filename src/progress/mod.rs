@@ -157,6 +157,7 @@ mod tests {
     use super::*;
     use crate::id::RequestKey;
     use crate::observe::event::Answered;
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
 
     fn answered() -> RunEvent {
@@ -168,6 +169,7 @@ mod tests {
                 claim: crate::observe::event::Claim::default(),
                 usage: None,
                 origin: crate::observe::event::Origin::default(),
+                drift: Drift::NONE,
             }),
         }
     }

@@ -7,6 +7,8 @@
 pub mod advice;
 pub mod compile;
 pub mod costs;
+mod fault_kinds;
+mod fault_patterns;
 pub mod faults;
 pub mod forced;
 pub mod gates;

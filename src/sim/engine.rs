@@ -15,6 +15,7 @@ use crate::observe::bridge;
 use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
+use crate::protocol::drift::Drift;
 use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
@@ -140,8 +141,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             .unwrap_or((Timestamp::MAX, Step::Nothing))
     }
 
-    fn emit(&mut self, at: Timestamp, what: What) {
-        self.sink.event(&RunEvent { at, what });
+    fn emit(&mut self, at: Timestamp, what: impl Into<Option<What>>) {
+        if let Some(what) = what.into() {
+            self.sink.event(&RunEvent { at, what });
+        }
     }
 
     fn edge(&mut self) {
@@ -248,6 +251,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            drift: Drift::NONE,
         };
         self.answered(at, answered);
         self.core.handle(at, Input::ClientGone { request });
@@ -321,6 +325,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             retry_after: response.plan.retry_after(),
             altered: altered.copied(),
         };
+        let is_taken = response.plan.is_taken();
         let before = flight.out.replace(Out {
             row,
             n,
@@ -334,7 +339,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             self.emit(at, before.end(key, Outcome::ClientGone));
         }
         self.emit(at, What::Dispatched { key, n, version });
-        self.emit(at, What::Accepted(accepted));
+        self.emit(at, is_taken.then_some(What::Accepted(accepted)));
     }
 
     fn cancel(&mut self, at: Timestamp, attempt: AttemptId) {
@@ -382,6 +387,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 claim,
                 usage: None,
                 origin: Origin::default(),
+                drift: Drift::NONE,
             },
         };
         self.answered(at, answered);
@@ -410,6 +416,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             origin: Origin {
                 key: server.map(|_| flight.key),
                 version: server.and_then(named),
+            },
+            drift: match out.filter(|_| outcome.is_success()) {
+                Some(out) => out.plan.remaining_drift(),
+                None => Drift::NONE,
             },
         }
     }

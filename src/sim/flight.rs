@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{UpstreamEnded, What};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::io::AnswerTraits;
@@ -42,27 +43,34 @@ impl Out {
         match self.plan.act {
             Act::Complete(usage) => Some((outcome, Some(usage))),
             Act::Refuse(_) => Some((outcome, None)),
-            Act::Reset | Act::Silence => None,
+            Act::Odd(odd) if odd.is_lost() => None,
+            Act::Odd(_) => Some((outcome, self.plan.stated_usage())),
+            Act::Reset | Act::Close | Act::Unreachable | Act::Silence => None,
         }
     }
 
     /// What the gateway learns of the answer besides how it ended.
     pub(super) fn traits(&self) -> AnswerTraits {
         AnswerTraits {
-            usage: self.plan.usage(),
-            ..AnswerTraits::default()
+            usage: self.plan.stated_usage(),
+            drift: self.plan.drift(),
         }
     }
 
-    /// The last word of its upstream's ledger.
-    pub(super) fn end(&self, key: RequestKey, outcome: Outcome) -> What {
-        What::UpstreamEnded(UpstreamEnded {
+    /// The last word of its upstream's ledger; none where nobody took it.
+    pub(super) fn end(&self, key: RequestKey, outcome: Outcome) -> Option<What> {
+        let ended = UpstreamEnded {
             row: self.row,
             key: Some(key),
             version: self.version,
             ordinal: self.ordinal,
             outcome,
             usage: self.plan.usage(),
-        })
+            drift: match outcome {
+                Outcome::ClientGone => Drift::NONE,
+                _ => self.plan.drift(),
+            },
+        };
+        self.plan.is_taken().then_some(What::UpstreamEnded(ended))
     }
 }

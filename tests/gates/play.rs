@@ -193,6 +193,7 @@ impl Play {
                 key: outcome.is_success().then_some(key),
                 version: served,
             }),
+            drift: Drift::NONE,
         };
         self.event(end, What::Answered(answered));
         key
@@ -217,6 +218,7 @@ impl Play {
                 ordinal,
                 outcome: to.outcome,
                 usage: to.usage,
+                drift: Drift::NONE,
             };
             self.event(end, What::UpstreamEnded(ended));
         }
@@ -283,6 +285,7 @@ impl Play {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            drift: Drift::NONE,
         };
         self.event(Timestamp::from_secs_f64(second), What::Answered(answered));
     }

@@ -91,6 +91,7 @@ fn ends(play: &mut Play, ms: u64, key: u64) {
         claim: Claim::default(),
         usage: None,
         origin: Origin::default(),
+        drift: Drift::NONE,
     };
     play.event(at(ms), What::Answered(answered));
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::response::Parts;
@@ -42,6 +43,18 @@ pub enum Lost {
     /// The body was too large, or did not come whole.
     Body(AnyError),
 }
+
+/// A body is announced as larger than anybody wants to read.
+#[derive(Debug)]
+pub struct TooLarge;
+
+impl std::fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the body is announced as larger than the limit")
+    }
+}
+
+impl Error for TooLarge {}
 
 /// The connections to one upstream.
 #[derive(Clone, Debug)]
@@ -217,6 +230,10 @@ impl Line {
         let response = self.sender.send_request(request);
         let response = self.working_for(response).await.map_err(Lost::Head)?;
         let (head, body) = response.into_parts();
+        // What is announced as too large is not read first.
+        if body.size_hint().lower() > limit as u64 {
+            return Err(Lost::Body(Box::new(TooLarge)));
+        }
         let whole = Limited::new(body, limit).collect();
         let body = self.working_for(whole).await.map_err(Lost::Body)?;
         Ok((head, body.to_bytes()))

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::connections::{Connections, Lost};
+use crate::live::gateway::connections::{Connections, Lost, TooLarge};
 use crate::live::gateway::{Endpoint, Secret};
 use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
@@ -144,6 +145,9 @@ impl UpstreamClient {
         }
         let response = self.client.request(request).await;
         let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
+        if body.size_hint().lower() > MAX_ANSWER as u64 {
+            return Err(Outcome::Malformed);
+        }
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map_err(|e| body_outcome(e.as_ref()))?;
         Ok((head, body.to_bytes()))
@@ -272,7 +276,7 @@ fn head_outcome(cause: Option<&hyper::Error>) -> Outcome {
 /// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens,
 /// and whether it is one of the connection or of a stream of HTTP/2.
 fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
-    if error.is::<LengthLimitError>() {
+    if error.is::<LengthLimitError>() || error.is::<TooLarge>() {
         return Outcome::Malformed;
     }
     let is_http1 = error.source().is_none_or(|e| e.is::<io::Error>());

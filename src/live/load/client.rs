@@ -16,6 +16,8 @@ use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Origin, Sent, What};
+use crate::protocol::drift::Drift;
+use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, openai};
@@ -48,6 +50,7 @@ struct End {
     claim: Claim,
     usage: Option<Usage>,
     origin: Origin,
+    drift: Drift,
 }
 
 impl End {
@@ -58,6 +61,7 @@ impl End {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
+            drift: Drift::NONE,
         }
     }
 }
@@ -112,6 +116,7 @@ impl LoadClient {
             claim: end.claim,
             usage: end.usage,
             origin: end.origin,
+            drift: end.drift,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
         self.underway.forget(key);
@@ -166,7 +171,12 @@ impl LoadClient {
             body: &body,
         });
         let model = reading.model.as_deref();
+        let drift = match reading.outcome.is_success() {
+            true => normalize(&body).drift,
+            false => Drift::NONE,
+        };
         End {
+            drift,
             outcome: reading.outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,

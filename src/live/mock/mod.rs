@@ -2,8 +2,10 @@
 //! servers play it. [`native`] plays everything; [`wiremock`] plays whole replies, and its responder
 //! can be mounted in anybody's tests.
 
+pub mod door;
 pub mod ledger;
 pub mod native;
+mod raw;
 pub mod wiremock;
 
 use std::borrow::Cow;
@@ -109,7 +111,7 @@ impl MockUpstream {
                 fault: None,
             },
         };
-        row.spends(response.plan.usage());
+        row.spends(response.plan.usage(), response.plan.drift());
         self.ledger.announce(at, &row, seen.n, &response);
         Taken { at, response, row }
     }
@@ -184,7 +186,7 @@ fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>
         kind: "invalid_request_error",
         code,
         message: message.into(),
-        retry_after: None,
+        wish: None,
     }
 }
 
