@@ -6,6 +6,7 @@
 
 pub mod advice;
 pub mod compile;
+mod contract;
 pub mod costs;
 mod fault_kinds;
 mod fault_patterns;
