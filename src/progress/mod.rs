@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::id::RequestKey;
     use crate::observe::event::Answered;
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
 
     fn answered() -> RunEvent {
@@ -170,6 +171,7 @@ mod tests {
                 usage: None,
                 origin: crate::observe::event::Origin::default(),
                 streamed: None,
+                drift: Drift::NONE,
             }),
         }
     }

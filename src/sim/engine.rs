@@ -15,6 +15,7 @@ use crate::observe::bridge;
 use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
+use crate::protocol::drift::Drift;
 use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
@@ -140,8 +141,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             .unwrap_or((Timestamp::MAX, Step::Nothing))
     }
 
-    fn emit(&mut self, at: Timestamp, what: What) {
-        self.sink.event(&RunEvent { at, what });
+    fn emit(&mut self, at: Timestamp, what: impl Into<Option<What>>) {
+        if let Some(what) = what.into() {
+            self.sink.event(&RunEvent { at, what });
+        }
     }
 
     fn edge(&mut self) {
@@ -311,6 +314,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         };
         self.answered(at, answered);
         self.core.handle(at, Input::ClientGone { request });
@@ -389,6 +393,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             retry_after: response.plan.retry_after(),
             altered: altered.copied(),
         };
+        let is_taken = response.plan.is_taken();
         let before = flight.out.replace(Out {
             row,
             n,
@@ -403,7 +408,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             self.emit(at, before.end(key, Outcome::ClientGone));
         }
         self.emit(at, What::Dispatched { key, n, version });
-        self.emit(at, What::Accepted(accepted));
+        self.emit(at, is_taken.then_some(What::Accepted(accepted)));
     }
 
     fn cancel(&mut self, at: Timestamp, attempt: AttemptId) {
@@ -461,6 +466,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 usage: None,
                 origin: Origin::default(),
                 streamed: None,
+                drift: Drift::NONE,
             },
         };
         self.answered(at, answered);
@@ -486,6 +492,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             usage,
             origin: self.origin(flight, server),
             streamed: None,
+            drift: match out.filter(|_| outcome.is_success()) {
+                Some(out) => out.plan.remaining_drift(),
+                None => Drift::NONE,
+            },
         }
     }
 
@@ -526,6 +536,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
             streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
+            drift: Drift::NONE,
         }
     }
 

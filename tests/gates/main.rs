@@ -2,6 +2,7 @@
 
 mod attribution;
 mod census;
+mod contract;
 mod cost;
 mod measurement;
 mod play;

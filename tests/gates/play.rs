@@ -38,6 +38,9 @@ pub(crate) struct To {
     pub(crate) cancelled: bool,
     /// The tokens that its upstream spends on it.
     pub(crate) usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape: as its upstream sends it, as the router counts it,
+    /// and as the caller gets it.
+    pub(crate) drift: [Drift; 3],
 }
 
 pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
@@ -49,6 +52,7 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         arrives: true,
         cancelled: false,
         usage: None,
+        drift: [Drift::NONE; 3],
     }
 }
 
@@ -195,6 +199,7 @@ impl Play {
                 key: outcome.is_success().then_some(key),
                 version: served,
             }),
+            drift: attempts.last().map_or(Drift::NONE, |a| a.drift[2]),
         };
         self.event(end, What::Answered(answered));
         key
@@ -219,6 +224,7 @@ impl Play {
                 ordinal,
                 outcome: to.outcome,
                 usage: to.usage,
+                drift: to.drift[0],
             };
             self.event(end, What::UpstreamEnded(ended));
         }
@@ -239,7 +245,7 @@ impl Play {
                 latency: self.latency,
                 usage: to.usage.filter(|_| booked_as.is_success()),
                 is_estimated: false,
-                drift: Drift::NONE,
+                drift: to.drift[1],
             }),
         );
     }
@@ -287,6 +293,7 @@ impl Play {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         };
         self.event(Timestamp::from_secs_f64(second), What::Answered(answered));
     }

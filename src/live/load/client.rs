@@ -18,6 +18,8 @@ use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Origin, Sent, Streamed, What};
+use crate::protocol::drift::Drift;
+use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, openai, stream};
@@ -52,6 +54,7 @@ struct End {
     usage: Option<Usage>,
     origin: Origin,
     streamed: Option<Streamed>,
+    drift: Drift,
 }
 
 impl End {
@@ -63,6 +66,7 @@ impl End {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         }
     }
 }
@@ -120,6 +124,7 @@ impl LoadClient {
             usage: end.usage,
             origin: end.origin,
             streamed: end.streamed,
+            drift: end.drift,
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
         self.underway.forget(key);
@@ -184,7 +189,12 @@ impl LoadClient {
             Outcome::Success if stream => Outcome::Malformed,
             outcome => outcome,
         };
+        let drift = match outcome.is_success() {
+            true => normalize(&body).drift,
+            false => Drift::NONE,
+        };
         End {
+            drift,
             outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,
@@ -212,6 +222,8 @@ impl LoadClient {
             usage: reader.usage(),
             origin: self.origin(reader.id(), reader.model()),
             streamed: reading.streamed(),
+            // Of a stream it is not looked for.
+            drift: Drift::NONE,
         }
     }
 
