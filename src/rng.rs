@@ -25,6 +25,8 @@ pub enum Purpose {
     OutputTokens,
     /// Whether the fault with this index hits an attempt.
     Fault(u16),
+    /// When the bursts of the fault with this index come and go.
+    Burst(u16),
     /// Who sends a request.
     User,
     /// Which prompt a request carries.
@@ -53,6 +55,7 @@ impl Purpose {
             Self::FirstToken => 9,
             Self::Speed => 10,
             Self::Fault(index) => 1 << 16 | u64::from(index),
+            Self::Burst(index) => 1 << 17 | u64::from(index),
         }
     }
 }

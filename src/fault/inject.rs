@@ -2,7 +2,6 @@
 
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed};
-use crate::rng::{Purpose, draw};
 use crate::time::Timestamp;
 use crate::upstream::plan::ResponsePlan;
 use crate::upstream::profile::{Ask, Profile};
@@ -46,20 +45,12 @@ impl Upstreams {
 
     fn fault_for(&self, ask: &Ask, at: Timestamp, healthy: &ResponsePlan) -> Option<u16> {
         // The configuration refuses more than 65,535 faults.
-        (0_u16..).zip(&self.faults).find_map(|(index, fault)| {
-            let hits = || {
-                let drawn = draw(
-                    self.seed,
-                    Purpose::Fault(index),
-                    ask.key,
-                    ask.version,
-                    ask.nth,
-                );
-                drawn.unit() < fault.share
-            };
-            let can = fault.is_on(ask.version, at) && fault.kind.concerns(healthy);
-            (can && hits()).then_some(index)
-        })
+        (0_u16..)
+            .zip(&self.faults)
+            .find(|(index, fault)| {
+                fault.kind.concerns(healthy) && fault.hits(self.seed, *index, ask, at)
+            })
+            .map(|(index, _)| index)
     }
 }
 
@@ -71,8 +62,10 @@ mod tests {
     use crate::fault::kind::FaultKind;
     use crate::id::{RequestKey, VersionId};
     use crate::protocol::outcome::Outcome;
+    use crate::upstream::odd::Shape;
     use crate::upstream::profile::{Distribution, Timing};
     use crate::upstream::stream::Breakage;
+    use crate::upstream::wish::Wish;
 
     fn upstreams(faults: Vec<Fault>) -> Upstreams {
         let profile = Profile {
@@ -90,11 +83,10 @@ mod tests {
 
     fn fault(kind: FaultKind, share: f64) -> Fault {
         Fault {
-            kind,
-            on: vec![VersionId(1)],
             from: Timestamp::from_secs_f64(10.0),
             until: Some(Timestamp::from_secs_f64(20.0)),
             share,
+            ..Fault::always(kind, vec![VersionId(1)])
         }
     }
 
@@ -135,38 +127,95 @@ mod tests {
         assert_eq!(again.fault, Some(0));
     }
 
-    #[test]
-    fn every_kind_has_its_outcome() {
-        let after = Some(Duration::from_secs(5));
-        let table = [
-            (FaultKind::Unauthorized, Some(Outcome::Unauthorized)),
-            (FaultKind::Timeout, None),
+    /// Every kind, and how an attempt ends that it hits; none for silence.
+    fn table() -> Vec<(FaultKind, Option<Outcome>)> {
+        use FaultKind as K;
+        let second = Duration::from_secs(1);
+        let retry_after = Some(Wish::Seconds(second));
+        vec![
+            (K::Unauthorized, Some(Outcome::Unauthorized)),
+            (K::Forbidden { status: 402 }, Some(Outcome::Forbidden)),
+            (K::Timeout, None),
+            (K::RequestTimeout, Some(Outcome::Timeout)),
+            (K::RateLimited { retry_after }, Some(Outcome::RateLimited)),
+            (K::InsufficientQuota, Some(Outcome::QuotaExhausted)),
+            (K::ModelNotFound, Some(Outcome::ModelNotFound)),
+            (K::BadRequest { status: 413 }, Some(Outcome::BadRequest)),
+            (K::ContextLength, Some(Outcome::BadRequest)),
             (
-                FaultKind::RateLimited { retry_after: after },
-                Some(Outcome::RateLimited),
+                K::ContentFilter { as_answer: false },
+                Some(Outcome::BadRequest),
             ),
-            (FaultKind::ModelNotFound, Some(Outcome::ModelNotFound)),
             (
-                FaultKind::ServerError { status: 503 },
+                K::Overloaded {
+                    status: 529,
+                    retry_after,
+                },
                 Some(Outcome::Overloaded),
             ),
-            (FaultKind::Reset, Some(Outcome::Reset)),
+            (K::ServerError { status: 502 }, Some(Outcome::ServerError)),
+            (K::Reset, Some(Outcome::Reset)),
+            (K::Close, Some(Outcome::Reset)),
+            (K::Slow { delay: second }, Some(Outcome::Success)),
+            (K::Malformed, Some(Outcome::Malformed)),
+            (K::EmptyChoices, Some(Outcome::Malformed)),
+            (K::WrongContentType, Some(Outcome::Malformed)),
             (
-                FaultKind::Slow {
-                    delay: Duration::from_secs(2),
+                K::SchemaDrift {
+                    shape: Shape::MissingUsage,
                 },
                 Some(Outcome::Success),
             ),
-        ];
-        let names = table.map(|(kind, _)| kind.name());
-        let of_streams = Breakage::ALL.map(Breakage::name);
-        let names: Vec<_> = names.into_iter().chain(of_streams).collect();
+            (K::Cut, Some(Outcome::Truncated)),
+            (K::WrongContentLength, Some(Outcome::Malformed)),
+            (K::SlowBody { over: second }, Some(Outcome::Success)),
+            (K::HugeBody, Some(Outcome::Malformed)),
+            (K::Redirect { status: 302 }, Some(Outcome::Malformed)),
+            (K::Refused, Some(Outcome::Connect)),
+            (K::TlsFailure, Some(Outcome::Connect)),
+        ]
+    }
+
+    #[test]
+    fn every_kind_has_its_outcome() {
+        let names = table().into_iter().map(|(kind, _)| kind.name());
+        let names: Vec<_> = names.chain(Breakage::ALL.map(Breakage::name)).collect();
         assert_eq!(names, FaultKind::NAMES);
-        for (kind, outcome) in table {
+        for (kind, outcome) in table() {
             let world = upstreams(vec![fault(kind, 1.0)]);
             let response = world.respond(&ask(1, 1), Timestamp::from_secs_f64(12.0));
             assert_eq!(response.plan.outcome(), outcome, "{}", kind.name());
         }
+        let of = |kind: FaultKind| {
+            let world = upstreams(vec![fault(kind, 1.0)]);
+            world
+                .respond(&ask(1, 1), Timestamp::from_secs_f64(12.0))
+                .plan
+        };
+        let gateway_timeout = of(FaultKind::ServerError { status: 504 });
+        assert_eq!(gateway_timeout.outcome(), Some(Outcome::Timeout));
+        let filtered = of(FaultKind::ContentFilter { as_answer: true });
+        assert_eq!(filtered.outcome(), Some(Outcome::Success));
+    }
+
+    #[test]
+    fn a_correlated_fault_meets_a_request_everywhere_or_nowhere() {
+        let both = |is_correlated| {
+            upstreams(vec![Fault {
+                share: 0.5,
+                is_correlated,
+                ..Fault::always(FaultKind::Reset, vec![VersionId(0), VersionId(1)])
+            }])
+        };
+        let at = Timestamp::from_secs_f64(1.0);
+        let differ = |world: &Upstreams| {
+            let hit = |key, version| world.respond(&ask(key, version), at).fault.is_some();
+            (0..1_000)
+                .filter(|key| hit(*key, 0) != hit(*key, 1))
+                .count()
+        };
+        assert_eq!(differ(&both(true)), 0);
+        assert!(differ(&both(false)) > 400);
     }
 
     #[test]

@@ -2,4 +2,6 @@
 
 pub mod inject;
 pub mod kind;
+pub mod pattern;
+mod refusals;
 pub mod schedule;

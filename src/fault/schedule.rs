@@ -1,8 +1,11 @@
 //! When a fault is on, and whom it hits.
 
 use crate::fault::kind::FaultKind;
-use crate::id::VersionId;
+use crate::fault::pattern::Pattern;
+use crate::id::{Seed, VersionId};
+use crate::rng::{Purpose, draw};
 use crate::time::Timestamp;
+use crate::upstream::profile::Ask;
 
 /// One fault on the timeline.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,11 +20,49 @@ pub struct Fault {
     pub until: Option<Timestamp>,
     /// The share of attempts it hits while it is on, 0 to 1.
     pub share: f64,
+    /// How it comes and goes between its start and its end.
+    pub pattern: Pattern,
+    /// Does a request meet it at all its versions, or at none?
+    pub is_correlated: bool,
 }
 
 impl Fault {
+    /// A fault on these versions that hits everything, always.
+    pub fn always(kind: FaultKind, on: Vec<VersionId>) -> Self {
+        Self {
+            kind,
+            on,
+            from: Timestamp::ZERO,
+            until: None,
+            share: 1.0,
+            pattern: Pattern::Steady,
+            is_correlated: false,
+        }
+    }
+
     /// Is it on for this version at this moment? The start is inside, the end outside.
     pub fn is_on(&self, version: VersionId, at: Timestamp) -> bool {
         self.on.contains(&version) && self.from <= at && self.until.is_none_or(|end| at < end)
+    }
+
+    /// Does it hit this attempt, taken at this moment, as the fault with this number?
+    pub fn hits(&self, seed: Seed, index: u16, ask: &Ask, at: Timestamp) -> bool {
+        if !self.is_on(ask.version, at) {
+            return false;
+        }
+        let after = at.since(self.from);
+        let share = self.pattern.share(self.share, after, seed, index);
+        // One draw for all versions, or one for each.
+        let drawn_for = match self.is_correlated {
+            true => VersionId::default(),
+            false => ask.version,
+        };
+        let drawn = draw(seed, Purpose::Fault(index), ask.key, drawn_for, ask.nth);
+        drawn.unit() < share
+    }
+
+    /// The share of attempts that it hits over all its time.
+    pub fn mean_share(&self) -> f64 {
+        self.pattern.mean_share(self.share)
     }
 }

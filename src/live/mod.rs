@@ -37,6 +37,7 @@ use http::client::Trust;
 use http::server::Limits;
 use load::client::LoadClient;
 use mock::MockUpstream;
+use mock::door::ClosedDoor;
 use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 
@@ -96,6 +97,13 @@ pub fn needs_native(experiment: &Experiment, version: VersionId) -> Option<Fault
         .filter(|fault| fault.on.contains(&version))
         .map(|fault| fault.kind)
         .find(|kind| !kind.is_whole_reply())
+}
+
+/// The fault that keeps everybody out of a version.
+fn door(experiment: &Experiment, version: VersionId) -> Option<FaultKind> {
+    let faults = experiment.upstreams.faults.iter();
+    let on_it = faults.filter(|fault| fault.on.contains(&version));
+    on_it.map(|f| f.kind).find(FaultKind::keeps_out)
 }
 
 /// Why the live machinery could not be started.
@@ -249,7 +257,7 @@ impl Stage {
         outbox: Outbox,
     ) -> Result<Self, StartError> {
         // What takes long comes before the clock is set: time 0 must find everything ready.
-        let servers = Servers::open(plan).await?;
+        let servers = Servers::open(&experiment, plan).await?;
         let listener = bind("127.0.0.1:0").await?;
         let uri = chat_uri(&listener)?;
         let clock = Clock::starting_in(LEAD);
@@ -351,15 +359,19 @@ struct Server {
 }
 
 enum ServerKind {
+    Closed(ClosedDoor),
     Native(TcpListener),
     Wiremock(::wiremock::MockServer),
 }
 
 impl Servers {
-    async fn open(plan: &Plan) -> Result<Self, StartError> {
+    async fn open(experiment: &Experiment, plan: &Plan) -> Result<Self, StartError> {
         let mut servers = Vec::new();
-        for (_, server) in plan.servers.iter() {
-            servers.push(Server::open(*server).await?);
+        for (version, server) in plan.servers.iter() {
+            servers.push(match door(experiment, version) {
+                Some(fault) => Server::closed(fault)?,
+                None => Server::open(*server).await?,
+            });
         }
         Ok(Self(servers))
     }
@@ -377,6 +389,7 @@ impl Servers {
         let mut wiremocks = Vec::new();
         for (server, upstream) in self.0.into_iter().zip(mocks.values().cloned()) {
             match server.kind {
+                ServerKind::Closed(door) => door.stand(),
                 ServerKind::Native(listener) => {
                     tokio::spawn(mock::native::serve(listener, upstream));
                 }
@@ -391,6 +404,14 @@ impl Servers {
 }
 
 impl Server {
+    fn closed(fault: FaultKind) -> Result<Self, StartError> {
+        let door = ClosedDoor::new(fault).map_err(StartError::Runtime)?;
+        Ok(Self {
+            base: door.base(),
+            kind: ServerKind::Closed(door),
+        })
+    }
+
     async fn open(server: MockServer) -> Result<Self, StartError> {
         let listener = bind("127.0.0.1:0").await?;
         let base = base_url(&listener)?;

@@ -220,6 +220,7 @@ mod tests {
     use super::*;
     use crate::id::VersionId;
     use crate::observe::event::UpstreamEnded;
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
 
     #[derive(Default)]
@@ -246,6 +247,7 @@ mod tests {
             ordinal: 0,
             outcome: Outcome::Success,
             usage: None,
+            drift: Drift::NONE,
         })
     }
 

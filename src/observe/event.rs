@@ -145,6 +145,8 @@ pub struct UpstreamEnded {
     pub outcome: Outcome,
     /// The tokens that it spent on it, whoever got the answer; none when it cannot tell, or spent none.
     pub usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape.
+    pub drift: Drift,
 }
 
 /// An attempt's end, as the router booked it.
@@ -223,6 +225,8 @@ pub struct Answered {
     pub usage: Option<Usage>,
     /// What the answer itself says of where it comes from.
     pub origin: Origin,
+    /// How it differs from the OpenAI shape, when it is a success.
+    pub drift: Drift,
     /// What came of its stream; none when it was none, or broke before the first token.
     pub streamed: Option<Streamed>,
 }

@@ -148,6 +148,7 @@ impl Join {
             attempt.ended_at = Some(at);
             attempt.outcome = Some(row.outcome);
             attempt.usage = row.usage;
+            attempt.drift = row.drift;
         }
         self.close_if_over(key)
     }
@@ -212,6 +213,7 @@ mod tests {
 
     use super::*;
     use crate::observe::event::{Answered, AttemptKind, Booked, Claim, Origin, Sent, Settled};
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
     use crate::traffic::caller::Intent;
 
@@ -251,6 +253,7 @@ mod tests {
             ordinal,
             outcome,
             usage: None,
+            drift: Drift::NONE,
         })
     }
 
@@ -265,7 +268,7 @@ mod tests {
             latency: Duration::ZERO,
             usage: None,
             is_estimated: false,
-            drift: crate::protocol::drift::Drift::NONE,
+            drift: Drift::NONE,
         })
     }
 
@@ -287,6 +290,7 @@ mod tests {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         })
     }
 

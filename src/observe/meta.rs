@@ -116,8 +116,11 @@ pub struct FaultMeta {
     pub from: Timestamp,
     /// Its end; the end of the run when absent.
     pub until: Option<Timestamp>,
-    /// The share of attempts it hits, 0 to 1.
+    /// The share of attempts it hits, 0 to 1; over all its time, if it follows a pattern.
     pub share: f64,
+    /// Does nobody reach the version at all?
+    #[serde(skip)]
+    pub keeps_out: bool,
 }
 
 /// Recorded traffic, as far as a reader cares.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{Answered, Booked, Gap, Sent, Settled, Streamed};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
@@ -80,6 +81,8 @@ pub struct Attempt {
     pub retry_after: Option<Duration>,
     /// The tokens that the upstream says it spent on it.
     pub usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape, by the upstream's word.
+    pub drift: Drift,
     /// Whether the body arrived altered.
     pub altered: Option<bool>,
     /// What the router booked, and when.
@@ -271,7 +274,7 @@ mod tests {
             latency: Duration::ZERO,
             usage: None,
             is_estimated: false,
-            drift: crate::protocol::drift::Drift::NONE,
+            drift: Drift::NONE,
         };
         Some((at(9), booked))
     }
@@ -337,6 +340,7 @@ mod tests {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         };
         Some((at(10), answered))
     }

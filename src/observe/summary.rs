@@ -8,7 +8,8 @@ use crate::observe::event::{Missing, RollbackFacts, RunEvent, StandingFacts, Wha
 use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
-use crate::observe::story::{Story, StreamEnd};
+use crate::observe::meta::FaultMeta;
+use crate::observe::story::{Attempt, Story, StreamEnd};
 use crate::observe::streams::StreamTotals;
 use crate::pricing::{Cost, Price};
 use crate::protocol::drift::{Drift, DriftKind};
@@ -108,6 +109,8 @@ pub struct Summary {
     pub unexplained: u64,
     /// How many attempts each fault of the scenario hit.
     pub fault_hits: Vec<u64>,
+    /// The fault that keeps everybody out of a version, where there is one.
+    kept_out: PerVersion<Option<usize>>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
     /// What the judge saw, over time.
@@ -170,6 +173,7 @@ impl Summary {
             orphans: 0,
             unexplained: 0,
             fault_hits: vec![0; faults],
+            kept_out: PerVersion::from_fn(versions, |_| None),
             rollbacks: Vec::new(),
             evidence: Tracks::default(),
             standings: Vec::new(),
@@ -182,6 +186,17 @@ impl Summary {
     #[must_use]
     pub fn with_prices(mut self, prices: &PerVersion<Option<Price>>) -> Self {
         self.costs = CostBook::new(prices);
+        self
+    }
+
+    /// The same with these faults. What some of them hit, no ledger can tell: nobody was let in.
+    #[must_use]
+    pub fn with_faults(mut self, faults: &[FaultMeta]) -> Self {
+        for (index, fault) in faults.iter().enumerate().filter(|(_, f)| f.keeps_out) {
+            for version in &fault.on {
+                self.kept_out[*version] = Some(index);
+            }
+        }
         self
     }
 
@@ -276,6 +291,9 @@ impl Summary {
             if let Some(outcome) = attempt.truth() {
                 self.versions[attempt.version].attempts.count(outcome);
             }
+            if let Some(fault) = self.kept_out[attempt.version].filter(|_| was_kept_out(attempt)) {
+                self.fault_hits[fault] += 1;
+            }
         }
         if !story.outcome().is_some_and(Outcome::is_success) {
             return;
@@ -300,9 +318,10 @@ impl Summary {
         }
     }
 
-    /// Attempts at a version that its upstream took.
+    /// Attempts at a version that its upstream took, or that a fault kept out of it.
     pub fn attempts_at(&self, version: VersionId) -> u64 {
-        self.versions[version].accepted
+        let kept_out = self.kept_out[version].map_or(0, |fault| self.fault_hits[fault]);
+        self.versions[version].accepted + kept_out
     }
 
     /// What it would cost to go on like this, where `cost` is what the run cost.
@@ -323,6 +342,12 @@ impl Summary {
         (self.sent > 1 && span > Duration::ZERO)
             .then(|| (self.sent - 1) as f64 / span.as_secs_f64())
     }
+}
+
+/// Was it sent on its way, and found no connection?
+fn was_kept_out(attempt: &Attempt) -> bool {
+    let was_sent = attempt.dispatched_at.is_some() && !attempt.was_accepted();
+    was_sent && attempt.truth() == Some(Outcome::Connect)
 }
 
 fn widen(range: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {

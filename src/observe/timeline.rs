@@ -332,6 +332,7 @@ mod tests {
     use super::*;
     use crate::id::RequestKey;
     use crate::observe::event::{Accepted, Sent, UpstreamEnded};
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
     use crate::time::Timestamp;
     use crate::traffic::caller::Intent;
@@ -347,6 +348,7 @@ mod tests {
                 ordinal: 0,
                 outcome: Outcome::Success,
                 usage: None,
+                drift: Drift::NONE,
             });
             let at = Timestamp(s * 1_000_000_000 + 5);
             let event = RunEvent { at, what };

@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::id::RequestKey;
     use crate::observe::event::Answered;
+    use crate::protocol::drift::Drift;
     use crate::protocol::outcome::Outcome;
 
     fn answered() -> RunEvent {
@@ -171,6 +172,7 @@ mod tests {
                 usage: None,
                 origin: crate::observe::event::Origin::default(),
                 streamed: None,
+                drift: Drift::NONE,
             }),
         }
     }

@@ -279,7 +279,8 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         on: fault.on.clone(),
         from: fault.from,
         until: fault.until,
-        share: fault.share,
+        share: fault.mean_share(),
+        keeps_out: fault.kind.keeps_out(),
     });
     RunMeta {
         scenario: scenario.name.clone(),

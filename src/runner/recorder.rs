@@ -96,7 +96,9 @@ impl<'o> Recorder<'o> {
         let prices = meta.versions.values().map(|v| v.price).collect();
         Ok(Self {
             join: Join::default(),
-            summary: Summary::new(versions, meta.faults.len()).with_prices(&prices),
+            summary: Summary::new(versions, meta.faults.len())
+                .with_prices(&prices)
+                .with_faults(&meta.faults),
             timeline: Timeline::new(versions).with_prices(prices),
             evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults),
             alarms: Vec::new(),

@@ -1,16 +1,14 @@
 //! `faults`: what goes wrong, when, and for whom.
 
-use std::time::Duration;
-
-use crate::config::fields::{Cx, Fields};
-use crate::config::node::{Node, Value};
+use crate::config::fields::Cx;
+use crate::config::node::{Node, Place, Value};
 use crate::config::values;
 use crate::config::versions::version_name;
-use crate::fault::kind::FaultKind;
+use crate::fault::pattern::Pattern;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;
+use crate::scenario::{fault_kinds, fault_patterns};
 use crate::time::Timestamp;
-use crate::upstream::stream::Breakage;
 
 /// Reads `faults`. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Fault>> {
@@ -28,7 +26,7 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Fault>> {
 /// Reads one fault. Without `names` there is one version, and `on` is not known.
 pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault> {
     let fields = cx.fields(node, "a fault")?;
-    let kind = kind(&fields);
+    let kind = fault_kinds::read(&fields);
     let on = match names {
         None => Some(vec![VersionId(0)]),
         Some(names) => fields.required("on", "the name of a version", |cx, n| {
@@ -38,15 +36,63 @@ pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault>
     let at = fields.optional("at", values::duration);
     let length = fields.optional("for", values::positive_duration);
     let share = fields.optional("share", values::share);
+    let pattern = fault_patterns::read(&fields, length);
+    let is_correlated = fields.optional("correlated", values::flag);
+    let place = fields.place();
     fields.finish();
     let from = Timestamp::from(at.unwrap_or_default());
-    Some(Fault {
+    let fault = Fault {
         kind: kind?,
         on: on?,
         from,
         until: length.map(|length| from + length),
         share: share.unwrap_or(1.0),
-    })
+        pattern: pattern?,
+        is_correlated: is_correlated.unwrap_or(false),
+    };
+    is_playable(cx, place, &fault, names.is_some())?;
+    is_sensible(cx, place, &fault)?;
+    Some(fault)
+}
+
+/// Whether a connection can be had is no request's own fate: a port is open to all of them or to none.
+fn is_playable(cx: Cx<'_>, place: Place, fault: &Fault, is_run: bool) -> Option<()> {
+    if !fault.kind.keeps_out() {
+        return Some(());
+    }
+    let name = fault.kind.name();
+    if !is_run {
+        let message = format!("a mock by itself cannot play `{name}`: it would have to be gone");
+        return cx.error(cx.at(place, message).hint("do not start it"));
+    }
+    let is_always = fault.from == Timestamp::ZERO && fault.until.is_none();
+    let is_all = fault.share >= 1.0 && fault.pattern == Pattern::Steady;
+    if is_always && is_all {
+        return Some(());
+    }
+    let message =
+        format!("`{name}` keeps everybody out from the start to the end, or it cannot be played");
+    let diagnostic = cx.at(place, message);
+    cx.error(
+        diagnostic
+            .expected(format!(
+                "{{on: v2, kind: {name}}}, without `at`, `for`, `share` or a pattern"
+            ))
+            .hint("a port is open to all requests or to none; `reset` and `close` hit single ones"),
+    )
+}
+
+fn is_sensible(cx: Cx<'_>, place: Place, fault: &Fault) -> Option<()> {
+    if fault.is_correlated && fault.on.len() < 2 {
+        let message =
+            "`correlated` needs several versions: a request then meets the fault at all of them";
+        return cx.error(cx.at(place, message).expected("on: [v1, v2]"));
+    }
+    if fault.mean_share() > 0.0 {
+        return Some(());
+    }
+    let message = "this fault never hits anything";
+    cx.error(cx.at(place, message).expected("a share above 0%"))
 }
 
 fn versions(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<VersionId>> {
@@ -56,57 +102,5 @@ fn versions(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<VersionId>>
             read.into_iter().collect()
         }
         _ => version_name(cx, node, names).map(|v| vec![v]),
-    }
-}
-
-/// The kind with the parameters that belong to it; parameters of other kinds are unknown keys.
-fn kind(fields: &Fields<'_, '_>) -> Option<FaultKind> {
-    let words = FaultKind::NAMES.map(|name| (name, name));
-    let kind = fields.required("kind", "unauthorized, timeout …", |cx, n| {
-        values::word(cx, n, "a kind of fault", &words)
-    })?;
-    Some(match kind {
-        "unauthorized" => FaultKind::Unauthorized,
-        "timeout" => FaultKind::Timeout,
-        "rate_limited" => FaultKind::RateLimited {
-            retry_after: fields.optional("retry_after", whole_seconds),
-        },
-        "model_not_found" => FaultKind::ModelNotFound,
-        "server_error" => FaultKind::ServerError {
-            status: fields.optional("status", status_5xx).unwrap_or(500),
-        },
-        "reset" => FaultKind::Reset,
-        "slow" => FaultKind::Slow {
-            delay: fields.required("delay", "2s", values::positive_duration)?,
-        },
-        name => FaultKind::Stream {
-            how: Breakage::ALL.into_iter().find(|how| how.name() == name)?,
-            after: fields.optional("after", tokens).unwrap_or(5),
-        },
-    })
-}
-
-/// Tokens that come before a stream breaks.
-fn tokens(cx: Cx<'_>, node: &Node) -> Option<u32> {
-    let count = values::count(cx, node)?;
-    match u32::try_from(count) {
-        Ok(tokens) => Some(tokens),
-        Err(_) => cx.wrong(node, "a number of tokens", "0, 5, 100"),
-    }
-}
-
-/// `Retry-After` knows whole seconds only.
-fn whole_seconds(cx: Cx<'_>, node: &Node) -> Option<Duration> {
-    let value = values::duration(cx, node)?;
-    if value.subsec_nanos() != 0 {
-        return cx.wrong(node, "a whole number of seconds", "1s, 30s, 2m");
-    }
-    Some(value)
-}
-
-fn status_5xx(cx: Cx<'_>, node: &Node) -> Option<u16> {
-    match values::count(cx, node)? {
-        status @ 500..=599 => Some(status as u16),
-        _ => cx.wrong(node, "a server error", "500 to 599"),
     }
 }

@@ -13,7 +13,7 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
 use crate::router::judge::sequential::Metric;
-use crate::scenario::costs;
+use crate::scenario::{contract, costs};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
@@ -35,7 +35,7 @@ pub struct Setting<'a> {
     pub faults: &'a [Fault],
 }
 
-const GATES: [&str; 13] = [
+const GATES: [&str; 14] = [
     "ramp",
     "promotion",
     "split",
@@ -49,6 +49,7 @@ const GATES: [&str; 13] = [
     "generator",
     "memory",
     "cost",
+    "contract",
 ];
 
 /// Reads `expect`. None means that mistakes were reported.
@@ -86,6 +87,7 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "promotion" => one(promotion(cx, entry, setting)),
         "generator" => one(generator(cx, value)),
         "memory" => one(memory(cx, value)),
+        "contract" => one(contract::read(cx, value, setting)),
         _ => one(costs::read(cx, entry, setting)),
     }
 }
@@ -110,14 +112,19 @@ fn bare_gate(node: &Node) -> Option<Node> {
 }
 
 /// The fields of a gate; `{}` and nothing at all are the same.
-fn gate_fields<'a, 'n>(cx: Cx<'a>, node: &'n Node, what: &'static str) -> Option<Fields<'a, 'n>> {
+pub(super) fn gate_fields<'a, 'n>(
+    cx: Cx<'a>,
+    node: &'n Node,
+    what: &'static str,
+) -> Option<Fields<'a, 'n>> {
     match node.value {
         Value::Null => Some(cx.no_fields(node, what)),
         _ => cx.fields(node, what),
     }
 }
 
-fn scope(fields: &Fields<'_, '_>) -> Scope {
+/// The stretch of the run that a gate is about.
+pub(super) fn scope(fields: &Fields<'_, '_>) -> Scope {
     let from = fields.optional("from", values::duration);
     let to = fields.optional("to", values::duration);
     let until = fields.optional("until", values::duration);
@@ -134,7 +141,8 @@ fn scope(fields: &Fields<'_, '_>) -> Scope {
     }
 }
 
-fn least(fields: &Fields<'_, '_>) -> Option<u64> {
+/// The fewest observations that a gate takes for an answer.
+pub(super) fn least(fields: &Fields<'_, '_>) -> Option<u64> {
     fields.optional("min_n", values::positive).map(u64::from)
 }
 

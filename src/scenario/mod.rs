@@ -6,7 +6,10 @@
 
 pub mod advice;
 pub mod compile;
+mod contract;
 pub mod costs;
+mod fault_kinds;
+mod fault_patterns;
 pub mod faults;
 pub mod forced;
 pub mod gates;

@@ -15,6 +15,7 @@ use crate::observe::bridge;
 use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
+use crate::protocol::drift::Drift;
 use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
@@ -140,8 +141,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             .unwrap_or((Timestamp::MAX, Step::Nothing))
     }
 
-    fn emit(&mut self, at: Timestamp, what: What) {
-        self.sink.event(&RunEvent { at, what });
+    fn emit(&mut self, at: Timestamp, what: impl Into<Option<What>>) {
+        if let Some(what) = what.into() {
+            self.sink.event(&RunEvent { at, what });
+        }
     }
 
     fn edge(&mut self) {
@@ -326,6 +329,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             usage: None,
             origin: Origin::default(),
             streamed: flight.seen(at),
+            drift: Drift::NONE,
         };
         self.answered(at, answered);
         self.core.handle(at, Input::ClientGone { request });
@@ -411,6 +415,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             retry_after: response.plan.retry_after(),
             altered: altered.copied(),
         };
+        let is_taken = response.plan.is_taken();
         let out = Out {
             row,
             n,
@@ -426,7 +431,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             self.emit(at, before.end(key, Outcome::ClientGone));
         }
         self.emit(at, What::Dispatched { key, n, version });
-        self.emit(at, What::Accepted(accepted));
+        self.emit(at, is_taken.then_some(What::Accepted(accepted)));
     }
 
     fn cancel(&mut self, at: Timestamp, attempt: AttemptId) {
@@ -490,6 +495,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 usage: None,
                 origin: Origin::default(),
                 streamed: None,
+                drift: Drift::NONE,
             },
         };
         self.answered(at, answered);
@@ -515,6 +521,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             usage,
             origin: self.origin(flight, server),
             streamed: None,
+            drift: match out.filter(|_| outcome.is_success()) {
+                Some(out) => out.plan.remaining_drift(),
+                None => Drift::NONE,
+            },
         }
     }
 
@@ -559,6 +569,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
             streamed: flight.seen(at),
+            drift: Drift::NONE,
         }
     }
 

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::id::{AttemptId, RequestKey, VersionId};
 use crate::observe::event::{Claim, Gap, Gaps, Streamed, UpstreamEnded, What};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::router::io::AnswerTraits;
@@ -123,7 +124,9 @@ impl Out {
             Act::Stream(stream) if outcome.is_success() => Some((outcome, stream.stated_usage())),
             Act::Stream(_) => None,
             Act::Refuse(_) => Some((outcome, None)),
-            Act::Reset | Act::Silence => None,
+            Act::Odd(odd) if odd.is_lost() => None,
+            Act::Odd(_) => Some((outcome, self.plan.stated_usage())),
+            Act::Reset | Act::Close | Act::Unreachable | Act::Silence => None,
         }
     }
 
@@ -178,19 +181,25 @@ impl Out {
     pub(super) fn traits(&self) -> AnswerTraits {
         AnswerTraits {
             usage: self.plan.stated_usage(),
-            ..AnswerTraits::default()
+            drift: self.plan.drift(),
+            is_estimated: false,
         }
     }
 
-    /// The last word of its upstream's ledger.
-    pub(super) fn end(&self, key: RequestKey, outcome: Outcome) -> What {
-        What::UpstreamEnded(UpstreamEnded {
+    /// The last word of its upstream's ledger; none where nobody took it.
+    pub(super) fn end(&self, key: RequestKey, outcome: Outcome) -> Option<What> {
+        let ended = UpstreamEnded {
             row: self.row,
             key: Some(key),
             version: self.version,
             ordinal: self.ordinal,
             outcome,
             usage: self.plan.usage(),
-        })
+            drift: match outcome {
+                Outcome::ClientGone => Drift::NONE,
+                _ => self.plan.drift(),
+            },
+        };
+        self.plan.is_taken().then_some(What::UpstreamEnded(ended))
     }
 }

@@ -3,9 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::{ErrorReply, Usage};
 use crate::protocol::outcome::{AnswerFacts, Outcome, classify};
+use crate::upstream::odd::{Form, Odd};
 use crate::upstream::stream::StreamPlan;
+use crate::upstream::wish::Wish;
 
 /// What an upstream does with one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +30,14 @@ pub enum Act {
     Stream(StreamPlan),
     /// An error in OpenAI's envelope.
     Refuse(Refusal),
+    /// An answer that is not what was asked for.
+    Odd(Odd),
     /// The connection is reset: no answer, no clean close.
     Reset,
+    /// The connection is closed in order, without an answer.
+    Close,
+    /// There is no connection to be had: nobody listens, or nobody who can be believed.
+    Unreachable,
     /// Nothing, for as long as the other side waits.
     Silence,
 }
@@ -42,8 +53,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// For people.
     pub message: Cow<'static, str>,
-    /// The `Retry-After` header.
-    pub retry_after: Option<Duration>,
+    /// The wait that it asks for.
+    pub wish: Option<Wish>,
 }
 
 impl Refusal {
@@ -55,6 +66,17 @@ impl Refusal {
             kind: self.kind,
             code: self.code,
         }
+    }
+
+    /// The body as it goes over the wire.
+    pub fn body(&self) -> String {
+        let body = self.reply().body();
+        let Some(seconds) = self.wish.and_then(Wish::in_body) else {
+            return body;
+        };
+        let mut tree: Value = serde_json::from_str(&body).unwrap_or_default();
+        tree["error"]["retry_after"] = seconds.into();
+        tree.to_string()
     }
 }
 
@@ -69,7 +91,9 @@ impl ResponsePlan {
                 error_code: Some(refusal.code),
                 is_completion: false,
             })),
-            Act::Reset => Some(Outcome::Reset),
+            Act::Odd(odd) => Some(odd.reading().outcome),
+            Act::Reset | Act::Close => Some(Outcome::Reset),
+            Act::Unreachable => Some(Outcome::Connect),
             Act::Silence => None,
         }
     }
@@ -77,8 +101,8 @@ impl ResponsePlan {
     /// The wait that the answer asks for.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.act {
-            Act::Refuse(refusal) => refusal.retry_after,
-            Act::Complete(_) | Act::Stream(_) | Act::Reset | Act::Silence => None,
+            Act::Refuse(refusal) => refusal.wish.and_then(Wish::wait),
+            _ => None,
         }
     }
 
@@ -100,7 +124,25 @@ impl ResponsePlan {
         match &self.act {
             Act::Stream(stream) => stream.end(self.after).map(|(at, _)| at),
             Act::Silence => None,
-            Act::Complete(_) | Act::Refuse(_) | Act::Reset => Some(self.after),
+            _ => Some(self.after),
+        }
+    }
+
+    /// The tokens that are spent, as far as the upstream can tell: what a success does not state,
+    /// nobody knows.
+    pub fn usage(&self) -> Option<Usage> {
+        match &self.act {
+            Act::Complete(usage) => Some(*usage),
+            Act::Stream(stream) => Some(Usage {
+                completion_tokens: stream.tokens_sent(),
+                ..stream.usage
+            }),
+            Act::Odd(odd) if matches!(odd.form, Form::Redirect { .. }) => None,
+            Act::Odd(odd) => match odd.reading() {
+                reading if reading.outcome.is_success() => reading.usage,
+                _ => Some(odd.usage),
+            },
+            _ => None,
         }
     }
 
@@ -109,18 +151,37 @@ impl ResponsePlan {
         match &self.act {
             Act::Complete(usage) => Some(*usage),
             Act::Stream(stream) => stream.stated_usage(),
-            Act::Refuse(_) | Act::Reset | Act::Silence => None,
+            Act::Odd(odd) => odd.reading().usage,
+            _ => None,
         }
     }
 
-    /// The tokens that the upstream spends on it.
-    pub fn usage(&self) -> Option<Usage> {
+    /// How the answer differs from the OpenAI shape.
+    pub fn drift(&self) -> Drift {
         match &self.act {
-            Act::Stream(stream) => Some(Usage {
-                completion_tokens: stream.tokens_sent(),
-                ..stream.usage
-            }),
-            _ => self.stated_usage(),
+            Act::Odd(odd) => odd.reading().drift,
+            _ => Drift::NONE,
         }
+    }
+
+    /// How it still differs once a gateway has put it into shape.
+    pub fn remaining_drift(&self) -> Drift {
+        match &self.act {
+            Act::Odd(odd) => odd.reading().remaining,
+            _ => Drift::NONE,
+        }
+    }
+
+    /// From taking the request to the first byte of an answer.
+    pub fn until_first_byte(&self) -> Duration {
+        match &self.act {
+            Act::Odd(odd) => self.after.saturating_sub(odd.sending_time()),
+            _ => self.after,
+        }
+    }
+
+    /// Does anybody take the request?
+    pub fn is_taken(&self) -> bool {
+        self.act != Act::Unreachable
     }
 }

@@ -8,6 +8,7 @@ use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::after_rollback::AfterRollbackGate;
 use crate::verdict::gates::attribution::AttributionGate;
+use crate::verdict::gates::contract::ContractGate;
 use crate::verdict::gates::cost::CostGate;
 use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
@@ -131,6 +132,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
         GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
         GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),
+        GateSpec::Contract(spec) => Box::new(ContractGate::new(spec)),
         GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
     }

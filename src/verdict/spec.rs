@@ -39,6 +39,8 @@ pub enum GateSpec {
     Ramp(RampSpec),
     /// What the attempts cost stays within bounds.
     Cost(CostSpec),
+    /// Answers have the OpenAI shape, whichever version gives them.
+    Contract(ContractSpec),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -62,6 +64,7 @@ impl GateSpec {
             Self::Policy(_) => "policy",
             Self::Ramp(spec) => spec.name,
             Self::Cost(_) => "cost",
+            Self::Contract(_) => "contract",
             Self::Memory { .. } => "memory",
         }
     }
@@ -247,6 +250,23 @@ pub struct CostSpec {
     pub wasted: Option<Comparison<Cost>>,
     /// How many may have used tokens that nobody states. Without it, such attempts leave the costs open.
     pub unknown: Option<Comparison<u64>>,
+}
+
+/// See [`GateSpec::Contract`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContractSpec {
+    /// The versions' names.
+    pub names: PerVersion<String>,
+    /// Only the answers of this version.
+    pub version: Option<VersionId>,
+    /// When.
+    pub scope: Scope,
+    /// How many answers of an upstream may differ from the shape.
+    pub drift: Option<Comparison<u64>>,
+    /// How many answers that callers got of a version may differ from it.
+    pub answers: Option<Comparison<u64>>,
+    /// Fewest answers of each version.
+    pub min_n: u64,
 }
 
 /// See [`GateSpec::Policy`].

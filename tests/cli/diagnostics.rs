@@ -30,6 +30,44 @@ expect:
 }
 
 #[test]
+fn mistakes_of_faults() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "mistakes.yaml",
+        r#"name: mistakes
+duration: 10s
+router: FIXTURES/routers/gray-10.yaml
+traffic: {synthetic: {arrivals: {poisson: 50/s}}}
+faults:
+  - {on: v2, kind: forbidden, status: 401}
+  - {on: v2, kind: bad_request, status: 404}
+  - {on: v2, kind: content_filter, status: 300}
+  - {on: v2, kind: overloaded, status: 500, retry_after: 1500ms}
+  - {on: v2, kind: rate_limit, retry_after: {date: 9000h}}
+  - {on: v2, kind: rate_limited, retry_after: {ms: 0.5ms, body: 1s}}
+  - {on: v2, kind: redirect, status: 200}
+  - {on: v2, kind: schema_drift, shape: rapped}
+  - {on: v2, kind: slow_body}
+  - {on: v2, kind: refused, share: 50%}
+  - {at: 5s, on: v2, kind: tls_failure}
+  - {on: v2, kind: reset, correlated: true}
+  - {on: v2, kind: reset, share: 0%}
+  - {on: v2, kind: reset, flapping: {on: 10s, off: 0s}}
+  - {on: v2, kind: reset, ramp: {from: 0%, to: 50%}}
+  - {on: v2, kind: reset, for: 5s, share: 10%, ramp: {from: 0%, to: 50%}}
+  - {on: v2, kind: reset, bursts: {mean: 2s}}
+  - {on: v2, kind: reset, bursts: {mean: 2s, gap: 3s}, flapping: {on: 1s, off: 1s}}
+  - {on: v2, kind: cut, status: 200}
+expect:
+  - contract: {drift: none, version: v3, drifts: "0"}
+"#,
+    );
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&done.err));
+}
+
+#[test]
 fn mistakes_that_depend_on_the_router() {
     let folder = Folder::new();
     let file = folder.write(

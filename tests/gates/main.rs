@@ -2,6 +2,7 @@
 
 mod attribution;
 mod census;
+mod contract;
 mod cost;
 mod measurement;
 mod play;
@@ -10,3 +11,4 @@ mod ramp;
 mod retry_budget;
 mod rollback;
 mod split;
+mod streams;

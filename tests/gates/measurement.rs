@@ -165,6 +165,7 @@ fn what_was_not_met_says_how_many_requests_it_takes() {
         from: Timestamp::ZERO,
         until: None,
         share: 0.3,
+        keeps_out: false,
     };
     let mut play = Play::with_faults(&all_succeed(), &[fault]);
     play.requests(5, (0.0, 1.0), &[to(STABLE, Outcome::Success)]);
@@ -182,6 +183,7 @@ fn a_fault_that_hit_nothing_shows_nothing() {
         from: Timestamp::from_secs_f64(4.0),
         until: None,
         share: 0.3,
+        keeps_out: false,
     };
     let sample = |on: &[VersionId], hits: bool, closed_at: Option<f64>| {
         let mut play = Play::with_faults(&all_succeed(), &[fault(on.to_vec())]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{
-    Accepted, Answered, AttemptKind, Booked, Claim, Finding, Origin, RollbackFacts, RunEvent, Sent,
-    Settled, UpstreamEnded, What,
+    Accepted, Answered, AttemptKind, Booked, Claim, Finding, Gap, Gaps, Origin, RollbackFacts,
+    RunEvent, Sent, Settled, Streamed, UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
@@ -38,6 +38,9 @@ pub(crate) struct To {
     pub(crate) cancelled: bool,
     /// The tokens that its upstream spends on it.
     pub(crate) usage: Option<Usage>,
+    /// How its answer differs from the OpenAI shape: as its upstream sends it, as the router counts it,
+    /// and as the caller gets it.
+    pub(crate) drift: [Drift; 3],
 }
 
 pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
@@ -49,6 +52,51 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
         arrives: true,
         cancelled: false,
         usage: None,
+        drift: [Drift::NONE; 3],
+    }
+}
+
+/// How the tokens of a made-up stream come.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    /// From the scheduled moment to the first.
+    pub(crate) first: Duration,
+    /// Those after it.
+    pub(crate) gaps: Vec<Gap>,
+    /// What its content amounts to.
+    pub(crate) content: Option<u32>,
+    pub(crate) is_spliced: bool,
+    pub(crate) is_done_after_failure: bool,
+}
+
+impl Tokens {
+    /// The first after so long, and so many more, each so long after the one before.
+    pub(crate) fn new(first_ms: u64, more: u32, each_ms: u64) -> Self {
+        let each = Duration::from_millis(each_ms);
+        Self {
+            first: Duration::from_millis(first_ms),
+            gaps: vec![Gap { each, tokens: more }],
+            content: Some(more + 1),
+            is_spliced: false,
+            is_done_after_failure: false,
+        }
+    }
+
+    fn streamed(&self, scheduled_at: Timestamp) -> Streamed {
+        let first_token = scheduled_at + self.first;
+        let time: Duration = self.gaps.iter().map(|gap| gap.each * gap.tokens).sum();
+        let more: u32 = self.gaps.iter().map(|gap| gap.tokens).sum();
+        Streamed {
+            first_token,
+            last_token: first_token + time,
+            tokens: more + 1,
+            is_estimated: false,
+            chunks: more + 1,
+            longest_gap: self.gaps.iter().map(|g| g.each).max().unwrap_or_default(),
+            content: self.content,
+            is_spliced: self.is_spliced,
+            is_done_after_failure: self.is_done_after_failure,
+        }
     }
 }
 
@@ -74,6 +122,8 @@ pub(crate) struct Play {
     /// Who sends.
     pub(crate) caller: u32,
     pub(crate) delay: Duration,
+    /// How the tokens of every answer come; none when no stream is asked for.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 impl Play {
@@ -108,6 +158,7 @@ impl Play {
             lie: |what| vec![what],
             caller: 0,
             delay: Duration::ZERO,
+            tokens: None,
         }
     }
 
@@ -146,7 +197,7 @@ impl Play {
             intent: self.intent,
             caller: self.caller,
             input_tokens: 1,
-            stream: false,
+            stream: self.tokens.is_some(),
         };
         let at = start + self.delay;
         self.event(at, What::Sent(sent));
@@ -190,12 +241,17 @@ impl Play {
             outcome: told,
             claim,
             usage: None,
-            streamed: None,
+            streamed: self.tokens.as_ref().map(|tokens| tokens.streamed(start)),
             origin: self.origin.unwrap_or(Origin {
                 key: outcome.is_success().then_some(key),
                 version: served,
             }),
+            drift: attempts.last().map_or(Drift::NONE, |a| a.drift[2]),
         };
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| told.is_success()) {
+            let runs = tokens.gaps.clone().into_boxed_slice();
+            self.event(end, What::Gaps(Gaps { key, runs }));
+        }
         self.event(end, What::Answered(answered));
         key
     }
@@ -219,6 +275,7 @@ impl Play {
                 ordinal,
                 outcome: to.outcome,
                 usage: to.usage,
+                drift: to.drift[0],
             };
             self.event(end, What::UpstreamEnded(ended));
         }
@@ -239,7 +296,7 @@ impl Play {
                 latency: self.latency,
                 usage: to.usage.filter(|_| booked_as.is_success()),
                 is_estimated: false,
-                drift: Drift::NONE,
+                drift: to.drift[1],
             }),
         );
     }
@@ -287,6 +344,7 @@ impl Play {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            drift: Drift::NONE,
         };
         self.event(Timestamp::from_secs_f64(second), What::Answered(answered));
     }

@@ -77,6 +77,7 @@ fn tell(play: &mut Play, tries: &[Try], answered: (u64, Outcome), asked: Option<
         usage: None,
         origin: Origin::default(),
         streamed: None,
+        drift: Drift::NONE,
     };
     play.event(at(answered.0), What::Answered(answer));
 }
@@ -113,6 +114,7 @@ fn one(
         ordinal: n,
         outcome: outcome.unwrap_or(Outcome::ClientGone),
         usage: None,
+        drift: Drift::NONE,
     };
     play.event(at(until), What::UpstreamEnded(ended));
     let booked = Booked {

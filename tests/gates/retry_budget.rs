@@ -96,6 +96,7 @@ fn ends(play: &mut Play, ms: u64, key: u64) {
         usage: None,
         origin: Origin::default(),
         streamed: None,
+        drift: Drift::NONE,
     };
     play.event(at(ms), What::Answered(answered));
 }

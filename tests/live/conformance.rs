@@ -3,17 +3,20 @@
 //! Without feedback (no rollback), everything is equal request by request. With it, the moment of the
 //! rollback and the shares agree within the tolerance that each test states.
 
+use graygate::fault::kind::FaultKind;
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::Claim;
 use graygate::observe::meta::Engine;
-use graygate::observe::story::Story;
+use graygate::observe::story::{Attempt, Story, StreamEnd};
+use graygate::protocol::drift::Drift;
 use graygate::protocol::outcome::Outcome;
 use graygate::runner::{RunOptions, RunOutput};
 use graygate::scenario::Scenario;
 use graygate::traffic::caller::Intent;
+use graygate::upstream::stream::Breakage;
 use graygate::verdict::result::Status;
 
-use crate::support::{Stories, keys, live_run, run_with, shipped, written};
+use crate::support::{Stories, gate, keys, live_run, run_with, shipped, written};
 
 /// What happened to a request, as far as both engines must agree.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,8 +24,29 @@ struct Fate {
     key: RequestKey,
     outcome: Option<Outcome>,
     claim: Option<Claim>,
-    path: Vec<(u8, Option<Outcome>, Option<u16>)>,
+    path: Vec<Step>,
     tokens: Option<u32>,
+    drift: Option<Drift>,
+}
+
+/// What happened to an attempt: by its upstream, and by the router.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    version: u8,
+    truth: Option<Outcome>,
+    fault: Option<u16>,
+    drift: Drift,
+    booked: Option<(Outcome, Drift)>,
+}
+
+fn step(attempt: &Attempt) -> Step {
+    Step {
+        version: attempt.version.0,
+        truth: attempt.truth(),
+        fault: attempt.fault,
+        drift: attempt.drift,
+        booked: attempt.booked.map(|(_, b)| (b.outcome, b.drift)),
+    }
 }
 
 fn fates(stories: &[Story]) -> Vec<Fate> {
@@ -30,11 +54,8 @@ fn fates(stories: &[Story]) -> Vec<Fate> {
         key: story.key,
         outcome: story.outcome(),
         claim: story.answered.map(|(_, a)| a.claim),
-        path: story
-            .attempts
-            .iter()
-            .map(|a| (a.version.0, a.truth(), a.fault))
-            .collect(),
+        path: story.attempts.iter().map(step).collect(),
+        drift: story.answered.map(|(_, a)| a.drift),
         tokens: story
             .answered
             .and_then(|(_, a)| a.usage)
@@ -52,8 +73,13 @@ fn virtual_stories(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
 
 /// Runs a scenario on both engines and compares the requests one by one.
 fn same_on_both(scenario: &Scenario) -> Vec<Story> {
-    let (_, simulated) = virtual_stories(scenario);
-    let (_, live) = live_run(scenario);
+    let (simulated_run, simulated) = virtual_stories(scenario);
+    let (live_output, live) = live_run(scenario);
+    for output in [&simulated_run, &live_output] {
+        let gates = &output.report.verdict.gates;
+        let red = gates.iter().find(|g| g.status == Status::Fail);
+        assert!(red.is_none(), "{}: {red:#?}", scenario.name);
+    }
     assert_eq!(keys(&simulated), keys(&live));
     for (a, b) in fates(&simulated).iter().zip(&fates(&live)) {
         assert_eq!(a, b, "{}", scenario.name);
@@ -61,10 +87,14 @@ fn same_on_both(scenario: &Scenario) -> Vec<Story> {
     live
 }
 
-/// A scenario with one fault on the canary from the start and nobody who judges: no feedback. What is
+/// A scenario with faults on the canary from the start and nobody who judges: no feedback. What is
 /// compared does not hang on exact times, so the generator may be later than where figures count: only
 /// a machine that stands still for long enough to make attempts time out spoils it.
-fn with_fault(server: &str, fault: &str) -> Scenario {
+fn with_faults(server: &str, faults: &[&str]) -> Scenario {
+    let faults: String = faults
+        .iter()
+        .map(|fault| format!("  - {{on: v2, {fault}}}\n"))
+        .collect();
     let text = format!(
         "
 name: conformance
@@ -74,7 +104,7 @@ router:
   versions:
     v1: {{role: stable, model: a, api_key_env: A}}
     v2: {{role: canary, model: b, api_key_env: B}}
-  split: {{weights: {{v1: 60, v2: 40}}}}
+  split: {{weights: {{v1: 50, v2: 50}}}}
   retry: {{max_retries: 1, base: 30ms}}
   timeouts: {{attempt: 400ms, request: 5s}}
   fallback: after_retries
@@ -83,10 +113,9 @@ upstreams:
   v1: {{mock: {{latency: {{lognormal: {{median: 8ms, p99: 30ms}}}}, server: {server}}}}}
   v2: {{mock: {{like: v1, server: {server}}}}}
 traffic:
-  synthetic: {{arrivals: {{constant: 100/s}}, prompts: ../fixtures/prompts.jsonl}}
+  synthetic: {{arrivals: {{constant: 120/s}}, prompts: ../fixtures/prompts.jsonl}}
 faults:
-  - {{on: v2, {fault}}}
-expect:
+{faults}expect:
   - attribution
   - generator: {{dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}}
 "
@@ -94,33 +123,199 @@ expect:
     written("conformance", &text)
 }
 
-const FAULTS: [&str; 7] = [
+fn with_fault(server: &str, fault: &str) -> Scenario {
+    with_faults(server, &[fault])
+}
+
+/// Every kind, in every form that differs on the wire. Those that keep everybody out come below.
+const FAULTS: [&str; 36] = [
     "kind: unauthorized, share: 30%",
-    "kind: timeout, share: 20%",
-    "kind: rate_limited, share: 40%, retry_after: 0s",
+    "kind: forbidden, share: 30%",
+    "kind: forbidden, share: 30%, status: 402",
+    "kind: timeout, share: 15%",
+    "kind: request_timeout, share: 30%",
+    "kind: rate_limited, share: 30%, retry_after: 0s",
+    "kind: rate_limited, share: 30%",
+    "kind: rate_limited, share: 30%, retry_after: {ms: 40ms}",
+    "kind: rate_limited, share: 30%, retry_after: {body: 50ms}",
+    "kind: rate_limited, share: 30%, retry_after: {date: 1s}",
+    "kind: rate_limited, share: 30%, retry_after: negative",
+    "kind: overloaded, share: 30%, retry_after: absurd",
+    "kind: overloaded, share: 30%, status: 529",
+    "kind: insufficient_quota, share: 30%",
     "kind: model_not_found, share: 30%",
-    "kind: server_error, share: 40%, status: 503",
-    "kind: reset, share: 30%",
+    "kind: bad_request, share: 30%",
+    "kind: bad_request, share: 30%, status: 413",
+    "kind: bad_request, share: 30%, status: 422",
+    "kind: context_length, share: 30%",
+    "kind: content_filter, share: 30%",
+    "kind: content_filter, share: 30%, status: 200",
+    "kind: server_error, share: 30%",
+    "kind: server_error, share: 30%, status: 504",
     "kind: slow, share: 30%, delay: 60ms",
+    "kind: malformed, share: 30%",
+    "kind: empty_choices, share: 30%",
+    "kind: wrong_content_type, share: 30%",
+    "kind: schema_drift, share: 30%",
+    "kind: schema_drift, share: 30%, shape: missing_usage",
+    "kind: schema_drift, share: 30%, shape: metadata",
+    "kind: schema_drift, share: 30%, shape: wrapped",
+    "kind: redirect, share: 30%",
+    "kind: reset, share: 30%",
+    "kind: close, share: 30%",
+    "kind: cut, share: 30%",
+    "kind: wrong_content_length, share: 30%",
 ];
+const SLOW_FAULTS: [&str; 2] = [
+    "kind: slow_body, share: 30%, over: 80ms",
+    "kind: huge_body, share: 30%",
+];
+const CLOSED_DOORS: [&str; 2] = ["kind: refused", "kind: tls_failure"];
+
+/// All kinds but those that no wiremock plays, as they are written above.
+fn is_whole_reply(fault: &&str) -> bool {
+    let more = [
+        "reset",
+        "close",
+        "cut",
+        "wrong_content_length",
+        "slow_body",
+        "huge_body",
+    ];
+    !more
+        .iter()
+        .any(|kind| fault.contains(&format!("kind: {kind},")))
+}
+
+#[test]
+fn every_kind_of_fault_is_compared() {
+    let all = || FAULTS.iter().chain(&SLOW_FAULTS).chain(&CLOSED_DOORS);
+    for name in FaultKind::NAMES {
+        let is_it = |fault: &&str| fault.split([',', ' ']).any(|word| word == name);
+        assert!(all().any(|fault| is_it(fault)), "{name}");
+    }
+}
+
+fn every_one_hits_the_same(server: &str, faults: &[&str]) {
+    for group in faults.chunks(4) {
+        let stories = same_on_both(&with_faults(server, group));
+        for (index, fault) in (0..).zip(group) {
+            let attempts = stories.iter().flat_map(|s| &s.attempts);
+            let hit = attempts.filter(|a| a.fault == Some(index)).count();
+            assert!(hit >= 4, "{fault} hit next to nothing");
+        }
+    }
+}
 
 #[test]
 fn every_fault_hits_the_same_requests_the_same_way_on_both_engines() {
-    for fault in FAULTS {
-        let stories = same_on_both(&with_fault("native", fault));
-        let hit = stories
-            .iter()
-            .flat_map(|s| &s.attempts)
-            .filter(|a| a.fault.is_some());
-        assert!(hit.count() >= 5, "{fault} hit next to nothing");
+    every_one_hits_the_same("native", &FAULTS);
+    every_one_hits_the_same("native", &SLOW_FAULTS);
+}
+
+/// Streams alone, with one fault on the canary from the start.
+fn with_streams(fault: &str) -> Scenario {
+    let text = format!(
+        "
+name: conformance
+seed: 14
+duration: 1s
+router:
+  versions:
+    v1: {{role: stable, model: a, api_key_env: A}}
+    v2: {{role: canary, model: b, api_key_env: B}}
+  split: {{weights: {{v1: 40, v2: 60}}}}
+  timeouts: {{first_token: 600ms, idle: 600ms, attempt: 3s, request: 6s}}
+  judge: off
+upstreams:
+  v1: {{mock: {{first_token: 30ms, tokens_per_second: 50, output_tokens: 8}}}}
+  v2: {{mock: {{like: v1, tokens_per_chunk: 2}}}}
+traffic:
+  synthetic: {{arrivals: {{constant: 60/s}}, stream: 100%}}
+faults:
+  - {{on: v2, {fault}, share: 50%}}
+expect:
+  - attribution
+  - stream
+  - generator: {{dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}}
+"
+    );
+    written("conformance", &text)
+}
+
+/// What came of a stream: how it ended, its tokens, and those that its content amounts to.
+fn stream_fate(story: &Story) -> (Option<StreamEnd>, Option<(u32, Option<u32>)>) {
+    let streamed = story.streamed();
+    (story.stream_end(), streamed.map(|s| (s.tokens, s.content)))
+}
+
+/// Every way in which a stream can break, before its first token and after its fourth.
+#[test]
+fn every_fault_of_streams_is_the_same_on_both_engines() {
+    for (how, after) in Breakage::ALL
+        .into_iter()
+        .flat_map(|how| [(how, 0), (how, 4)])
+    {
+        let fault = format!("kind: {}, after: {after}", how.name());
+        let scenario = with_streams(&fault);
+        let (_, simulated) = virtual_stories(&scenario);
+        let (output, live) = live_run(&scenario);
+        assert_eq!(keys(&simulated), keys(&live));
+        for (a, b) in simulated.iter().zip(&live) {
+            let (one, two) = (stream_fate(a), stream_fate(b));
+            assert_eq!(one, two, "{fault}, request {}", a.key);
+        }
+        for (a, b) in fates(&simulated).iter().zip(&fates(&live)) {
+            assert_eq!(a, b, "{fault}");
+        }
+        let hit = live.iter().flat_map(|s| &s.attempts);
+        let hit = hit.filter(|a| a.fault.is_some()).count();
+        assert!(hit >= 5, "{fault} hit next to nothing");
+        // Whoever is sent a chunk twice gets it twice.
+        let expected = match how {
+            Breakage::Duplicate => Status::Fail,
+            _ => Status::Pass,
+        };
+        let gate = gate(&output, "stream");
+        assert_eq!(gate.status, expected, "{fault}: {gate:#?}");
     }
 }
 
 #[test]
 fn wiremock_plays_whole_replies_just_like_the_native_server() {
-    for fault in FAULTS.into_iter().filter(|f| !f.contains("reset")) {
-        same_on_both(&with_fault("wiremock", fault));
+    let whole: Vec<&str> = FAULTS.into_iter().filter(is_whole_reply).collect();
+    every_one_hits_the_same("wiremock", &whole);
+}
+
+/// Nobody gets a connection to the canary; the canary's ledger stays empty on both engines.
+#[test]
+fn a_door_that_is_shut_is_the_same_on_both_engines() {
+    for fault in CLOSED_DOORS {
+        let stories = same_on_both(&with_fault("native", fault));
+        let attempts = stories.iter().flat_map(|s| &s.attempts);
+        let at_canary: Vec<_> = attempts.filter(|a| a.version == VersionId(1)).collect();
+        assert!(at_canary.len() > 50);
+        for attempt in at_canary {
+            assert!(!attempt.was_accepted());
+            assert_eq!(attempt.truth(), Some(Outcome::Connect));
+        }
     }
+}
+
+/// Patterns in time do not hang on the traffic, so both engines meet the same requests, but for those
+/// at the very edge.
+#[test]
+fn patterns_hit_the_same_requests_on_both_engines() {
+    let pattern = "flapping: {on: 400ms, off: 300ms}";
+    let scenario = with_fault("native", &format!("kind: server_error, {pattern}"));
+    let (_, simulated) = virtual_stories(&scenario);
+    let (_, live) = live_run(&scenario);
+    let hit = |s: &&Story| s.attempts.first().is_some_and(|a| a.fault.is_some());
+    let pairs = simulated.iter().zip(&live);
+    let differ = pairs.filter(|(a, b)| hit(a) != hit(b)).count();
+    let hits = simulated.iter().filter(hit).count();
+    assert!(hits > 20 && simulated.len() - hits > 20, "{hits}");
+    assert!(differ <= 8, "{differ} of {}", simulated.len());
 }
 
 #[test]

@@ -81,11 +81,8 @@ fn with_timeouts(mut scenario: Scenario) -> Scenario {
     let router = Arc::make_mut(&mut experiment.router);
     router.timeouts.attempt = Duration::from_millis(400);
     let silence = Fault {
-        kind: FaultKind::Timeout,
-        on: vec![router.stable, router.canary],
-        from: Timestamp::ZERO,
-        until: None,
         share: 0.02,
+        ..Fault::always(FaultKind::Timeout, vec![router.stable, router.canary])
     };
     experiment.upstreams.faults.push(silence);
     scenario

@@ -67,7 +67,7 @@ fn gateway(folder: &Path, fault: Option<&str>) -> (Server, Server) {
 }
 
 #[test]
-fn the_official_client_chats_lists_models_and_gets_typed_errors() {
+fn the_official_client_chats_streams_lists_models_and_gets_typed_errors() {
     let python = match python() {
         Ok(python) => python,
         Err(why) => return skip(&why),
@@ -81,6 +81,7 @@ fn the_official_client_chats_lists_models_and_gets_typed_errors() {
         ("rate_limited", Some("kind: rate_limited, retry_after: 7s")),
         ("server_error", Some("kind: server_error")),
         ("timeout", Some("kind: timeout")),
+        ("stream_cut", Some("kind: stream_cut, after: 2")),
     ];
     let gateways = faults.map(|(name, fault)| (name, gateway(folder.path(), fault)));
     let bases: serde_json::Map<_, _> = gateways
@@ -90,7 +91,7 @@ fn the_official_client_chats_lists_models_and_gets_typed_errors() {
     let script = project("tests/openai_client/check.py");
     let bases = serde_json::Value::from(bases).to_string();
     match run(Command::new(python).arg(script).arg(bases)) {
-        Ok(said) => assert_eq!(said.matches("ok ").count(), 6, "{said}"),
+        Ok(said) => assert_eq!(said.matches("ok ").count(), 8, "{said}"),
         Err(said) => panic!("{said}"),
     }
 }

@@ -55,7 +55,7 @@ async fn it_answers_like_a_model() {
 #[tokio::test]
 async fn it_fails_the_share_it_is_told_and_the_same_requests_every_time() {
     let fault = FaultKind::RateLimited {
-        retry_after: Some(Duration::from_secs(3)),
+        retry_after: Some(Duration::from_secs(3).into()),
     };
     let chat = || {
         FaultyChat::new("m")

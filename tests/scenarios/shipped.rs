@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use graygate::fault::kind::FaultKind;
 use graygate::observe::meta::Engine;
+use graygate::protocol::outcome::{Fallback, Outcome};
 use graygate::verdict::result::Status;
 use rayon::prelude::*;
 
@@ -53,6 +55,35 @@ fn they_do_not_hang_on_their_seed() {
 fn is_fine(name: &str, status: Status) -> bool {
     let may_miss = name == "stress-test-20-requests" && status == Status::Inconclusive;
     status == Status::Pass || may_miss
+}
+
+/// The table of kinds in docs/scenario.md is whole, and says what the router does with each outcome.
+#[test]
+fn every_kind_of_fault_is_documented_as_it_is() {
+    let text = std::fs::read_to_string(project("docs/scenario.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    for name in FaultKind::NAMES {
+        let quoted = format!("`{name}`");
+        let is_it = |row: &&Vec<&str>| row.len() == 9 && row[1] == quoted;
+        let row = rows.iter().find(is_it);
+        let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+        let outcome = row[4].split('`').nth(1).and_then(Outcome::from_name);
+        let outcome = outcome.unwrap_or_else(|| panic!("{name} has no outcome"));
+        if outcome.is_success() {
+            continue;
+        }
+        let tried_again = if outcome.is_retryable() { "yes" } else { "no" };
+        let falls_back = match outcome.fallback() {
+            Fallback::Always => "yes",
+            Fallback::WithOtherCredentials => "keys",
+            Fallback::Never => "no",
+        };
+        assert_eq!((row[5], row[6]), (tried_again, falls_back), "{name}");
+        assert!(row[7].starts_with('F'), "{name}");
+    }
 }
 
 /// 1 % errors: no rollback with any of 1,000 seeds, and none of them inconclusive.

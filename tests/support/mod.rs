@@ -20,11 +20,12 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 30] = [
+pub(crate) const SHIPPED: [&str; 41] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
     "cost-of-a-failing-canary",
+    "drifting-canary-keeps-the-contract",
     "errors-just-above-threshold",
     "errors-just-below-threshold",
     "failing-stable-keeps-its-canary",
@@ -44,6 +45,16 @@ pub(crate) const SHIPPED: [&str; 30] = [
     "replay-azure-sample",
     "retry-storm-stays-in-budget",
     "rollback-is-final",
+    "s01-429-with-retry-after",
+    "s02-persistent-429",
+    "s03-500-once",
+    "s04-503",
+    "s05-tcp-reset",
+    "s06-silence",
+    "s12-context-length",
+    "s13-content-filter",
+    "s15-flapping-canary",
+    "s16-accounting-of-a-failover",
     "server-errors-above-threshold",
     "server-errors-below-threshold",
     "slow-canary-rolled-back-by-p99",

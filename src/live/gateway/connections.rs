@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::response::Parts;
@@ -43,6 +43,18 @@ pub enum Lost {
     /// The body was too large, or did not come whole.
     Body(AnyError),
 }
+
+/// A body is announced as larger than anybody wants to read.
+#[derive(Debug)]
+pub struct TooLarge;
+
+impl std::fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the body is announced as larger than the limit")
+    }
+}
+
+impl Error for TooLarge {}
 
 /// The connections to one upstream.
 #[derive(Clone, Debug)]
@@ -113,6 +125,10 @@ impl Connections {
         limit: usize,
     ) -> Result<(Parts, Bytes), Lost> {
         let (head, coming) = self.begin(request).await?;
+        // What is announced as too large is not read first.
+        if coming.size_hint().lower() > limit as u64 {
+            return Err(Lost::Body(Box::new(TooLarge)));
+        }
         let body = Limited::new(coming, limit).collect().await;
         Ok((head, body.map_err(Lost::Body)?.to_bytes()))
     }
@@ -171,6 +187,10 @@ impl Body for Coming {
             this.home.keep(line);
         }
         frame
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
 use crate::id::{PerVersion, RequestKey, VersionId};
-use crate::live::gateway::connections::{self, Connections, Lost};
+use crate::live::gateway::connections::{self, Connections, Lost, TooLarge};
 use crate::live::gateway::{Endpoint, Secret};
 use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
@@ -153,6 +153,10 @@ impl UpstreamClient {
         head: Parts,
         body: Coming,
     ) -> Result<AttemptResult, Outcome> {
+        // What is announced as too large is not read first.
+        if body.size_hint().lower() > MAX_ANSWER as u64 {
+            return Err(Outcome::Malformed);
+        }
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map_err(|e| body_outcome(e.as_ref()))?.to_bytes();
         let status = head.status.as_u16();
@@ -223,6 +227,13 @@ impl Body for Coming {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(context),
             Self::Pooled(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Pooled(body) => body.size_hint(),
         }
     }
 
@@ -407,7 +418,7 @@ fn head_outcome(cause: Option<&hyper::Error>) -> Outcome {
 /// A body that does not end in reason, or ended too early. A reset counts as such wherever it happens,
 /// and whether it is one of the connection or of a stream of HTTP/2.
 fn body_outcome(error: &(dyn Error + 'static)) -> Outcome {
-    if error.is::<LengthLimitError>() {
+    if error.is::<LengthLimitError>() || error.is::<TooLarge>() {
         return Outcome::Malformed;
     }
     let is_http1 = error.source().is_none_or(|e| e.is::<io::Error>());

@@ -67,6 +67,16 @@ impl Resettable {
         }
     }
 
+    /// The same connection, for bytes that no server would send.
+    ///
+    /// # Errors
+    /// When the system has no more file descriptors.
+    pub fn stream(&self) -> std::io::Result<TcpStream> {
+        let socket = self.socket.as_ref().map(OwnedFd::try_clone);
+        let socket = socket.unwrap_or_else(|| Err(std::io::ErrorKind::NotConnected.into()))?;
+        TcpStream::from_std(socket.into())
+    }
+
     /// From now on, closing the connection resets it: nothing lingers that could still be sent.
     pub fn arm(&self) {
         if let Some(socket) = &self.socket {

@@ -18,6 +18,8 @@ use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Gaps, Origin, Sent, Streamed, What};
+use crate::protocol::drift::Drift;
+use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, openai, stream};
@@ -54,6 +56,7 @@ struct End {
     streamed: Option<Streamed>,
     /// Of a whole stream.
     gaps: Option<Gaps>,
+    drift: Drift,
 }
 
 impl End {
@@ -66,6 +69,7 @@ impl End {
             origin: Origin::default(),
             streamed: None,
             gaps: None,
+            drift: Drift::NONE,
         }
     }
 }
@@ -128,6 +132,7 @@ impl LoadClient {
             usage: end.usage,
             origin: end.origin,
             streamed: end.streamed,
+            drift: end.drift,
         };
         let now = self.clock.now();
         if let Some(gaps) = end.gaps {
@@ -202,7 +207,12 @@ impl LoadClient {
             Outcome::Success if stream => Outcome::Malformed,
             outcome => outcome,
         };
+        let drift = match outcome.is_success() {
+            true => normalize(&body).drift,
+            false => Drift::NONE,
+        };
         End {
+            drift,
             outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,
@@ -238,6 +248,8 @@ impl LoadClient {
             origin: self.origin(reader.id(), reader.model()),
             streamed: reading.streamed(),
             gaps: outcome.is_success().then(|| reading.gaps(key)),
+            // Of a stream it is not looked for.
+            drift: Drift::NONE,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Accepted, UpstreamEnded, What};
+use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
@@ -162,6 +163,7 @@ impl Ledger {
             ordinal,
             altered,
             usage: None,
+            drift: Drift::NONE,
             is_open: true,
         }
     }
@@ -201,6 +203,7 @@ pub struct Row {
     altered: Option<bool>,
     /// The tokens of the answer that it is to get: spent even if nobody waits for it.
     usage: Option<Usage>,
+    drift: Drift,
     is_open: bool,
 }
 
@@ -210,9 +213,10 @@ impl Row {
         self.ordinal
     }
 
-    /// Notes the tokens that are spent on it.
-    pub(super) fn spends(&mut self, usage: Option<Usage>) {
+    /// Notes the tokens that are spent on it, and the shape of its answer.
+    pub(super) fn spends(&mut self, usage: Option<Usage>, drift: Drift) {
         self.usage = usage;
+        self.drift = drift;
     }
 
     /// Closes the line now.
@@ -238,6 +242,10 @@ impl Row {
             ordinal: self.ordinal,
             outcome,
             usage: self.usage,
+            drift: match outcome {
+                Outcome::ClientGone => Drift::NONE,
+                _ => self.drift,
+            },
         };
         self.shared.outbox.send(at, What::UpstreamEnded(ended));
         self.shared.open.fetch_sub(1, Ordering::AcqRel);

@@ -2,9 +2,11 @@
 //! servers play it. [`native`] plays everything; [`wiremock`] plays whole replies, and its responder
 //! can be mounted in anybody's tests.
 
+pub mod door;
 pub mod events;
 pub mod ledger;
 pub mod native;
+mod raw;
 mod streaming;
 pub mod wiremock;
 
@@ -117,7 +119,7 @@ impl MockUpstream {
                 fault: None,
             },
         };
-        row.spends(response.plan.usage());
+        row.spends(response.plan.usage(), response.plan.drift());
         self.ledger.announce(at, &row, seen.n, &response);
         Taken {
             at,
@@ -209,7 +211,7 @@ fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>
         kind: "invalid_request_error",
         code,
         message: message.into(),
-        retry_after: None,
+        wish: None,
     }
 }
 

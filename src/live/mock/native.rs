@@ -7,11 +7,11 @@ use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
 use crate::id::RequestKey;
+use crate::live::clock;
 use crate::live::http::drain::Drain;
 use crate::live::http::server::{self, Limits, Resettable};
 use crate::live::http::{self, Break, Reply};
-use crate::live::mock::{MockUpstream, Seen, Taken, streaming};
-use crate::protocol::headers;
+use crate::live::mock::{MockUpstream, Seen, Taken, raw, streaming};
 use crate::protocol::openai::model_list;
 use crate::protocol::outcome::Outcome;
 use crate::upstream::plan::Act;
@@ -78,24 +78,29 @@ async fn play(
         let times = (upstream.clock, at, plan.after);
         return Ok(streaming::reply(events, times, outcome, row, connection));
     }
-    let due = at + plan.after;
+    let due = at + plan.until_first_byte();
     upstream.clock.sleep_until(due).await;
     let outcome = plan.outcome();
     let reply = match plan.act {
-        Act::Stream(_) => return Err(Break),
+        Act::Stream(_) => Err(Break),
         Act::Complete(usage) => Ok(http::json(200, upstream.completion(key, usage))),
         Act::Refuse(refusal) => {
-            let mut reply = http::error(&refusal.reply());
-            if let Some(wait) = refusal.retry_after {
-                let seconds = wait.as_secs().to_string();
-                http::set(reply.headers_mut(), headers::RETRY_AFTER, &seconds);
+            let mut reply = http::json(refusal.status, refusal.body());
+            if let Some((name, value)) = refusal.wish.and_then(|w| w.header(clock::unix_now())) {
+                http::set(reply.headers_mut(), name, &value);
             }
             Ok(reply)
+        }
+        Act::Odd(odd) => {
+            let script = odd.script(&upstream.completion(key, odd.usage));
+            return raw::play(script, outcome, row, connection).await;
         }
         Act::Reset => {
             connection.arm();
             Err(Break)
         }
+        // Nobody came this far to whom the door was shut.
+        Act::Close | Act::Unreachable => Err(Break),
         Act::Silence => std::future::pending().await,
     };
     row.end(outcome.unwrap_or(Outcome::ClientGone));

@@ -39,6 +39,7 @@ pub(super) fn reply(
         row: Some(row),
         connection: connection.clone(),
         is_silent: false,
+        is_unflushed: false,
     };
     let mut reply = Reply::new(ReplyBody::stream(body));
     let map = reply.headers_mut();
@@ -62,6 +63,8 @@ struct MockStream {
     connection: Arc<Resettable>,
     /// Does nothing more come?
     is_silent: bool,
+    /// Was something given that may not be written yet?
+    is_unflushed: bool,
 }
 
 impl MockStream {
@@ -106,6 +109,7 @@ impl Body for MockStream {
         let this = self.get_mut();
         loop {
             let Poll::Ready(piece) = this.poll_piece(context) else {
+                this.is_unflushed = false;
                 return Poll::Pending;
             };
             let Some(piece) = piece else {
@@ -114,6 +118,16 @@ impl Body for MockStream {
             match piece {
                 // A reader that is told so reads no further.
                 Piece::Error | Piece::Garbage | Piece::Done | Piece::End => this.end(),
+                Piece::Cut | Piece::Reset if this.is_unflushed => {
+                    // What was given is written only when nothing more comes for a moment.
+                    this.is_unflushed = false;
+                    this.next = Some(Moment {
+                        after: Duration::ZERO,
+                        piece,
+                    });
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Piece::Cut | Piece::Reset => {
                     if piece == Piece::Reset {
                         this.connection.arm();
@@ -126,6 +140,7 @@ impl Body for MockStream {
                 _ => {}
             }
             if let Some(bytes) = this.events.bytes(piece) {
+                this.is_unflushed = true;
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
         }

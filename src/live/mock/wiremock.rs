@@ -14,14 +14,14 @@ use crate::fault::inject::Upstreams;
 use crate::fault::kind::FaultKind;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, RequestKey, Seed, VersionId};
-use crate::live::clock::Clock;
+use crate::live::clock::{self, Clock};
 use crate::live::mock::ledger::{Ledger, Underway};
 use crate::live::mock::{MockUpstream, Seen, Taken};
 use crate::live::outbox::outbox;
-use crate::protocol::headers;
-use crate::protocol::openai::{ErrorReply, model_list};
+use crate::protocol::openai::model_list;
 use crate::protocol::outcome::Outcome;
 use crate::time::{Timestamp, seconds};
+use crate::upstream::odd::{Odd, Script};
 use crate::upstream::plan::Act;
 use crate::upstream::profile::{Distribution, Profile, Timing};
 
@@ -65,7 +65,7 @@ pub async fn play(server: &MockServer, upstream: Arc<MockUpstream>) {
 /// let server = MockServer::start().await;
 /// let chat = FaultyChat::new("gpt-4.1")
 ///     .latency(Duration::from_millis(5))
-///     .fault(FaultKind::RateLimited { retry_after: Some(Duration::from_secs(1)) }, 0.3);
+///     .fault(FaultKind::RateLimited { retry_after: Some(Duration::from_secs(1).into()) }, 0.3);
 /// Mock::given(method("POST")).respond_with(chat).mount(&server).await;
 /// # });
 /// ```
@@ -129,16 +129,14 @@ impl FaultyChat {
         })
     }
 
-    /// Fails this share (0 to 1) of the requests in this way. [`FaultKind::Reset`] becomes a clean
-    /// close at best, since wiremock cannot reset: it is played as a 500.
+    /// Fails this share (0 to 1) of the requests in this way. What is more than
+    /// a whole reply ([`FaultKind::is_whole_reply`]), a reset for one, wiremock cannot do: it is played
+    /// as a 500.
     pub fn fault(self, kind: FaultKind, share: f64) -> Self {
         self.with(|upstreams| {
             upstreams.faults.push(Fault {
-                kind,
-                on: vec![VersionId(0)],
-                from: Timestamp::ZERO,
-                until: None,
                 share,
+                ..Fault::always(kind, vec![VersionId(0)])
             });
         })
     }
@@ -184,13 +182,21 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
             None => (ResponseTemplate::new(500), FOR_EVER),
         },
         Act::Refuse(refusal) => {
-            let mut reply = error(&refusal.reply());
-            if let Some(wait) = refusal.retry_after {
-                reply = reply.insert_header(headers::RETRY_AFTER, wait.as_secs().to_string());
+            let body = refusal.body();
+            let mut reply =
+                ResponseTemplate::new(refusal.status).set_body_raw(body, "application/json");
+            if let Some((name, value)) = refusal.wish.and_then(|w| w.header(clock::unix_now())) {
+                reply = reply.insert_header(name, value);
             }
             (reply, plan.after)
         }
-        Act::Reset => (ResponseTemplate::new(500), plan.after),
+        Act::Odd(odd) if Odd::is_whole_reply(odd.form) => {
+            let script = odd.script(&upstream.completion(key, odd.usage));
+            (odd_reply(script), plan.after)
+        }
+        Act::Odd(_) | Act::Reset | Act::Close | Act::Unreachable => {
+            (ResponseTemplate::new(500), plan.after)
+        }
         Act::Silence => (ResponseTemplate::new(500), FOR_EVER),
     };
     match &plan.act {
@@ -200,8 +206,14 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
             (Some(length), Some(outcome)) => row.end_at(at + length, outcome),
             _ => row.end_at(at, Outcome::ClientGone),
         },
-        // What is really sent instead of the reset that wiremock cannot make.
-        Act::Reset => row.end_at(at + plan.after, Outcome::ServerError),
+        Act::Odd(odd) if Odd::is_whole_reply(odd.form) => {
+            let outcome = plan.outcome().unwrap_or(Outcome::Malformed);
+            row.end_at(at + plan.after, outcome);
+        }
+        // What is really sent instead of what wiremock cannot do.
+        Act::Odd(_) | Act::Reset | Act::Close | Act::Unreachable => {
+            row.end_at(at + plan.after, Outcome::ServerError);
+        }
         Act::Complete(_) | Act::Refuse(_) => {
             let outcome = plan.outcome().unwrap_or(Outcome::Malformed);
             row.end_at(at + plan.after, outcome);
@@ -216,6 +228,11 @@ fn remaining(upstream: &MockUpstream, at: Timestamp, delay: Duration) -> Duratio
     delay.saturating_sub(spent).min(seconds(86_400.0))
 }
 
-fn error(reply: &ErrorReply) -> ResponseTemplate {
-    ResponseTemplate::new(reply.status).set_body_raw(reply.body(), "application/json")
+fn odd_reply(script: Script) -> ResponseTemplate {
+    let reply = ResponseTemplate::new(script.status);
+    match script.location {
+        Some(location) => reply.insert_header("location", location),
+        None => reply,
+    }
+    .set_body_raw(script.body, script.content_type)
 }

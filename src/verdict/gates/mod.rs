@@ -3,6 +3,7 @@
 
 pub mod after_rollback;
 pub mod attribution;
+pub mod contract;
 pub mod cost;
 pub mod fallback;
 pub mod generator;
