@@ -377,6 +377,27 @@ mod tests {
     }
 
     #[test]
+    fn an_end_after_a_failure_is_seen() {
+        let error = "data: {\"error\":{}}\n\n";
+        let (reader, news) = read(&format!("{error}: ping\n\ndata: [DONE]\n\n"));
+        assert_eq!(news, [News::Error]);
+        assert!(reader.is_done_after_failure());
+        let (reader, _) = read(&format!("{error}{}", whole()[2]));
+        assert!(!reader.is_done_after_failure());
+        let (reader, _) = read(&whole().concat());
+        assert!(!reader.is_done_after_failure());
+    }
+
+    #[test]
+    fn text_alone_tells_its_length() {
+        let (reader, _) = read(&whole().concat());
+        assert_eq!(reader.text_characters(), Some(5));
+        let call = chunk(r#"{"tool_calls":[{"index":0}]}"#, "null");
+        let (reader, _) = read(&format!("{}{call}", whole()[2]));
+        assert_eq!(reader.text_characters(), None);
+    }
+
+    #[test]
     fn what_is_no_chunk_is_malformed() {
         for data in ["", "hi", "[]", "{", "{}", "{\"choices\":3}", "\"x\""] {
             let (reader, news) = read(&format!("data: {data}\n\n"));
