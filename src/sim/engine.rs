@@ -559,13 +559,13 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
     /// A stream as its caller has read it until now, when it ends like this.
     fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
         let out = flight.out.as_ref();
-        let is_whole = outcome.is_success();
         Answered {
             key: flight.key,
             outcome,
             claim: flight.begun.map(|begun| begun.claim).unwrap_or_default(),
+            // At its end; what is broken off before has not come to it.
             usage: out
-                .filter(|_| is_whole)
+                .filter(|out| out.ended.is_some())
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
             streamed: flight.seen(at),

@@ -62,10 +62,10 @@ fn first_tokens_are_counted_exactly_at_the_bound() {
 /// From the schedule for the caller, from sending for the version: what was late before it is not its doing.
 #[test]
 fn first_tokens_of_a_version_are_counted_from_sending() {
-    let bound = limit(TokenMeasure::First, "p50", Op::AtMost, ms(10));
+    let bound = limit(TokenMeasure::First, "p50", Op::AtMost, ms(15));
     let late = |spec| {
         let mut play = play(spec);
-        play.delay = ms(15);
+        play.delay = ms(8);
         play.requests(30, (0.0, 1.0), &[to(CANARY, OK)]);
         play.status()
     };

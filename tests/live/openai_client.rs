@@ -83,7 +83,12 @@ fn the_official_client_chats_streams_lists_models_and_gets_typed_errors() {
         ("timeout", Some("kind: timeout")),
         ("stream_cut", Some("kind: stream_cut, after: 2")),
     ];
-    let gateways = faults.map(|(name, fault)| (name, gateway(folder.path(), fault)));
+    let gateways = faults.map(|(name, fault)| {
+        // A gateway follows its router file, so each has one of its own.
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        (name, gateway(&folder, fault))
+    });
     let bases: serde_json::Map<_, _> = gateways
         .iter()
         .map(|(name, (gateway, _))| ((*name).to_owned(), json!(gateway.base)))

@@ -6,8 +6,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use reqwest::Response;
@@ -26,7 +26,6 @@ struct Stand {
     folder: tempfile::TempDir,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
-    _company: RwLockReadGuard<'static, ()>,
 }
 
 impl Stand {
@@ -39,7 +38,6 @@ impl Stand {
             folder,
             client: client(),
             runtime: tokio::runtime::Runtime::new().unwrap(),
-            _company: in_company(),
         }
     }
 
@@ -104,8 +102,8 @@ impl Stream<'_> {
 
     /// Reads more; false at the end.
     fn more(&mut self) -> bool {
-        let chunk = tokio::time::timeout(PATIENCE, self.response.chunk());
-        let chunk = self.runtime.block_on(async { chunk.await });
+        let chunk = async { tokio::time::timeout(PATIENCE, self.response.chunk()).await };
+        let chunk = self.runtime.block_on(chunk);
         let chunk = chunk.expect("something comes").expect("a good end");
         let text = chunk.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
         self.read.extend(text);
@@ -197,6 +195,7 @@ const REST: &str = ": still here\n\n\
 /// The upstream does not go on before the client has its first token: nothing is held back.
 #[test]
 fn a_stream_passes_event_by_event_and_byte_for_byte() {
+    let _company = in_company();
     let (tell, told): (Sender<()>, Receiver<()>) = channel();
     let told = Mutex::new(told);
     let base = upstream(move |stream| {
@@ -220,6 +219,7 @@ fn a_stream_passes_event_by_event_and_byte_for_byte() {
 /// The upstream is still writing when its reader leaves, and knows at once.
 #[test]
 fn a_caller_who_leaves_ends_the_upstreams_stream() {
+    let _company = in_company();
     let (tell, told) = channel();
     let base = upstream(move |stream| {
         stream
@@ -254,6 +254,7 @@ fn a_caller_who_leaves_ends_the_upstreams_stream() {
 
 #[test]
 fn what_breaks_before_its_first_token_is_answered_by_stable_and_nobody_sees_it() {
+    let _company = in_company();
     for kind in ["stream_cut", "stream_reset", "stream_error", "stream_close"] {
         let stand = Stand::with_mocks(200, &format!("kind: {kind}, after: 0"), "");
         let stream = stand.ask();
@@ -269,6 +270,7 @@ fn what_breaks_before_its_first_token_is_answered_by_stable_and_nobody_sees_it()
 
 #[test]
 fn what_breaks_after_its_first_token_ends_with_an_error_and_without_done() {
+    let _company = in_company();
     for (kind, code) in [
         ("stream_cut", "upstream_truncated"),
         ("stream_no_done", "upstream_truncated"),
@@ -298,6 +300,7 @@ const LIMIT: Duration = Duration::from_millis(700);
 /// They come when they are due, and not before; and much sooner than the limit of the whole attempt.
 #[test]
 fn limits_on_the_first_token_and_on_silence_are_kept() {
+    let _company = in_company();
     let stand = Stand::with_mocks(100, "kind: stream_stall, after: 0", LIMITS);
     let start = Instant::now();
     let stream = stand.ask();
@@ -324,6 +327,7 @@ fn limits_on_the_first_token_and_on_silence_are_kept() {
 /// A slow stream is longer than each of its limits, and keeps to them.
 #[test]
 fn a_slow_stream_keeps_to_its_limits() {
+    let _company = in_company();
     let stand = Stand::with_mocks(6, "", LIMITS);
     let read = stand.ask().to_its_end();
     assert_eq!(tokens(&read), 8, "{read}");
