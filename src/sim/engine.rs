@@ -23,7 +23,6 @@ use crate::sim::flight::{Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
-use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
 use crate::upstream::profile::Ask;
@@ -62,7 +61,7 @@ enum Step {
     Edge,
     Answer,
     Arrival(Planned),
-    Desertion(RequestId),
+    Desertion(RequestId, Outcome),
     Timeout,
     Nothing,
 }
@@ -78,7 +77,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let altered = experiment.router.versions.values();
         let altered = altered.map(|v| experiment.bodies.altered_by(forward, &v.model));
         Self {
-            next: source.next(),
+            next: source.peek(),
             source,
             facts: experiment.facts(),
             intents: experiment.intents(),
@@ -106,7 +105,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Step::Edge => self.edge(),
                 Step::Answer => self.answer(),
                 Step::Arrival(planned) => self.arrive(planned),
-                Step::Desertion(request) => self.desert(at, request),
+                Step::Desertion(request, how) => self.desert(at, request, how),
                 Step::Timeout => {
                     self.core.handle_timeout(at);
                     self.drain(at);
@@ -130,7 +129,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let arrival = arrival.map(|planned| (planned.at, Step::Arrival(planned)));
         let flights = &self.flights;
         let desertion = self.patience.next(|request| flights.get(request).is_some());
-        let desertion = desertion.map(|(at, request)| (at, Step::Desertion(request)));
+        let desertion = desertion.map(|left| (left.at, Step::Desertion(left.request, left.how)));
         let timeout = self.core.poll_timeout().map(|at| (at, Step::Timeout));
         [edge, answer, arrival, desertion, timeout]
             .into_iter()
@@ -152,7 +151,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
     fn arrive(&mut self, planned: Planned) {
         let at = planned.at;
-        self.next = self.source.next();
+        self.source.take();
+        self.next = self.source.peek();
         self.measure_memory(at);
         let caller = planned.caller as usize;
         let sent = Sent {
@@ -175,7 +175,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.flights.insert(request, flight);
         let flights = &self.flights;
         let is_waiting = |request| flights.get(request).is_some();
-        self.patience.begin(at, request, flights.len(), is_waiting);
+        self.patience
+            .begin(at, request, planned.hangs_up, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
         let facts = match planned.forced {
             None => facts,
@@ -237,14 +238,14 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
     }
 
     /// A caller has waited long enough, and hangs up.
-    fn desert(&mut self, at: Timestamp, request: RequestId) {
+    fn desert(&mut self, at: Timestamp, request: RequestId, outcome: Outcome) {
         let Some(flight) = self.flights.get_mut(request) else {
             return;
         };
         flight.is_deserted = true;
         let answered = Answered {
             key: flight.key,
-            outcome: Outcome::Timeout,
+            outcome,
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
@@ -305,10 +306,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         if response.plan.outcome().is_some() {
             self.answers.push(at + response.plan.after, attempt);
         }
-        let altered = match flight.prompt {
-            Prompt::Template(index) => self.altered[version].get(index as usize),
-            Prompt::MadeUp { .. } => self.altered[version].last(),
-        };
+        let altered = self.altered[version].get(bodies.kind(flight.prompt));
         let row = self.next_row;
         self.next_row += 1;
         let accepted = Accepted {
@@ -416,9 +414,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
     fn answered(&mut self, at: Timestamp, answered: Answered) {
         self.emit(at, What::Answered(answered));
-        self.source.answered(at);
-        if self.next == Next::AfterAnswer {
-            self.next = self.source.next();
+        if self.source.answered(answered.key, at) {
+            self.next = self.source.peek();
         }
     }
 }
