@@ -261,7 +261,7 @@ pub fn wait(cx: Cx<'_>, node: &Node, what: &str) -> Option<Distribution> {
         }
         "exponential" => values::positive_duration(cx, &entry.value)
             .map(|d| Distribution::Exponential(d.as_secs_f64())),
-        _ => upstreams::lognormal_time(cx, &entry.value),
+        _ => upstreams::lognormal_time(cx, node, &entry.value),
     }
 }
 

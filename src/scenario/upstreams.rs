@@ -192,12 +192,13 @@ fn latency(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
     if entry.key == "constant" {
         return latency(cx, &entry.value);
     }
-    lognormal_time(cx, &entry.value)
+    lognormal_time(cx, node, &entry.value)
 }
 
-/// A lognormal distribution of durations, in seconds. None means that mistakes were reported.
-pub fn lognormal_time(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
-    let fields = cx.fields(node, "a lognormal distribution")?;
+/// A lognormal distribution of durations, in seconds, whose parameters are the `value` of `node`. None means
+/// that mistakes were reported.
+pub fn lognormal_time(cx: Cx<'_>, node: &Node, value: &Node) -> Option<Distribution> {
+    let fields = cx.fields(value, "a lognormal distribution")?;
     let median = fields.required("median", "40ms", values::positive_duration);
     let p99 = fields.required("p99", "180ms", values::positive_duration);
     fields.finish();
