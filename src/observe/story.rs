@@ -178,6 +178,11 @@ impl Story {
         is_patience && answered.claim.attempts.is_none()
     }
 
+    /// Did the client hang up because it wanted to, and not because it had waited for too long?
+    pub fn client_hung_up(&self) -> bool {
+        self.outcome() == Some(Outcome::ClientGone)
+    }
+
     /// Did any attempt go to this version?
     pub fn touched(&self, version: VersionId) -> bool {
         self.attempts.iter().any(|a| a.version == version)

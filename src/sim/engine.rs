@@ -4,6 +4,8 @@
 //! a caller who loses patience, or a timeout of the core, in this order when they come at the same
 //! moment.
 
+mod answers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,19 +14,16 @@ use smallvec::SmallVec;
 use crate::experiment::Experiment;
 use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
 use crate::observe::bridge;
-use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
+use crate::observe::event::{Accepted, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
-use crate::protocol::drift::Drift;
-use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
-use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
-use crate::sim::flight::{Begun, Due, Flight, Out};
+use crate::router::io::{Action, Input, RequestFacts};
+use crate::sim::flight::{Due, Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
-use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
 use crate::upstream::profile::Ask;
@@ -63,7 +62,7 @@ enum Step {
     Edge,
     Answer,
     Arrival(Planned),
-    Desertion(RequestId),
+    Desertion(RequestId, Outcome),
     Timeout,
     Nothing,
 }
@@ -79,7 +78,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let altered = experiment.router.versions.values();
         let altered = altered.map(|v| experiment.bodies.altered_by(forward, &v.model));
         Self {
-            next: source.next(),
+            next: source.peek(),
             source,
             facts: experiment.facts(),
             intents: experiment.intents(),
@@ -107,7 +106,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Step::Edge => self.edge(),
                 Step::Answer => self.answer(),
                 Step::Arrival(planned) => self.arrive(planned),
-                Step::Desertion(request) => self.desert(at, request),
+                Step::Desertion(request, how) => self.desert(at, request, how),
                 Step::Timeout => {
                     self.core.handle_timeout(at);
                     self.drain(at);
@@ -131,7 +130,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let arrival = arrival.map(|planned| (planned.at, Step::Arrival(planned)));
         let flights = &self.flights;
         let desertion = self.patience.next(|request| flights.get(request).is_some());
-        let desertion = desertion.map(|(at, request)| (at, Step::Desertion(request)));
+        let desertion = desertion.map(|left| (left.at, Step::Desertion(left.request, left.how)));
         let timeout = self.core.poll_timeout().map(|at| (at, Step::Timeout));
         [edge, answer, arrival, desertion, timeout]
             .into_iter()
@@ -155,7 +154,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
     fn arrive(&mut self, planned: Planned) {
         let at = planned.at;
-        self.next = self.source.next();
+        self.source.take();
+        self.next = self.source.peek();
         self.measure_memory(at);
         let caller = planned.caller as usize;
         let sent = Sent {
@@ -181,7 +181,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.flights.insert(request, flight);
         let flights = &self.flights;
         let is_waiting = |request| flights.get(request).is_some();
-        self.patience.begin(at, request, flights.len(), is_waiting);
+        self.patience
+            .begin(at, request, planned.hangs_up, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
         let facts = match (planned.forced, planned.stream) {
             (None, false) => facts,
@@ -293,41 +294,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         }
     }
 
-    /// The stream that a caller was given has come to its good end.
-    fn finish(&mut self, at: Timestamp, request: RequestId) {
-        if let Some(flight) = self.take_waiting(request) {
-            let answered = self.stream_in_hand(&flight, at, Outcome::Success);
-            self.answered(at, answered);
-        }
-    }
-
-    /// A caller has waited long enough, and hangs up.
-    fn desert(&mut self, at: Timestamp, request: RequestId) {
-        let Some(flight) = self.flights.get_mut(request) else {
-            return;
-        };
-        flight.is_deserted = true;
-        let answered = Answered {
-            key: flight.key,
-            outcome: Outcome::Timeout,
-            claim: Claim::default(),
-            usage: None,
-            origin: Origin::default(),
-            streamed: None,
-            drift: Drift::NONE,
-        };
-        self.answered(at, answered);
-        self.core.handle(at, Input::ClientGone { request });
-        self.drain(at);
-        // Whatever the core says, the gateway's connection to the upstream goes with its caller.
-        let Some(flight) = self.flights.remove(request) else {
-            return;
-        };
-        if let Some(out) = flight.out.filter(|out| out.ended.is_none()) {
-            self.emit(at, out.end(flight.key, Outcome::ClientGone));
-        }
-    }
-
     /// Does what the core ordered and tells what it said.
     fn drain(&mut self, at: Timestamp) {
         while let Some(action) = self.core.poll_action() {
@@ -377,10 +343,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         if let Some(length) = response.plan.length() {
             self.answers.push(at + length, Due::End(attempt));
         }
-        let altered = match flight.prompt {
-            Prompt::Template(index) => self.altered[version].get(index as usize),
-            Prompt::MadeUp { .. } => self.altered[version].last(),
-        };
+        let altered = self.altered[version].get(bodies.kind(flight.prompt));
         let row = self.next_row;
         self.next_row += 1;
         let accepted = Accepted {
@@ -423,129 +386,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let n = out.n;
         self.emit(at, What::Cancelled { key, n });
         self.emit(at, out.end(key, Outcome::ClientGone));
-    }
-
-    fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
-        let claim = Claim {
-            version: Some(served.version),
-            fallback: Some(served.fallback),
-            attempts: Some(served.attempts),
-        };
-        if self.begin_stream(at, attempt, claim) {
-            return;
-        }
-        let Some(flight) = self.take_waiting(attempt.request) else {
-            return;
-        };
-        let answered = self.answer_in_hand(&flight, claim);
-        self.answered(at, answered);
-    }
-
-    fn fail(&mut self, at: Timestamp, request: RequestId, failure: &Failure) {
-        // A request that was forwarded is answered already; what fails later is its stream.
-        let Some(flight) = self.take_waiting(request) else {
-            return;
-        };
-        let claim = Claim {
-            version: failure.version,
-            fallback: Some(failure.fallback),
-            attempts: Some(failure.attempts),
-        };
-        if flight.begun.is_some() {
-            // All that can be done for a caller who has part of it: an error event at its end.
-            let answered = self.stream_in_hand(&flight, at, Outcome::StreamError);
-            self.answered(at, answered);
-            return;
-        }
-        let answered = match failure.relay {
-            true => self.answer_in_hand(&flight, claim),
-            false => Answered {
-                key: flight.key,
-                outcome: gateway::failure_outcome(failure.outcome, false),
-                claim,
-                usage: None,
-                origin: Origin::default(),
-                streamed: None,
-                drift: Drift::NONE,
-            },
-        };
-        self.answered(at, answered);
-    }
-
-    /// The flight of a request whose caller waits for its answer, which comes now.
-    fn take_waiting(&mut self, request: RequestId) -> Option<Flight> {
-        let is_waiting = !self.flights.get(request)?.is_deserted;
-        is_waiting.then(|| self.flights.remove(request)).flatten()
-    }
-
-    /// The answer that the gateway holds, as its caller reads it. Whatever the core believes of it,
-    /// the caller gets what the upstream sent.
-    fn answer_in_hand(&self, flight: &Flight, claim: Claim) -> Answered {
-        let out = flight.out.as_ref();
-        let held = out.and_then(Out::held);
-        let (outcome, usage) = held.unwrap_or((Outcome::ServerError, None));
-        let server = out.filter(|_| outcome.is_success()).map(|out| out.version);
-        Answered {
-            key: flight.key,
-            outcome,
-            claim,
-            usage,
-            origin: self.origin(flight, server),
-            streamed: None,
-            drift: match out.filter(|_| outcome.is_success()) {
-                Some(out) => out.plan.remaining_drift(),
-                None => Drift::NONE,
-            },
-        }
-    }
-
-    /// What an answer of this version says of where it comes from.
-    fn origin(&self, flight: &Flight, server: Option<VersionId>) -> Origin {
-        let router = &self.experiment.router;
-        let named = |server| router.version_of_model(&router.versions[server].model);
-        Origin {
-            key: server.map(|_| flight.key),
-            version: server.and_then(named),
-        }
-    }
-
-    /// Begins to give a caller its stream, if that is what the upstream sends.
-    fn begin_stream(&mut self, at: Timestamp, attempt: AttemptId, claim: Claim) -> bool {
-        if !self.out(attempt).is_some_and(|out| out.plan.begins()) {
-            return false;
-        }
-        let Some(flight) = self.flights.get_mut(attempt.request) else {
-            return false;
-        };
-        let first_token = at;
-        flight.begun = Some(Begun { claim, first_token });
-        true
-    }
-
-    /// A stream as its caller has read it until now, when it ends like this.
-    fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
-        let out = flight.out.as_ref();
-        let seen = out.zip(flight.begun);
-        let is_whole = outcome.is_success();
-        Answered {
-            key: flight.key,
-            outcome,
-            claim: flight.begun.map(|begun| begun.claim).unwrap_or_default(),
-            usage: out
-                .filter(|_| is_whole)
-                .and_then(|out| out.plan.stated_usage()),
-            origin: self.origin(flight, out.map(|out| out.version)),
-            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
-            drift: Drift::NONE,
-        }
-    }
-
-    fn answered(&mut self, at: Timestamp, answered: Answered) {
-        self.emit(at, What::Answered(answered));
-        self.source.answered(at);
-        if self.next == Next::AfterAnswer {
-            self.next = self.source.next();
-        }
     }
 }
 

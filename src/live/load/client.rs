@@ -1,6 +1,7 @@
 //! One request of the load generator: sent, timed, read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -45,6 +46,7 @@ pub struct Prepared {
     request: Request<Full<Bytes>>,
     sent: Sent,
     stream: bool,
+    hangs_up: Option<Duration>,
 }
 
 /// How a request ended for the client.
@@ -100,6 +102,7 @@ impl LoadClient {
             request: self.request(&planned, body),
             sent: self.sent(&planned),
             stream: planned.stream,
+            hangs_up: planned.hangs_up,
         }
     }
 
@@ -111,12 +114,13 @@ impl LoadClient {
             request,
             sent,
             stream,
+            hangs_up,
         } = prepared;
         self.underway.note(key, digest);
-        let patience = self.experiment.patience();
+        let (patience, left) = self.patience(hangs_up);
         self.outbox.send(self.clock.now(), What::Sent(sent));
         let answer = tokio::time::timeout(patience, self.exchange(request, stream)).await;
-        let end = answer.unwrap_or_else(|_| End::broken(Outcome::Timeout));
+        let end = answer.unwrap_or_else(|_| End::broken(left));
         let answered = Answered {
             key,
             outcome: end.outcome,
@@ -128,6 +132,15 @@ impl LoadClient {
         };
         self.outbox.send(self.clock.now(), What::Answered(answered));
         self.underway.forget(key);
+    }
+
+    /// How long a caller waits at most, and how it ends for those who leave.
+    fn patience(&self, hangs_up: Option<Duration>) -> (Duration, Outcome) {
+        let patience = self.experiment.patience();
+        match hangs_up.filter(|after| *after < patience) {
+            Some(after) => (after, Outcome::ClientGone),
+            None => (patience, Outcome::Timeout),
+        }
     }
 
     fn sent(&self, planned: &Planned) -> Sent {
@@ -158,6 +171,9 @@ impl LoadClient {
             }
             if let Some(user) = &caller.user {
                 http::set(map, headers::USER_ID, user);
+            }
+            if let Some(tenant) = &caller.tenant {
+                http::set(map, headers::TENANT, tenant);
             }
         }
         request
