@@ -20,6 +20,7 @@ use graygate::observe::meta::Engine;
 use graygate::runner::{self, Records, RunOptions};
 use graygate::scenario::{Scenario, compile};
 use graygate::traffic::arrivals::Arrivals;
+use graygate::traffic::course::Course;
 
 struct Nobody;
 
@@ -34,7 +35,9 @@ fn scenario() -> Scenario {
     if let Traffic::Synthetic(config) = &mut scenario.experiment.traffic {
         config.duration = Duration::from_secs(400);
         if let Arrivals::Open(stages) = &mut config.arrivals {
-            stages.iter_mut().for_each(|stage| stage.rate = 5_000.0);
+            for stage in stages {
+                stage.course = Course::Flat(5_000.0);
+            }
         }
     }
     scenario

@@ -1,5 +1,6 @@
 //! What is run, before anybody says on which engine: router, upstreams, faults, traffic, seed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,9 +96,9 @@ impl Traffic {
     /// How many requests are under way at once, when answers set the pace.
     pub fn callers(&self) -> Option<u32> {
         match self {
-            Self::Synthetic(config) => match config.arrivals {
-                Arrivals::Closed(callers) => Some(callers),
-                Arrivals::Open(_) => None,
+            Self::Synthetic(config) => match &config.arrivals {
+                Arrivals::Closed(closed) => Some(closed.callers),
+                Arrivals::Open(_) | Arrivals::Sessions(_) => None,
             },
             Self::Replay { speed, .. } => match speed {
                 Speed::Max => Some(MAX_SPEED_CONCURRENCY),
@@ -166,6 +167,7 @@ impl Experiment {
             let header = |name: &str| match name {
                 headers::USER_TIER => caller.tier.as_deref(),
                 headers::USER_ID => caller.user.as_deref(),
+                headers::TENANT => caller.tenant.as_deref(),
                 _ => None,
             };
             Arc::new(RequestFacts::collect(&self.router, model, None, header))
@@ -176,13 +178,17 @@ impl Experiment {
     /// Where the configuration obliges each caller's requests to go.
     pub fn intents(&self) -> Vec<Intent> {
         let sticky = self.router.split.sticky.as_ref();
+        // Callers of one name (a tenant's, say) stay together: the first of them stands for all.
+        let mut named: BTreeMap<String, u32> = BTreeMap::new();
         let of = |(number, facts): (usize, &Arc<RequestFacts>)| {
             if let Some((_, version)) = routes::find(&self.router.routes, facts) {
                 return Intent::Pinned(version);
             }
             match sticky.and_then(|by| split::caller(by, facts)) {
                 // More callers than u32 holds do not exist: their number is read as a u32.
-                Some(_) => Intent::Sticky(number as u32),
+                Some(name) => {
+                    Intent::Sticky(*named.entry(name.to_owned()).or_insert(number as u32))
+                }
                 None => Intent::Random,
             }
         };

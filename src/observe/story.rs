@@ -41,6 +41,8 @@ pub enum StreamEnd {
     Broken,
     /// It failed before its first token.
     Refused,
+    /// Its caller hung up.
+    Left,
 }
 
 impl StreamEnd {
@@ -50,6 +52,7 @@ impl StreamEnd {
             Self::Whole => "whole",
             Self::Broken => "broken",
             Self::Refused => "refused",
+            Self::Left => "left",
         }
     }
 }
@@ -196,10 +199,11 @@ impl Story {
     /// What came of the request as a stream, in one word; none when it asked for none, or has no answer.
     pub fn stream_end(&self) -> Option<StreamEnd> {
         let outcome = self.outcome().filter(|_| self.is_stream())?;
-        Some(match (outcome.is_success(), self.streamed()) {
-            (true, _) => StreamEnd::Whole,
-            (false, Some(_)) => StreamEnd::Broken,
-            (false, None) => StreamEnd::Refused,
+        Some(match (outcome, self.streamed()) {
+            (Outcome::Success, _) => StreamEnd::Whole,
+            (Outcome::ClientGone, _) => StreamEnd::Left,
+            (_, Some(_)) => StreamEnd::Broken,
+            (_, None) => StreamEnd::Refused,
         })
     }
 
@@ -232,6 +236,11 @@ impl Story {
         let is_patience = matches!(answered.outcome, Outcome::Timeout | Outcome::ClientGone);
         // Whoever was answered, with an error even, was told how many attempts it took.
         is_patience && answered.claim.attempts.is_none()
+    }
+
+    /// Did the client hang up because it wanted to, and not because it had waited for too long?
+    pub fn client_hung_up(&self) -> bool {
+        self.outcome() == Some(Outcome::ClientGone)
     }
 
     /// Did any attempt go to this version?

@@ -17,6 +17,8 @@ pub struct StreamTotals {
     pub broken: u64,
     /// Those that failed before it.
     pub refused: u64,
+    /// Those whose caller hung up: nobody failed them.
+    pub left: u64,
     /// Of the whole ones, those whose tokens nobody stated: a token a chunk is taken for them.
     pub estimated: u64,
     /// Tokens of the whole ones.
@@ -46,10 +48,11 @@ impl StreamTotals {
             StreamEnd::Whole => self.whole(story),
             StreamEnd::Broken => self.broken += 1,
             StreamEnd::Refused => self.refused += 1,
+            StreamEnd::Left => self.left += 1,
         }
     }
 
-    /// All of them.
+    /// All that came to an end of their own.
     pub fn all(&self) -> u64 {
         self.whole + self.broken + self.refused
     }

@@ -276,7 +276,9 @@ impl Summary {
         self.streams.get_or_insert_default().note(story, end);
         let version = match end {
             StreamEnd::Whole => story.served_by(),
-            StreamEnd::Broken | StreamEnd::Refused => story.attempts.last().map(|a| a.version),
+            StreamEnd::Broken | StreamEnd::Refused | StreamEnd::Left => {
+                story.attempts.last().map(|a| a.version)
+            }
         };
         if let Some(version) = version {
             let streams = &mut self.versions[version].streams;

@@ -11,6 +11,7 @@ use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
 use crate::observe::story::Story;
 use crate::pricing::{Cost, Price};
+use crate::protocol::outcome::Outcome;
 use crate::stats::histogram::LogHistogram;
 
 /// Most steps of a [`Series`].
@@ -25,7 +26,7 @@ pub struct Step {
     pub sent: u64,
     /// Requests answered with success.
     pub succeeded: u64,
-    /// Requests answered with anything else.
+    /// Requests answered with anything else. Callers who hang up are answered with nothing.
     pub failed: u64,
     /// By version.
     pub versions: PerVersion<VersionStep>,
@@ -281,8 +282,11 @@ impl Timeline {
             }
             What::UpstreamEnded(row) => open.versions[row.version].failures += 1,
             What::Answered(answered) if answered.outcome.is_success() => open.succeeded += 1,
-            What::Answered(_) => open.failed += 1,
-            What::Assigned { .. }
+            What::Answered(answered) if answered.outcome != Outcome::ClientGone => {
+                open.failed += 1;
+            }
+            What::Answered(_)
+            | What::Assigned { .. }
             | What::Dispatched { .. }
             | What::Cancelled { .. }
             | What::Booked(_)

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::observe::event::{RunEvent, Sink, What};
+use crate::protocol::outcome::Outcome;
 use crate::time::{Human, Timestamp};
 use crate::verdict::result::grouped;
 
@@ -117,7 +118,10 @@ impl<W: Write> Sink for Progress<W> {
             What::Sent(_) => self.sent += 1,
             What::Answered(answered) => {
                 self.answered += 1;
-                self.failed += u64::from(!answered.outcome.is_success());
+                let is_failure = !answered.outcome.is_success();
+                // Whoever hangs up was failed by nobody.
+                let is_gone = answered.outcome == Outcome::ClientGone;
+                self.failed += u64::from(is_failure && !is_gone);
             }
             What::Assigned { .. }
             | What::Dispatched { .. }

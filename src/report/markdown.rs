@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
+use crate::protocol::outcome::Outcome;
 use crate::report::{Report, costs, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
@@ -216,12 +217,19 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
     let summary = &report.summary;
     let successes = summary.answers.total() - summary.answers.failures();
     writeln!(text, "## Requests\n")?;
+    // Callers who hang up count neither as served nor as failed.
+    let gone = summary.answers.of(Outcome::ClientGone);
     writeln!(
         text,
         "- answered with success: {}",
-        share_of(successes, summary.answers.total())
+        share_of(successes, summary.answers.total() - gone)
     )?;
-    for (outcome, n) in summary.answers.iter().filter(|(o, _)| !o.is_success()) {
+    if gone > 0 {
+        let all = share_of(gone, summary.answers.total());
+        writeln!(text, "- callers who hung up: {all}")?;
+    }
+    let is_failure = |o: Outcome| !o.is_success() && o != Outcome::ClientGone;
+    for (outcome, n) in summary.answers.iter().filter(|(o, _)| is_failure(*o)) {
         let share = percent(n as f64 / summary.answers.total() as f64);
         writeln!(text, "- {}: {} ({share} %)", outcome.name(), grouped(n))?;
     }

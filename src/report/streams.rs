@@ -19,6 +19,7 @@ pub fn json(streams: &StreamTotals) -> Value {
         "whole": streams.whole,
         "broken": streams.broken,
         "refused": streams.refused,
+        "left": streams.left,
         "estimated": streams.estimated,
         "tokens": streams.tokens,
         "tokens_per_s": streams.tokens_per_second(),
@@ -102,6 +103,13 @@ pub fn markdown(text: &mut String, report: &Report) -> std::fmt::Result {
         ),
     ] {
         writeln!(text, "- {what} (p50, p95, p99): {}", latency(latencies))?;
+    }
+    if all.left > 0 {
+        writeln!(
+            text,
+            "- streams whose caller hung up: {}",
+            grouped(all.left)
+        )?;
     }
     if all.estimated > 0 {
         writeln!(

@@ -83,9 +83,9 @@ fn unpinned_share(experiment: &Experiment) -> f64 {
     let is_free = |i: usize| intents.get(i).is_some_and(|i: &Intent| i.is_randomised());
     match &experiment.traffic {
         Traffic::Synthetic(config) if config.users.count.is_none() => {
-            let premium = config.users.premium;
-            let of = |i, share: f64| if is_free(i) { share } else { 0.0 };
-            of(0, 1.0 - premium) + of(1, premium)
+            let kinds = config.users.anonymous().enumerate();
+            let free = kinds.filter(|(i, _)| is_free(*i));
+            free.map(|(_, (_, share))| share).sum()
         }
         _ => {
             let free = (0..intents.len()).filter(|&i| is_free(i)).count();

@@ -1,10 +1,12 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`], [`traffic`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`advice`] warns of what cannot work out.
 
 pub mod advice;
+pub mod arrivals;
+pub mod callers;
 pub mod compile;
 mod contract;
 pub mod costs;

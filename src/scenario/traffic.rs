@@ -11,14 +11,15 @@ use crate::config::node::{Node, Place};
 use crate::config::values;
 use crate::experiment::Traffic;
 use crate::observe::meta::LogMeta;
-use crate::scenario::forced;
 use crate::scenario::load::{Loader, beside, named_here};
-use crate::traffic::arrivals::{Arrivals, Spacing, Stage};
+use crate::scenario::{arrivals, callers, forced};
+use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::{Bodies, Template};
 use crate::traffic::format::azure;
 use crate::traffic::format::lines::{Line, Lines};
 use crate::traffic::replay::{LogAccount, LogCollector, RecordedLog, Speed};
-use crate::traffic::synthetic::{SyntheticConfig, Users};
+use crate::traffic::synthetic::SyntheticConfig;
+use crate::traffic::users::Users;
 
 /// Largest file of prompts.
 const MAX_PROMPTS_BYTES: usize = 64 << 20;
@@ -70,129 +71,43 @@ fn synthetic(
     loader: &Loader,
 ) -> Option<TrafficSpec> {
     let fields = cx.fields(node, "synthetic traffic")?;
-    let arrivals = fields.required("arrivals", "{poisson: 50/s}", arrivals);
+    let arrivals = fields.required("arrivals", "{poisson: 50/s}", arrivals::read);
     let requests = fields.optional("requests", values::positive);
     let prompts = fields.optional("prompts", |cx, n| prompts(cx, n, file, loader));
-    let users = fields.optional("users", users);
+    let users = fields.optional("users", callers::users);
+    let tenants = fields.optional("tenants", callers::tenants);
+    let cancel = fields.optional("cancel", callers::cancel);
     let forced = fields.optional("forced", |cx, n| forced::read(cx, n, names));
     let stream = fields.optional("stream", values::share);
+    let arrivals_at = fields.node("arrivals").map_or(node.place, |n| n.place);
     fields.finish();
     if !length.is_given && requests.is_none() {
         let message = "nothing ends the traffic";
         let expected = "duration: 10m at the top of the scenario, or requests: 1000 here";
         return cx.error(cx.at(node.place, message).expected(expected));
     }
+    let users = Users {
+        tenants: tenants.unwrap_or_default(),
+        ..users.unwrap_or_default()
+    };
+    if matches!(arrivals, Some(Arrivals::Sessions(_))) && users.count.is_none() {
+        let message = "a session is one user's, and there are no users";
+        return cx.error(cx.at(arrivals_at, message).expected("users: {count: 500}"));
+    }
     let config = SyntheticConfig {
         arrivals: arrivals?,
         duration: length.duration.unwrap_or(Duration::MAX),
         requests: requests.map(u64::from),
-        users: users.unwrap_or(Users {
-            count: None,
-            premium: 0.0,
-        }),
+        users,
         stream: stream.unwrap_or(0.0),
         forced: forced.unwrap_or_default(),
+        cancel,
     };
     Some(TrafficSpec {
         traffic: Traffic::Synthetic(config),
         templates: prompts.unwrap_or_else(Bodies::built_in),
         log: None,
     })
-}
-
-fn arrivals(cx: Cx<'_>, node: &Node) -> Option<Arrivals> {
-    let kinds = ["constant", "poisson", "stages", "closed"];
-    let entry = cx.choice(node, "arrivals", &kinds)?;
-    let value = &entry.value;
-    match entry.key.as_str() {
-        "stages" => stages(cx, value).map(Arrivals::Open),
-        "closed" => concurrency(cx, value).map(Arrivals::Closed),
-        kind => {
-            let rate = positive_rate(cx, value)?;
-            Some(Arrivals::Open(vec![Stage {
-                spacing: spacing(kind),
-                rate,
-                length: None,
-            }]))
-        }
-    }
-}
-
-fn spacing(kind: &str) -> Spacing {
-    match kind {
-        "constant" => Spacing::Constant,
-        _ => Spacing::Poisson,
-    }
-}
-
-fn concurrency(cx: Cx<'_>, node: &Node) -> Option<u32> {
-    match values::positive(cx, node)? {
-        n @ 1..=100_000 => Some(n),
-        _ => cx.wrong(node, "a sane number of requests under way", "1 to 100000"),
-    }
-}
-
-fn positive_rate(cx: Cx<'_>, node: &Node) -> Option<f64> {
-    let rate = values::rate(cx, node)?;
-    if rate <= 0.0 {
-        return cx.wrong(node, "a rate above zero", "50/s");
-    }
-    Some(rate)
-}
-
-fn stages(cx: Cx<'_>, node: &Node) -> Option<Vec<Stage>> {
-    let items = cx.list(node, "- {poisson: 50/s, for: 1m}")?;
-    if items.is_empty() {
-        return cx.error(cx.at(node.place, "there is no stage"));
-    }
-    let read: Vec<_> = items.iter().map(|n| stage(cx, n)).collect();
-    let stages: Vec<Stage> = read.into_iter().collect::<Option<_>>()?;
-    if stages.iter().all(|s| s.rate == 0.0) {
-        return cx.error(cx.at(node.place, "all stages have the rate 0"));
-    }
-    Some(stages)
-}
-
-fn stage(cx: Cx<'_>, node: &Node) -> Option<Stage> {
-    let fields = cx.fields(node, "a stage")?;
-    let constant = fields.optional("constant", values::rate);
-    let poisson = fields.optional("poisson", values::rate);
-    let length = fields.required("for", "1m", values::positive_duration);
-    let (spacing, rate) = match (constant, poisson) {
-        (Some(rate), None) => (Spacing::Constant, rate),
-        (None, Some(rate)) => (Spacing::Poisson, rate),
-        _ => {
-            let expected = "{poisson: 50/s, for: 1m} or {constant: 50/s, for: 1m}";
-            let message = "a stage needs one rate";
-            cx.error::<()>(cx.at(fields.place(), message).expected(expected));
-            fields.finish();
-            return None;
-        }
-    };
-    fields.finish();
-    Some(Stage {
-        spacing,
-        rate,
-        length: Some(length?),
-    })
-}
-
-fn users(cx: Cx<'_>, node: &Node) -> Option<Users> {
-    let fields = cx.fields(node, "users")?;
-    let count = fields.optional("count", user_count);
-    let premium = fields.optional("premium", values::share);
-    fields.finish();
-    Some(Users {
-        count,
-        premium: premium.unwrap_or(0.0),
-    })
-}
-
-fn user_count(cx: Cx<'_>, node: &Node) -> Option<u32> {
-    match values::positive(cx, node)? {
-        n @ 1..=1_000_000 => Some(n),
-        _ => cx.wrong(node, "a sane number of users", "1 to 1000000"),
-    }
 }
 
 fn prompts(cx: Cx<'_>, node: &Node, file: &Path, loader: &Loader) -> Option<Vec<Template>> {

@@ -220,7 +220,13 @@ fn latency(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
     if entry.key == "constant" {
         return latency(cx, &entry.value);
     }
-    let fields = cx.fields(&entry.value, "a lognormal distribution")?;
+    lognormal_time(cx, node, &entry.value)
+}
+
+/// A lognormal distribution of durations, in seconds, whose parameters are the `value` of `node`. None means
+/// that mistakes were reported.
+pub fn lognormal_time(cx: Cx<'_>, node: &Node, value: &Node) -> Option<Distribution> {
+    let fields = cx.fields(value, "a lognormal distribution")?;
     let median = fields.required("median", "40ms", values::positive_duration);
     let p99 = fields.required("p99", "180ms", values::positive_duration);
     fields.finish();
@@ -229,12 +235,17 @@ fn latency(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
 }
 
 fn output_tokens(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
+    numbers(cx, node, "output_tokens")
+}
+
+/// A whole number above 0, or a distribution of such. `what` names it in messages.
+pub fn numbers(cx: Cx<'_>, node: &Node, what: &str) -> Option<Distribution> {
     if let Value::Scalar(_) = node.value {
         return values::positive(cx, node).map(|n| Distribution::Constant(f64::from(n)));
     }
-    let entry = cx.choice(node, "output_tokens", &["constant", "lognormal"])?;
+    let entry = cx.choice(node, what, &["constant", "lognormal"])?;
     if entry.key == "constant" {
-        return output_tokens(cx, &entry.value);
+        return numbers(cx, &entry.value, what);
     }
     let fields = cx.fields(&entry.value, "a lognormal distribution")?;
     let median = fields.required("median", "120", values::positive);

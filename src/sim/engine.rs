@@ -4,6 +4,9 @@
 //! a caller who loses patience, or a timeout of the core, in this order when they come at the same
 //! moment.
 
+mod answers;
+mod streams;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,19 +15,16 @@ use smallvec::SmallVec;
 use crate::experiment::Experiment;
 use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
 use crate::observe::bridge;
-use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
+use crate::observe::event::{Accepted, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
-use crate::protocol::drift::Drift;
-use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
-use crate::router::io::{Action, Event, Failure, Input, RequestFacts, Served};
-use crate::sim::flight::{Begun, Due, Flight, Out};
+use crate::router::io::{Action, Event, Input, RequestFacts};
+use crate::sim::flight::{Due, Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
-use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
 use crate::upstream::profile::Ask;
@@ -63,7 +63,7 @@ enum Step {
     Edge,
     Answer,
     Arrival(Planned),
-    Desertion(RequestId),
+    Desertion(RequestId, Outcome),
     Timeout,
     Nothing,
 }
@@ -79,7 +79,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let altered = experiment.router.versions.values();
         let altered = altered.map(|v| experiment.bodies.altered_by(forward, &v.model));
         Self {
-            next: source.next(),
+            next: source.peek(),
             source,
             facts: experiment.facts(),
             intents: experiment.intents(),
@@ -107,7 +107,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Step::Edge => self.edge(),
                 Step::Answer => self.answer(),
                 Step::Arrival(planned) => self.arrive(planned),
-                Step::Desertion(request) => self.desert(at, request),
+                Step::Desertion(request, how) => self.desert(at, request, how),
                 Step::Timeout => {
                     self.core.handle_timeout(at);
                     self.drain(at);
@@ -131,7 +131,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let arrival = arrival.map(|planned| (planned.at, Step::Arrival(planned)));
         let flights = &self.flights;
         let desertion = self.patience.next(|request| flights.get(request).is_some());
-        let desertion = desertion.map(|(at, request)| (at, Step::Desertion(request)));
+        let desertion = desertion.map(|left| (left.at, Step::Desertion(left.request, left.how)));
         let timeout = self.core.poll_timeout().map(|at| (at, Step::Timeout));
         [edge, answer, arrival, desertion, timeout]
             .into_iter()
@@ -155,7 +155,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
 
     fn arrive(&mut self, planned: Planned) {
         let at = planned.at;
-        self.next = self.source.next();
+        self.source.take();
+        self.next = self.source.peek();
         self.measure_memory(at);
         let caller = planned.caller as usize;
         let sent = Sent {
@@ -182,7 +183,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.flights.insert(request, flight);
         let flights = &self.flights;
         let is_waiting = |request| flights.get(request).is_some();
-        self.patience.begin(at, request, flights.len(), is_waiting);
+        self.patience
+            .begin(at, request, planned.hangs_up, flights.len(), is_waiting);
         let facts = self.facts.get(caller).cloned().unwrap_or_default();
         let facts = match (planned.forced, planned.stream) {
             (None, false) => facts,
@@ -228,38 +230,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         out.filter(|out| out.n == attempt.n && out.ended.is_none())
     }
 
-    fn first_token(&mut self, at: Timestamp, attempt: AttemptId) {
-        if self.out(attempt).is_some() {
-            self.plan_progress(at, attempt);
-            self.core.handle(at, Input::FirstContent { attempt });
-            self.drain(at);
-        }
-    }
-
-    fn go_on(&mut self, at: Timestamp, attempt: AttemptId) {
-        if self.out(attempt).is_some() {
-            self.plan_progress(at, attempt);
-            self.core.handle(at, Input::Progress { attempt });
-            self.drain(at);
-        }
-    }
-
-    /// When the core will be told next that a stream goes on, if it wants to know: with the first chunk
-    /// after an eighth of its limit, as the live gateway does it.
-    fn plan_progress(&mut self, at: Timestamp, attempt: AttemptId) {
-        let Some(idle) = self.experiment.router.timeouts.idle else {
-            return;
-        };
-        let Some(out) = self.out(attempt) else {
-            return;
-        };
-        let sent = out.sent_at;
-        let next = out.plan.next_chunk(at.since(sent) + idle / 8);
-        if let Some(after) = next {
-            self.answers.push(sent + after, Due::Progress(attempt));
-        }
-    }
-
     /// An answer has come to its end.
     fn end(&mut self, at: Timestamp, attempt: AttemptId) {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
@@ -291,55 +261,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.drain(at);
         if is_begun {
             self.finish(at, attempt.request, outcome);
-        }
-    }
-
-    /// The stream that a caller was given has ended like this at its upstream, and the core has said all it
-    /// had to say. What it believes to be whole the gateway ends as whole; what it failed is over already;
-    /// else the gateway hangs up. A core that has not said anything is waited for.
-    fn finish(&mut self, at: Timestamp, request: RequestId, outcome: Outcome) {
-        let settled = self.flights.get(request).and_then(|flight| flight.settled);
-        let outcome = match settled {
-            _ if outcome.is_success() => Outcome::Success,
-            Some(Outcome::Success) => Outcome::Success,
-            Some(_) => Outcome::Truncated,
-            None => return,
-        };
-        let Some(flight) = self.take_waiting(request) else {
-            return;
-        };
-        let whole = flight.out.as_ref().filter(|_| outcome.is_success());
-        if let Some(gaps) = whole.and_then(|out| out.gaps(flight.key)) {
-            self.emit(at, What::Gaps(gaps));
-        }
-        let answered = self.stream_in_hand(&flight, at, outcome);
-        self.answered(at, answered);
-    }
-
-    /// A caller has waited long enough, and hangs up.
-    fn desert(&mut self, at: Timestamp, request: RequestId) {
-        let Some(flight) = self.flights.get_mut(request) else {
-            return;
-        };
-        flight.is_deserted = true;
-        let answered = Answered {
-            key: flight.key,
-            outcome: Outcome::Timeout,
-            claim: Claim::default(),
-            usage: None,
-            origin: Origin::default(),
-            streamed: flight.seen(at),
-            drift: Drift::NONE,
-        };
-        self.answered(at, answered);
-        self.core.handle(at, Input::ClientGone { request });
-        self.drain(at);
-        // Whatever the core says, the gateway's connection to the upstream goes with its caller.
-        let Some(flight) = self.flights.remove(request) else {
-            return;
-        };
-        if let Some(out) = flight.out.filter(|out| out.ended.is_none()) {
-            self.emit(at, out.end(flight.key, Outcome::ClientGone));
         }
     }
 
@@ -399,10 +320,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         if let Some(length) = response.plan.length() {
             self.answers.push(at + length, Due::End(attempt));
         }
-        let altered = match flight.prompt {
-            Prompt::Template(index) => self.altered[version].get(index as usize),
-            Prompt::MadeUp { .. } => self.altered[version].last(),
-        };
+        let altered = self.altered[version].get(bodies.kind(flight.prompt));
         let row = self.next_row;
         self.next_row += 1;
         let accepted = Accepted {
@@ -449,136 +367,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let n = out.n;
         self.emit(at, What::Cancelled { key, n });
         self.emit(at, out.end(key, Outcome::ClientGone));
-    }
-
-    fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
-        let claim = Claim {
-            version: Some(served.version),
-            fallback: Some(served.fallback),
-            attempts: Some(served.attempts),
-        };
-        if self.begin_stream(at, attempt, claim) {
-            return;
-        }
-        let Some(flight) = self.take_waiting(attempt.request) else {
-            return;
-        };
-        let answered = Answered {
-            streamed: flight.out.as_ref().and_then(|out| out.seen_at_once(at)),
-            ..self.answer_in_hand(&flight, claim)
-        };
-        self.answered(at, answered);
-    }
-
-    fn fail(&mut self, at: Timestamp, request: RequestId, failure: &Failure) {
-        // A request that was forwarded is answered already; what fails later is its stream.
-        let Some(flight) = self.take_waiting(request) else {
-            return;
-        };
-        let claim = Claim {
-            version: failure.version,
-            fallback: Some(failure.fallback),
-            attempts: Some(failure.attempts),
-        };
-        if flight.begun.is_some() {
-            // All that can be done for a caller who has part of it: an error event at its end.
-            let answered = self.stream_in_hand(&flight, at, Outcome::StreamError);
-            self.answered(at, answered);
-            return;
-        }
-        let answered = match failure.relay {
-            true => self.answer_in_hand(&flight, claim),
-            false => Answered {
-                key: flight.key,
-                outcome: gateway::failure_outcome(failure.outcome, false),
-                claim,
-                usage: None,
-                origin: Origin::default(),
-                streamed: None,
-                drift: Drift::NONE,
-            },
-        };
-        self.answered(at, answered);
-    }
-
-    /// The flight of a request whose caller waits for its answer, which comes now.
-    fn take_waiting(&mut self, request: RequestId) -> Option<Flight> {
-        let is_waiting = !self.flights.get(request)?.is_deserted;
-        is_waiting.then(|| self.flights.remove(request)).flatten()
-    }
-
-    /// The answer that the gateway holds, as its caller reads it. Whatever the core believes of it,
-    /// the caller gets what the upstream sent.
-    fn answer_in_hand(&self, flight: &Flight, claim: Claim) -> Answered {
-        let out = flight.out.as_ref();
-        let held = out.and_then(Out::held);
-        let (outcome, usage) = held.unwrap_or((Outcome::ServerError, None));
-        let server = out.filter(|_| outcome.is_success()).map(|out| out.version);
-        Answered {
-            key: flight.key,
-            outcome,
-            claim,
-            usage,
-            origin: self.origin(flight, server),
-            streamed: None,
-            drift: match out.filter(|_| outcome.is_success()) {
-                Some(out) => out.plan.remaining_drift(),
-                None => Drift::NONE,
-            },
-        }
-    }
-
-    /// What an answer of this version says of where it comes from.
-    fn origin(&self, flight: &Flight, server: Option<VersionId>) -> Origin {
-        let router = &self.experiment.router;
-        let named = |server| router.version_of_model(&router.versions[server].model);
-        Origin {
-            key: server.map(|_| flight.key),
-            version: server.and_then(named),
-        }
-    }
-
-    /// Begins to give a caller its stream, if that is what the upstream sends.
-    fn begin_stream(&mut self, at: Timestamp, attempt: AttemptId, claim: Claim) -> bool {
-        if !self.out(attempt).is_some_and(|out| out.plan.begins()) {
-            return false;
-        }
-        let Some(flight) = self.flights.get_mut(attempt.request) else {
-            return false;
-        };
-        // A head is sent once, whatever follows it.
-        let begun = flight.begun.get_or_insert(Begun {
-            claim,
-            first_token: None,
-            earlier: None,
-        });
-        begun.first_token = Some(at);
-        true
-    }
-
-    /// A stream as its caller has read it until now, when it ends like this.
-    fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
-        let out = flight.out.as_ref();
-        Answered {
-            key: flight.key,
-            outcome,
-            claim: flight.begun.map(|begun| begun.claim).unwrap_or_default(),
-            // At its end; what is broken off before has not come to it.
-            usage: out
-                .filter(|out| out.ended.is_some())
-                .and_then(|out| out.plan.stated_usage()),
-            origin: self.origin(flight, out.map(|out| out.version)),
-            streamed: flight.seen(at),
-            drift: Drift::NONE,
-        }
-    }
-
-    fn answered(&mut self, at: Timestamp, answered: Answered) {
-        self.emit(at, What::Answered(answered));
-        self.source.answered(at);
-        if self.next == Next::AfterAnswer {
-            self.next = self.source.next();
-        }
     }
 }
 

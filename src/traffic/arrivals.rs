@@ -1,58 +1,86 @@
-//! When requests arrive: constant, Poisson, stages of either, or a closed loop.
+//! When requests arrive: in an open loop on schedule, in a closed loop or in sessions after the answers.
 
 use std::time::Duration;
 
-use rand_distr::{Distribution as _, Exp1};
 use rand_pcg::Pcg64Mcg;
 
 use crate::id::Seed;
 use crate::rng;
+use crate::rng::distribution::Distribution;
 use crate::time::{Timestamp, seconds};
+use crate::traffic::course::Course;
+use crate::traffic::spacing::Gaps;
+pub use crate::traffic::spacing::Spacing;
 
 /// How requests arrive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arrivals {
     /// Open loop: on schedule, whatever the answers do. One stage after the other.
     Open(Vec<Stage>),
-    /// Closed loop: this many requests under way, each answer is followed by the next request.
-    Closed(u32),
+    /// Closed loop: each answer is followed by the next request.
+    Closed(Closed),
+    /// Conversations: they begin on schedule, and go on after each answer.
+    Sessions(Sessions),
 }
 
-/// A stretch of time with one rate.
+/// So many callers who each have at most one request under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Closed {
+    /// How many.
+    pub callers: u32,
+    /// Seconds from an answer to the next request.
+    pub think: Distribution,
+}
+
+/// Conversations of several requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sessions {
+    /// When they begin.
+    pub starts: Vec<Stage>,
+    /// How many requests one has, rounded, 1 to [`MOST_TURNS`].
+    pub turns: Distribution,
+    /// Seconds from an answer to the next request.
+    pub think: Distribution,
+}
+
+/// The longest conversation: its last request carries all that was said before.
+pub const MOST_TURNS: u32 = 200;
+
+/// A stretch of time with one way of arriving.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stage {
     /// The spacing of the arrivals.
     pub spacing: Spacing,
-    /// Arrivals per second; 0 is a pause.
-    pub rate: f64,
+    /// Their rate.
+    pub course: Course,
     /// How long it lasts; for ever when absent.
     pub length: Option<Duration>,
 }
 
-/// How arrivals of one rate are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spacing {
-    /// Evenly.
-    Constant,
-    /// With exponential gaps.
-    Poisson,
+impl Arrivals {
+    /// The number of requests to expect within `length`; none where answers set the pace alone.
+    /// Of sessions, the turns count as if they came at once.
+    pub fn expected(&self, length: Duration) -> Option<f64> {
+        match self {
+            Self::Open(stages) => Some(expected(stages, length)),
+            Self::Closed(_) => None,
+            Self::Sessions(sessions) => {
+                let turns = sessions.turns.mean().clamp(1.0, f64::from(MOST_TURNS));
+                Some(expected(&sessions.starts, length) * turns)
+            }
+        }
+    }
 }
 
-impl Arrivals {
-    /// The number of arrivals to expect within `length`; none for a closed loop.
-    pub fn expected(&self, length: Duration) -> Option<f64> {
-        let Self::Open(stages) = self else {
-            return None;
-        };
-        let mut left = length;
-        let mut sum = 0.0;
-        for stage in stages {
-            let lasts = stage.length.map_or(left, |l| l.min(left));
-            sum += stage.rate * lasts.as_secs_f64();
-            left -= lasts;
-        }
-        Some(sum)
+fn expected(stages: &[Stage], length: Duration) -> f64 {
+    let mut left = length;
+    let mut sum = 0.0;
+    for stage in stages {
+        let lasts = stage.length.map_or(left, |l| l.min(left));
+        sum += stage.course.until(lasts.as_secs_f64());
+        left -= lasts;
     }
+    sum
 }
 
 /// The moments of an open loop, in order.
@@ -60,8 +88,11 @@ impl Arrivals {
 pub struct Schedule {
     stages: std::vec::IntoIter<Stage>,
     stage: Option<Stage>,
+    gaps: Gaps,
     stage_start: Timestamp,
+    /// Arrivals of this stage, and the sum of their gaps of mean 1.
     in_stage: u64,
+    units: f64,
     last: Timestamp,
     random: Pcg64Mcg,
 }
@@ -69,24 +100,50 @@ pub struct Schedule {
 impl Schedule {
     /// The moments of `stages`, from the start of the run on.
     pub fn new(stages: Vec<Stage>, seed: Seed) -> Self {
-        let mut stages = stages.into_iter();
-        Self {
-            stage: stages.next(),
-            stages,
+        let mut schedule = Self {
+            stages: stages.into_iter(),
+            stage: None,
+            gaps: Gaps::Even,
             stage_start: Timestamp::ZERO,
             in_stage: 0,
+            units: 0.0,
             last: Timestamp::ZERO,
             random: rng::arrivals(seed),
-        }
+        };
+        schedule.begin(Timestamp::ZERO);
+        schedule
     }
 
-    fn candidate(&mut self, stage: Stage) -> Timestamp {
-        match stage.spacing {
+    /// Begins the next stage. What was left of a gap is dropped with its stage.
+    fn begin(&mut self, at: Timestamp) {
+        self.stage = self.stages.next();
+        self.gaps = self.stage.map_or(Gaps::Even, |s| Gaps::new(s.spacing));
+        self.stage_start = at;
+        self.last = at;
+        self.in_stage = 0;
+        self.units = 0.0;
+    }
+
+    fn candidate(&mut self, stage: Stage) -> Option<Timestamp> {
+        let flat = match stage.course {
+            Course::Flat(rate) if rate <= 0.0 => return None,
+            Course::Flat(rate) => Some(rate),
+            _ => None,
+        };
+        match (self.gaps, flat) {
             // From the start of the stage, so that rounding never adds up to a drift.
-            Spacing::Constant => self.stage_start + seconds(self.in_stage as f64 / stage.rate),
-            Spacing::Poisson => {
-                let unit: f64 = Exp1.sample(&mut self.random);
-                self.last + seconds(unit / stage.rate)
+            (Gaps::Even, Some(rate)) => {
+                Some(self.stage_start + seconds(self.in_stage as f64 / rate))
+            }
+            (gaps, Some(rate)) => Some(self.last + seconds(gaps.next(&mut self.random) / rate)),
+            (gaps, None) => {
+                // Even ones begin at the start of the stage, drawn ones after their first gap.
+                self.units = match gaps {
+                    Gaps::Even => self.in_stage as f64,
+                    _ => self.units + gaps.next(&mut self.random),
+                };
+                let moment = stage.course.moment(self.units)?;
+                Some((self.stage_start + seconds(moment)).max(self.last))
             }
         }
     }
@@ -99,18 +156,13 @@ impl Iterator for Schedule {
         loop {
             let stage = self.stage?;
             let end = stage.length.map(|length| self.stage_start + length);
-            if stage.rate > 0.0 {
-                let at = self.candidate(stage);
-                if end.is_none_or(|end| at < end) {
-                    self.in_stage += 1;
-                    self.last = at;
-                    return Some(at);
-                }
+            let at = self.candidate(stage);
+            if let Some(at) = at.filter(|at| end.is_none_or(|end| *at < end)) {
+                self.in_stage += 1;
+                self.last = at;
+                return Some(at);
             }
-            self.stage_start = end?;
-            self.last = self.stage_start;
-            self.in_stage = 0;
-            self.stage = self.stages.next();
+            self.begin(end?);
         }
     }
 }
@@ -122,7 +174,7 @@ mod tests {
     fn stage(spacing: Spacing, rate: f64, seconds: u64) -> Stage {
         Stage {
             spacing,
-            rate,
+            course: Course::Flat(rate),
             length: Some(Duration::from_secs(seconds)),
         }
     }
@@ -169,6 +221,86 @@ mod tests {
             stage(Spacing::Poisson, 5.0, 10),
         ]);
         assert_eq!(open.expected(Duration::from_secs(12)), Some(30.0));
-        assert_eq!(Arrivals::Closed(3).expected(Duration::from_secs(1)), None);
+        let think = Distribution::Constant(0.0);
+        let closed = Arrivals::Closed(Closed { callers: 3, think });
+        assert_eq!(closed.expected(Duration::from_secs(1)), None);
+        let sessions = Arrivals::Sessions(Sessions {
+            starts: vec![stage(Spacing::Poisson, 5.0, 10)],
+            turns: Distribution::Constant(4.0),
+            think,
+        });
+        assert_eq!(sessions.expected(Duration::from_secs(10)), Some(200.0));
+    }
+
+    /// Counted in tenths of the whole, the number of arrivals is within five standard deviations of
+    /// what the course says, for every spacing: of a renewal process about cv² times the mean.
+    #[test]
+    fn arrivals_follow_a_changing_rate() {
+        let courses = [
+            Course::Ramp {
+                from: 10.0,
+                to: 200.0,
+                over: 200.0,
+            },
+            Course::Bursts {
+                base: 20.0,
+                burst: 300.0,
+                every: 40.0,
+                length: 5.0,
+            },
+            Course::Diurnal {
+                mean: 100.0,
+                peak: 190.0,
+                period: 80.0,
+                peak_at: 40.0,
+            },
+        ];
+        for course in courses {
+            for (spacing, cv) in [
+                (Spacing::Constant, 0.0),
+                (Spacing::Poisson, 1.0),
+                (Spacing::Gamma(1.5), 1.5),
+                (Spacing::Weibull(0.5), 0.5),
+            ] {
+                let all = moments(vec![Stage {
+                    spacing,
+                    course,
+                    length: Some(Duration::from_secs(200)),
+                }]);
+                for tenth in 0..10 {
+                    let (from, to) = (f64::from(tenth) * 20.0, f64::from(tenth + 1) * 20.0);
+                    let found = all.iter().filter(|at| (from..to).contains(*at)).count() as f64;
+                    let mean = course.until(to) - course.until(from);
+                    let error = 5.0 * cv * mean.sqrt() + 1.0 + cv * cv;
+                    assert!(
+                        (found - mean).abs() <= error,
+                        "{spacing:?} {course:?} {tenth}: {found}, not {mean} ± {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn moments_never_go_back() {
+        let mixed = |spacing, course| Stage {
+            spacing,
+            course,
+            length: Some(Duration::from_secs(20)),
+        };
+        let ramp = Course::Ramp {
+            from: 0.0,
+            to: 50.0,
+            over: 20.0,
+        };
+        let all = moments(vec![
+            mixed(Spacing::Gamma(5.0), ramp),
+            mixed(Spacing::Constant, ramp),
+            mixed(Spacing::Weibull(3.0), Course::Flat(40.0)),
+        ]);
+        assert!(all.windows(2).all(|w| w[0] <= w[1]));
+        assert!(all.iter().all(|at| *at < 60.0));
+        let third = all.iter().filter(|at| **at >= 40.0).count();
+        assert!(third > 100, "{third}");
     }
 }

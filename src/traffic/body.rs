@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::protocol::chat::{self, ChatHead, Forward};
+use crate::traffic::history;
 
 /// What one request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,13 @@ pub enum Prompt {
         input_tokens: u32,
         /// Tokens of the answer that was recorded, asked for as `max_tokens`.
         output_tokens: u32,
+    },
+    /// A turn of a conversation: its history, and the next template in turn.
+    Turn {
+        /// The template of the first turn.
+        first: u32,
+        /// Turns before this one.
+        turn: u32,
     },
 }
 
@@ -148,6 +156,34 @@ impl Bodies {
                 input_tokens,
                 output_tokens,
             } => made_up(input_tokens, output_tokens).body(&self.model, stream),
+            Prompt::Turn { first, turn } => match self.turns(first, turn).last() {
+                Some(template) => {
+                    let questions = self.turns(first, turn).map(|t| &t.fields["messages"]);
+                    let mut asked = template.clone();
+                    let messages = history::messages(questions);
+                    asked.fields.insert("messages".to_owned(), messages);
+                    asked.body(&self.model, stream)
+                }
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// The templates of a conversation up to this turn.
+    fn turns(&self, first: u32, turn: u32) -> impl Iterator<Item = &Template> {
+        let from = first as usize % self.templates.len().max(1);
+        let all = self.templates.iter().cycle();
+        all.skip(from).take(turn as usize + 1)
+    }
+
+    /// The position of a prompt's kind in what [`altered_by`](Self::altered_by) says.
+    pub fn kind(&self, prompt: Prompt) -> usize {
+        match prompt {
+            Prompt::Template(index) => index as usize,
+            Prompt::MadeUp { .. } => self.templates.len(),
+            Prompt::Turn { first, turn } => {
+                (first as usize + turn as usize) % self.templates.len().max(1)
+            }
         }
     }
 
@@ -159,6 +195,10 @@ impl Bodies {
                 template.map_or(0, |t| t.input_tokens)
             }
             Prompt::MadeUp { input_tokens, .. } => input_tokens,
+            Prompt::Turn { first, turn } => {
+                let asked = self.turns(first, turn).map(|t| t.input_tokens);
+                asked.sum::<u32>() + turn * history::ANSWER_TOKENS
+            }
         }
     }
 
@@ -167,6 +207,7 @@ impl Bodies {
         match prompt {
             Prompt::Template(index) => self.templates.get(index as usize)?.max_tokens,
             Prompt::MadeUp { output_tokens, .. } => Some(output_tokens),
+            Prompt::Turn { .. } => self.templates.get(self.kind(prompt))?.max_tokens,
         }
     }
 
@@ -274,6 +315,28 @@ mod tests {
         let body: Map<String, Value> = serde_json::from_slice(&bodies.body(prompt, false)).unwrap();
         assert_eq!(prompt_tokens(&body), 40);
         assert_eq!(max_tokens(&body), Some(7));
+    }
+
+    #[test]
+    fn later_turns_carry_the_history() {
+        let bodies = Bodies::new(Bodies::built_in(), "m".to_owned());
+        let one = |index| bodies.input_tokens(Prompt::Template(index));
+        for (turn, asked) in [
+            (0, one(2)),
+            (1, one(2) + one(0)),
+            (3, 2 * one(2) + one(0) + one(1)),
+        ] {
+            let prompt = Prompt::Turn { first: 2, turn };
+            assert_eq!(bodies.input_tokens(prompt), asked + 100 * turn);
+            let body: Map<String, Value> =
+                serde_json::from_slice(&bodies.body(prompt, false)).unwrap();
+            assert_eq!(prompt_tokens(&body), bodies.input_tokens(prompt));
+            let messages = body["messages"].as_array().unwrap();
+            assert_eq!(messages.len(), 2 * turn as usize + 1);
+            assert_eq!(messages[messages.len() - 1]["role"], "user");
+            assert_eq!(bodies.kind(prompt), (2 + turn as usize) % 3);
+            assert_eq!(bodies.max_tokens(prompt), Some(500));
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub struct Caller {
     pub tier: Option<String>,
     /// Sent as the user header.
     pub user: Option<String>,
+    /// Sent as the tenant header.
+    pub tenant: Option<String>,
 }
 
 /// Where the configuration obliges a gateway to send a request, worked out by the harness and not

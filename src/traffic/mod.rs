@@ -3,7 +3,13 @@
 pub mod arrivals;
 pub mod body;
 pub mod caller;
+pub mod cancel;
+pub mod course;
 pub mod format;
+pub mod history;
+pub mod pace;
 pub mod replay;
 pub mod source;
+pub mod spacing;
 pub mod synthetic;
+pub mod users;

@@ -170,14 +170,10 @@ impl Replay {
         }
     }
 
-    fn moment(&mut self, offset: u64) -> Option<Timestamp> {
+    fn moment(&self, offset: u64) -> Option<Timestamp> {
         match self.speed {
             Speed::Times(factor) => Some(scaled(offset, factor)),
-            Speed::Max if self.free == 0 => None,
-            Speed::Max => {
-                self.free -= 1;
-                Some(self.now)
-            }
+            Speed::Max => (self.free > 0).then_some(self.now),
         }
     }
 }
@@ -193,7 +189,7 @@ fn scaled(offset: u64, factor: f64) -> Timestamp {
 }
 
 impl Source for Replay {
-    fn next(&mut self) -> Next {
+    fn peek(&mut self) -> Next {
         let Some(&(offset, input_tokens, output_tokens)) = self.log.rows.get(self.next) else {
             return Next::Done;
         };
@@ -203,10 +199,8 @@ impl Source for Replay {
         if at >= self.end {
             return Next::Done;
         }
-        let key = RequestKey(self.next as u64);
-        self.next += 1;
         Next::Request(Planned {
-            key,
+            key: RequestKey(self.next as u64),
             at,
             caller: 0,
             prompt: Prompt::MadeUp {
@@ -215,12 +209,21 @@ impl Source for Replay {
             },
             stream: false,
             forced: None,
+            hangs_up: None,
         })
     }
 
-    fn answered(&mut self, now: Timestamp) {
-        self.free += 1;
-        self.now = now;
+    fn take(&mut self) {
+        self.next += 1;
+        self.free = self
+            .free
+            .saturating_sub(u32::from(self.speed == Speed::Max));
+    }
+
+    fn answered(&mut self, _key: RequestKey, at: Timestamp) -> bool {
+        self.free += u32::from(self.speed == Speed::Max);
+        self.now = at;
+        self.speed == Speed::Max
     }
 }
 
@@ -297,7 +300,7 @@ mod tests {
         let mut source = Replay::new(log(&times), Speed::Max, None);
         assert_eq!(seconds(&mut source).len(), 64);
         assert_eq!(source.next(), Next::AfterAnswer);
-        source.answered(Timestamp(5));
+        source.answered(RequestKey(0), Timestamp(5));
         assert!(matches!(source.next(), Next::Request(p) if p.at == Timestamp(5)));
     }
 

@@ -1,5 +1,7 @@
 //! Where requests come from, whatever makes them.
 
+use std::time::Duration;
+
 use crate::id::{RequestKey, VersionId};
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
@@ -20,6 +22,8 @@ pub struct Planned {
     pub stream: bool,
     /// The version that it is forced to, whatever the gateway would choose for it.
     pub forced: Option<VersionId>,
+    /// After how long its caller hangs up, who has no answer by then; none who has patience.
+    pub hangs_up: Option<Duration>,
 }
 
 impl Planned {
@@ -44,11 +48,24 @@ pub enum Next {
     Done,
 }
 
-/// A source of requests. Its requests come in order of time.
+/// A source of requests. Its requests come in order of time, as far as they are known: an answer may
+/// call for a request that is due before the one that was next.
 pub trait Source: Send {
-    /// The next request.
-    fn next(&mut self) -> Next;
+    /// What comes next. It may be asked as often as one likes.
+    fn peek(&mut self) -> Next;
 
-    /// A request was answered (or given up) at `now`: a closed loop may go on.
-    fn answered(&mut self, now: Timestamp);
+    /// The request that [`peek`](Self::peek) shows is on its way.
+    fn take(&mut self);
+
+    /// A request was answered, or given up, at `at`. Says whether that may change what comes next.
+    fn answered(&mut self, key: RequestKey, at: Timestamp) -> bool;
+
+    /// Takes the next request.
+    fn next(&mut self) -> Next {
+        let next = self.peek();
+        if let Next::Request(_) = next {
+            self.take();
+        }
+        next
+    }
 }

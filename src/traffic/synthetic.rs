@@ -5,13 +5,12 @@ use std::time::Duration;
 use crate::id::{RequestKey, Seed, VersionId};
 use crate::rng::{Draw, Purpose, draw};
 use crate::time::Timestamp;
-use crate::traffic::arrivals::{Arrivals, Schedule};
+use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::Prompt;
-use crate::traffic::caller::Caller;
+use crate::traffic::cancel::Cancel;
+use crate::traffic::pace::{Due, Pace, Pacer};
 use crate::traffic::source::{Next, Planned, Source};
-
-/// The tier of premium users, as sent in the tier header.
-pub const PREMIUM: &str = "premium";
+use crate::traffic::users::Users;
 
 /// What synthetic traffic is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +27,8 @@ pub struct SyntheticConfig {
     pub stream: f64,
     /// Which of them are forced to a version.
     pub forced: Forced,
+    /// Which callers hang up; nobody when absent.
+    pub cancel: Option<Cancel>,
 }
 
 /// The shares of the requests that are forced to a version, 0 to 1; together at most 1. Nobody is forced
@@ -52,144 +53,84 @@ impl Forced {
     }
 }
 
-/// Who sends synthetic requests.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Users {
-    /// How many named users there are; everybody is anonymous when absent.
-    pub count: Option<u32>,
-    /// Share of premium users (of premium requests, when everybody is anonymous), 0 to 1.
-    pub premium: f64,
-}
-
-impl Users {
-    /// The list of callers that [`Synthetic`] refers to. Every seed has users of its own: sticky
-    /// assignment depends on nothing but their names.
-    pub fn callers(&self, seed: Seed) -> Vec<Caller> {
-        let tier = |is_premium: bool| is_premium.then(|| PREMIUM.to_owned());
-        match self.count {
-            None => [false, true]
-                .map(|is_premium| Caller {
-                    tier: tier(is_premium),
-                    user: None,
-                })
-                .to_vec(),
-            Some(count) => (0..count)
-                .map(|i| Caller {
-                    tier: tier(user_draw(seed, u64::from(i)).unit() < self.premium),
-                    user: Some(format!("user-{}-{i}", seed.0)),
-                })
-                .collect(),
-        }
-    }
-
-    fn pick(&self, drawn: Draw) -> u32 {
-        match self.count {
-            None => u32::from(drawn.unit() < self.premium),
-            Some(count) => drawn.below(u64::from(count)) as u32,
-        }
-    }
-}
-
-fn user_draw(seed: Seed, number: u64) -> Draw {
-    // The nth try 1 keeps the users' own draws apart from the requests' (try 0).
-    draw(
-        seed,
-        Purpose::User,
-        RequestKey(number),
-        VersionId::default(),
-        1,
-    )
-}
-
 /// A source of synthetic requests.
 #[derive(Debug)]
 pub struct Synthetic {
     seed: Seed,
-    end: Timestamp,
-    limit: u64,
     users: Users,
     stream: f64,
     forced: Forced,
+    cancel: Option<Cancel>,
     prompts: u64,
-    made: u64,
-    moments: Moments,
-}
-
-#[derive(Debug)]
-enum Moments {
-    Open(Schedule),
-    Closed { free: u32, now: Timestamp },
+    pacer: Pacer,
 }
 
 impl Synthetic {
     /// A source that chooses among `prompts` templates.
     pub fn new(config: &SyntheticConfig, prompts: usize, seed: Seed) -> Self {
-        let moments = match &config.arrivals {
-            Arrivals::Open(stages) => Moments::Open(Schedule::new(stages.clone(), seed)),
-            Arrivals::Closed(concurrency) => Moments::Closed {
-                free: *concurrency,
-                now: Timestamp::ZERO,
-            },
-        };
+        let end = Timestamp::from(config.duration);
+        let limit = config.requests.unwrap_or(u64::MAX);
         Self {
             seed,
-            end: Timestamp::from(config.duration),
-            limit: config.requests.unwrap_or(u64::MAX),
-            users: config.users,
+            users: config.users.clone(),
             stream: config.stream,
             forced: config.forced.clone(),
+            cancel: config.cancel,
             prompts: prompts as u64,
-            made: 0,
-            moments,
+            pacer: Pacer::new(&config.arrivals, end, limit, seed),
         }
     }
 
-    fn plan(&mut self, at: Timestamp) -> Planned {
-        let key = RequestKey(self.made);
-        self.made += 1;
-        let drawn = |purpose| draw(self.seed, purpose, key, VersionId::default(), 0);
+    fn plan(&self, due: Due) -> Planned {
+        // All turns of a conversation are one user's, and go through the prompts from the same one on.
+        let of = due.turn.map_or(due.key, |turn| RequestKey(turn.session));
+        let drawn = |purpose, key| draw(self.seed, purpose, key, VersionId::default(), 0);
+        let first = drawn(Purpose::Prompt, of).below(self.prompts) as u32;
         Planned {
-            key,
-            at,
-            caller: self.users.pick(drawn(Purpose::User)),
-            prompt: Prompt::Template(drawn(Purpose::Prompt).below(self.prompts) as u32),
-            stream: drawn(Purpose::Stream).unit() < self.stream,
-            forced: self.forced.pick(drawn(Purpose::Forced)),
+            key: due.key,
+            at: due.at,
+            caller: self
+                .users
+                .pick(drawn(Purpose::User, of), drawn(Purpose::Tenant, of)),
+            prompt: match due.turn {
+                None => Prompt::Template(first),
+                Some(turn) => Prompt::Turn {
+                    first,
+                    turn: turn.number,
+                },
+            },
+            forced: self.forced.pick(drawn(Purpose::Forced, due.key)),
+            hangs_up: self.cancel.and_then(|c| c.pick(self.seed, due.key)),
+            stream: drawn(Purpose::Stream, due.key).unit() < self.stream,
         }
     }
 }
 
 impl Source for Synthetic {
-    fn next(&mut self) -> Next {
-        if self.made >= self.limit {
-            return Next::Done;
-        }
-        let at = match &mut self.moments {
-            Moments::Open(schedule) => schedule.next(),
-            Moments::Closed { free: 0, .. } => return Next::AfterAnswer,
-            Moments::Closed { free, now } => {
-                *free -= 1;
-                Some(*now)
-            }
-        };
-        match at.filter(|at| *at < self.end) {
-            Some(at) => Next::Request(self.plan(at)),
-            None => Next::Done,
+    fn peek(&mut self) -> Next {
+        match self.pacer.peek() {
+            Pace::Due(due) => Next::Request(self.plan(due)),
+            Pace::AfterAnswer => Next::AfterAnswer,
+            Pace::Done => Next::Done,
         }
     }
 
-    fn answered(&mut self, at: Timestamp) {
-        if let Moments::Closed { free, now } = &mut self.moments {
-            *free += 1;
-            *now = at;
-        }
+    fn take(&mut self) {
+        self.pacer.take();
+    }
+
+    fn answered(&mut self, key: RequestKey, at: Timestamp) -> bool {
+        self.pacer.answered(key, at)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::arrivals::{Spacing, Stage};
+    use crate::rng::distribution::Distribution;
+    use crate::traffic::arrivals::{Closed, Sessions, Spacing, Stage};
+    use crate::traffic::course::Course;
+    use crate::traffic::users::Tenants;
 
     fn config(arrivals: Arrivals, users: Users) -> SyntheticConfig {
         SyntheticConfig {
@@ -199,13 +140,14 @@ mod tests {
             users,
             stream: 0.0,
             forced: Forced::default(),
+            cancel: None,
         }
     }
 
-    const ANYBODY: Users = Users {
-        count: None,
-        premium: 0.0,
-    };
+    fn closed(callers: u32) -> Arrivals {
+        let think = Distribution::Constant(0.0);
+        Arrivals::Closed(Closed { callers, think })
+    }
 
     fn drain(mut source: Synthetic) -> Vec<Planned> {
         std::iter::from_fn(|| match source.next() {
@@ -219,12 +161,13 @@ mod tests {
     fn an_open_loop_ends_at_its_duration() {
         let stage = Stage {
             spacing: Spacing::Constant,
-            rate: 20.0,
+            course: Course::Flat(20.0),
             length: None,
         };
         let users = Users {
             count: None,
             premium: 0.25,
+            tenants: Tenants::default(),
         };
         let arrivals = Arrivals::Open(vec![stage]);
         let all = drain(Synthetic::new(&config(arrivals, users), 3, Seed(1)));
@@ -237,24 +180,24 @@ mod tests {
 
     #[test]
     fn a_closed_loop_waits_for_answers() {
-        let mut source = Synthetic::new(&config(Arrivals::Closed(2), ANYBODY), 1, Seed(1));
+        let mut source = Synthetic::new(&config(closed(2), Users::default()), 1, Seed(1));
         assert!(matches!(source.next(), Next::Request(p) if p.at == Timestamp::ZERO));
         assert!(matches!(source.next(), Next::Request(_)));
         assert_eq!(source.next(), Next::AfterAnswer);
         let later = Timestamp::from_secs_f64(3.0);
-        source.answered(later);
+        source.answered(RequestKey(0), later);
         assert!(matches!(source.next(), Next::Request(p) if p.at == later));
-        source.answered(Timestamp::from_secs_f64(10.0));
+        source.answered(RequestKey(1), Timestamp::from_secs_f64(10.0));
         assert_eq!(source.next(), Next::Done, "the time is over");
     }
 
     #[test]
     fn a_number_of_requests_can_be_set() {
-        let mut limited = config(Arrivals::Closed(1), ANYBODY);
+        let mut limited = config(closed(1), Users::default());
         limited.requests = Some(1);
         let mut source = Synthetic::new(&limited, 1, Seed(1));
         assert!(matches!(source.next(), Next::Request(_)));
-        source.answered(Timestamp::ZERO);
+        source.answered(RequestKey(0), Timestamp::ZERO);
         assert_eq!(source.next(), Next::Done);
     }
 
@@ -262,10 +205,10 @@ mod tests {
     fn a_share_of_the_requests_is_forced_and_changes_nothing_else() {
         let stage = Stage {
             spacing: Spacing::Constant,
-            rate: 1_000.0,
+            course: Course::Flat(1_000.0),
             length: None,
         };
-        let free = config(Arrivals::Open(vec![stage]), ANYBODY);
+        let free = config(Arrivals::Open(vec![stage]), Users::default());
         let (stable, canary) = (VersionId(0), VersionId(1));
         let shares = Forced(vec![(stable, 0.05), (canary, 0.1)]);
         assert!((shares.share() - 0.15).abs() < 1e-12);
@@ -285,14 +228,74 @@ mod tests {
     }
 
     #[test]
-    fn named_users_keep_their_tier() {
-        let users = Users {
-            count: Some(1_000),
-            premium: 0.1,
+    fn a_conversation_is_one_users_and_its_prompts_follow_each_other() {
+        let stage = Stage {
+            spacing: Spacing::Poisson,
+            course: Course::Flat(3.0),
+            length: None,
         };
-        let callers = users.callers(Seed(4));
-        let premium = callers.iter().filter(|c| c.tier.is_some()).count();
-        assert!((53..=147).contains(&premium), "{premium} of 1,000");
-        assert_eq!(callers[7].user.as_deref(), Some("user-4-7"));
+        let arrivals = Arrivals::Sessions(Sessions {
+            starts: vec![stage],
+            turns: Distribution::Constant(3.0),
+            think: Distribution::Constant(0.0),
+        });
+        let users = Users {
+            count: Some(1_000_000),
+            ..Users::default()
+        };
+        let mut source = Synthetic::new(&config(arrivals, users), 3, Seed(1));
+        let mut all = Vec::new();
+        while let Next::Request(planned) = source.next() {
+            source.answered(planned.key, planned.at);
+            all.push(planned);
+        }
+        assert!(all.len() > 60, "{}", all.len());
+        all.sort_by_key(|p| p.key);
+        for turns in all.chunks_exact(3) {
+            assert!(turns.iter().all(|t| t.caller == turns[0].caller));
+            let numbers = turns.iter().map(|t| match t.prompt {
+                Prompt::Turn { first, turn } => Some((first, turn)),
+                _ => None,
+            });
+            let (first, _) = numbers.clone().next().flatten().unwrap();
+            assert!(numbers.eq((0..3).map(|turn| Some((first, turn)))));
+        }
+        let callers: std::collections::BTreeSet<u32> = all.iter().map(|p| p.caller).collect();
+        assert!(callers.len() >= all.len() / 3);
+    }
+
+    #[test]
+    fn tenants_and_hang_ups_change_nothing_else() {
+        let stage = Stage {
+            spacing: Spacing::Poisson,
+            course: Course::Flat(1_000.0),
+            length: None,
+        };
+        let plain = config(Arrivals::Open(vec![stage]), Users::default());
+        let more = SyntheticConfig {
+            users: Users {
+                tenants: Tenants(vec![("acme".to_owned(), 0.6), ("globex".to_owned(), 0.4)]),
+                ..Users::default()
+            },
+            cancel: Some(Cancel {
+                share: 0.1,
+                after: Distribution::Constant(0.3),
+            }),
+            ..plain.clone()
+        };
+        let others = drain(Synthetic::new(&more, 3, Seed(1)));
+        let hang_ups = others.iter().filter(|p| p.hangs_up.is_some()).count() as f64;
+        let n = others.len() as f64;
+        assert!(
+            (hang_ups - 0.1 * n).abs() <= 5.0 * (0.09 * n).sqrt(),
+            "{hang_ups}"
+        );
+        let bare = |p: Planned| Planned {
+            caller: 0,
+            hangs_up: None,
+            ..p
+        };
+        let plain = drain(Synthetic::new(&plain, 3, Seed(1)));
+        assert!(plain.into_iter().eq(others.into_iter().map(bare)));
     }
 }

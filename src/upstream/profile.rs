@@ -2,54 +2,15 @@
 
 use std::time::Duration;
 
-use rand_distr::{Distribution as _, StandardNormal};
-
 use crate::id::{RequestKey, Seed, VersionId};
 use crate::protocol::openai::Usage;
+pub use crate::rng::distribution::Distribution;
 use crate::rng::{Draw, Purpose, draw};
 use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::stream::{Ending, StreamPlan};
 
-/// z with P(Z ≤ z) = 0.99 for a standard normal Z (scipy 1.17.1: `st.norm.ppf(0.99)`).
-const Z99: f64 = 2.3263478740408408;
-
 /// Tokens of an answer when neither profile nor caller say anything.
 const DEFAULT_OUTPUT_TOKENS: u32 = 128;
-
-/// A distribution of positive numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Distribution {
-    /// Always this value.
-    Constant(f64),
-    /// exp(μ + σZ) with Z standard normal.
-    Lognormal {
-        /// μ: the logarithm of the median.
-        mu: f64,
-        /// σ ≥ 0.
-        sigma: f64,
-    },
-}
-
-impl Distribution {
-    /// The lognormal with this median and 99th percentile: μ = ln median,
-    /// σ = ln(p99/median) / z₀.₉₉. `median` must be positive and `p99` no less.
-    pub fn lognormal(median: f64, p99: f64) -> Self {
-        Self::Lognormal {
-            mu: libm::log(median),
-            sigma: libm::log(p99 / median) / Z99,
-        }
-    }
-
-    fn sample(self, draw: Draw) -> f64 {
-        match self {
-            Self::Constant(value) => value,
-            Self::Lognormal { mu, sigma } => {
-                let z: f64 = StandardNormal.sample(&mut draw.generator());
-                libm::exp(mu + sigma * z)
-            }
-        }
-    }
-}
 
 /// How long an upstream takes for an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]

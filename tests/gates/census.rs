@@ -220,6 +220,41 @@ fn requests_of_a_version_are_its_attempts_whatever_callers_see() {
     assert_eq!(play.status(), Status::Fail, "callers saw 100 % success");
 }
 
+/// Whoever hangs up is neither served nor failed: nine of ten who stayed were answered, whoever left. What had
+/// failed before they left has failed.
+#[test]
+fn requests_of_callers_who_hang_up_are_neither_successes_nor_failures() {
+    const GONE: Outcome = Outcome::ClientGone;
+    let left = To {
+        cancelled: true,
+        ..to(CANARY, GONE)
+    };
+    let play = |version, limit: &str| {
+        let spec = RequestsSpec {
+            version,
+            success: Some(percent(Op::Equal, limit)),
+            outcomes: vec![(GONE, percent(Op::Equal, "50%"))],
+            ..RequestsSpec::default()
+        };
+        let mut play = requests(spec);
+        play.requests(9, (0.0, 1.0), &[to(CANARY, OK)]);
+        play.requests(1, (0.0, 1.0), &[to(CANARY, ERROR)]);
+        for _ in 0..10 {
+            play.request_told(1.0, &[left], GONE);
+        }
+        play
+    };
+    assert_eq!(play(None, "90%").status(), Status::Pass);
+    assert_eq!(play(Some(CANARY), "90%").status(), Status::Pass);
+    let mut failed_before = play(Some(CANARY), "90%");
+    failed_before.request_told(1.0, &[to(CANARY, ERROR)], GONE);
+    assert_eq!(failed_before.status(), Status::Fail);
+    // Out of patience is not the same: the version had its time.
+    let mut bored = play(Some(CANARY), "90%");
+    bored.request_told(1.0, &[left], Outcome::Timeout);
+    assert_eq!(bored.status(), Status::Fail);
+}
+
 #[test]
 fn requests_percentiles_are_exact_at_their_bound_and_need_enough_samples() {
     let bound = Duration::from_millis(500);

@@ -225,6 +225,68 @@ fn hang_ups_come_at_the_limit() {
     assert!(broken_with(tolerant, &slow, (1_200, OK), None).is_empty());
 }
 
+/// Tells of a request whose caller hangs up after 300 ms, with an attempt that is out; what the driver and the
+/// router say of it comes at these moments. Returns the conditions that do not hold.
+fn departed(cancelled: Option<u64>, booked: Option<(u64, Outcome)>) -> Vec<String> {
+    let mut play = Play::new(&[GateSpec::Policy(spec())]);
+    let (key, n, version) = (KEY, 0, CANARY);
+    let sent = Sent {
+        key,
+        scheduled_at: at(0),
+        intent: Intent::Random,
+        caller: 0,
+        input_tokens: 1,
+        stream: false,
+    };
+    let answer = Answered {
+        key,
+        outcome: Outcome::ClientGone,
+        claim: Claim::default(),
+        usage: None,
+        origin: Origin::default(),
+        drift: Drift::NONE,
+        streamed: None,
+    };
+    let booked = booked.map(|(ms, outcome)| {
+        let booked = Booked {
+            key,
+            n,
+            version,
+            kind: AttemptKind::First,
+            fallback: false,
+            outcome,
+            latency: Duration::ZERO,
+            usage: None,
+            is_estimated: false,
+            drift: Drift::NONE,
+        };
+        (ms, What::Booked(booked))
+    });
+    let cancelled = cancelled.map(|ms| (ms, What::Cancelled { key, n }));
+    play.event(at(0), What::Sent(sent));
+    play.event(at(0), What::Dispatched { key, n, version });
+    play.event(at(300), What::Answered(answer));
+    for (ms, what) in cancelled.into_iter().chain(booked) {
+        play.event(at(ms), what);
+    }
+    let gate = play.gate();
+    let failed = gate.checks.iter().filter(|c| c.status == Status::Fail);
+    failed.map(|c| c.condition.clone()).collect()
+}
+
+#[test]
+fn nothing_goes_on_for_callers_who_left() {
+    let gone = Outcome::ClientGone;
+    assert!(departed(Some(300), Some((300, gone))).is_empty());
+    assert!(departed(None, Some((200, ERROR))).is_empty(), "it was over");
+    let rule = "nothing goes on for callers who left";
+    assert_eq!(departed(Some(302), Some((302, gone))), [rule]);
+    assert_eq!(departed(None, None), [rule]);
+    // A caller's leaving is no timeout of the version.
+    let early = departed(Some(300), Some((300, Outcome::Timeout)));
+    assert_eq!(early, ["no attempt is given up early"]);
+}
+
 #[test]
 fn callers_wait_no_longer_than_the_deadline() {
     let quick = [(STABLE, 0, 10, Some(OK))];

@@ -26,6 +26,7 @@ struct Fate {
     claim: Option<Claim>,
     path: Vec<Step>,
     tokens: Option<u32>,
+    sender: Option<(u32, Intent, u32)>,
     drift: Option<Drift>,
 }
 
@@ -60,6 +61,9 @@ fn fates(stories: &[Story]) -> Vec<Fate> {
             .answered
             .and_then(|(_, a)| a.usage)
             .map(|u| u.completion_tokens),
+        sender: story
+            .sent
+            .map(|(_, sent)| (sent.caller, sent.intent, sent.input_tokens)),
     };
     stories.iter().map(fate).collect()
 }
@@ -358,6 +362,102 @@ expect:
         assert!(forced.len() >= 15, "{} to {version:?}", forced.len());
         assert!(forced.iter().all(|s| s.first_version() == Some(version)));
     }
+}
+
+/// A run of these arrivals and callers beside a split, with nobody who judges.
+fn with_traffic(latencies: (&str, &str), split: &str, synthetic: &str) -> Scenario {
+    let (stable, canary) = latencies;
+    let text = format!(
+        "
+name: callers
+seed: 14
+router:
+  versions:
+    v1: {{role: stable, model: a, api_key_env: A}}
+    v2: {{role: canary, model: b, api_key_env: B}}
+  split: {{weights: {{v1: 60, v2: 40}}}}
+  timeouts: {{attempt: 3s, request: 6s}}
+  judge: off
+upstreams:
+  v1: {{mock: {{latency: {stable}, server: native}}}}
+  v2: {{mock: {{latency: {canary}, server: native}}}}
+traffic:
+  synthetic: {{{synthetic}}}
+expect:
+  - attribution
+  - generator: {{dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 20%\"}}
+"
+    );
+    let split = format!("  split: {{weights: {{v1: 60, v2: 40}}{split}");
+    written(
+        "callers",
+        &text.replace("  split: {weights: {v1: 60, v2: 40}}", &split),
+    )
+}
+
+/// Half of the callers hang up well before the slow canary can answer, and well after stable has.
+#[test]
+fn the_same_callers_hang_up_on_both_engines() {
+    let synthetic = "arrivals: {poisson: 80/s}, requests: 200, cancel: {share: 50%, after: 400ms}";
+    let stories = same_on_both(&with_traffic(("10ms", "1200ms"), "}", synthetic));
+    let gone: Vec<_> = stories.iter().filter(|s| s.client_hung_up()).collect();
+    assert!(gone.len() >= 20, "{}", gone.len());
+    for story in gone {
+        assert_eq!(story.first_version(), Some(VersionId(1)));
+        let out = &story.attempts[0];
+        assert!(out.cancelled_at.is_some());
+        assert_eq!(out.outcome, Some(Outcome::ClientGone), "{story:?}");
+    }
+}
+
+/// Conversations are numbered by their beginning: the same turns of the same users, with the same history.
+#[test]
+fn the_same_conversations_are_held_on_both_engines() {
+    let synthetic = "arrivals: {sessions: {arrivals: {gamma: {rate: 30/s, cv: 2}}, turns: {lognormal: \
+                     {median: 3, p99: 9}}, think: {exponential: 80ms}}}, requests: 200, \
+                     users: {count: 40, premium: 20%}";
+    let latency = "{lognormal: {median: 20ms, p99: 80ms}}";
+    let stories = same_on_both(&with_traffic(
+        (latency, latency),
+        ", sticky: user}",
+        synthetic,
+    ));
+    assert_eq!(stories.len(), 200);
+    let turns = stories.windows(2).filter(|pair| {
+        let sent = |i: usize| pair[i].sent.map(|(_, sent)| sent);
+        let tokens = |i| sent(i).map(|s| s.input_tokens);
+        tokens(1) > tokens(0) && sent(0).map(|s| s.caller) == sent(1).map(|s| s.caller)
+    });
+    assert!(turns.count() > 80);
+    // A turn comes after the answer to the one before it.
+    for pair in stories.windows(2) {
+        let is_next = pair[1].sent.is_some_and(|(_, s)| s.input_tokens > 100);
+        let (answered, sent) = (pair[0].answered, pair[1].sent);
+        if let (true, Some((answered_at, _)), Some((sent_at, _))) = (is_next, answered, sent) {
+            assert!(answered_at <= sent_at);
+        }
+    }
+}
+
+/// Callers of a closed loop think; tenants are pinned by a rule.
+#[test]
+fn tenants_and_callers_who_think_are_the_same_on_both_engines() {
+    let synthetic = "arrivals: {closed: {callers: 10, think: {exponential: 50ms}}}, requests: 200, \
+                     tenants: {acme: 50%, globex: 30%}";
+    let rules = "}\n  routes: [{when: {tenant: globex}, to: v2}]";
+    let latency = "{lognormal: {median: 20ms, p99: 80ms}}";
+    let stories = same_on_both(&with_traffic((latency, latency), rules, synthetic));
+    let is_pinned = |s: &&Story| {
+        s.sent
+            .is_some_and(|(_, sent)| sent.intent == Intent::Pinned(VersionId(1)))
+    };
+    let pinned: Vec<_> = stories.iter().filter(is_pinned).collect();
+    assert!((35..=85).contains(&pinned.len()), "{}", pinned.len());
+    assert!(
+        pinned
+            .iter()
+            .all(|s| s.first_version() == Some(VersionId(1)))
+    );
 }
 
 /// With a rollback in the loop: it comes within 0.5 s of the virtual moment, after the same number of

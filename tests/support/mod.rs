@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 41] = [
+pub(crate) const SHIPPED: [&str; 43] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -33,6 +33,7 @@ pub(crate) const SHIPPED: [&str; 41] = [
     "forced-requests-are-no-evidence",
     "healed-canary-is-kept",
     "healthy-canary",
+    "impatient-callers-are-no-failures",
     "missing-model-mid-run",
     "premium-users-first",
     "ramp-breaks-at-full",
@@ -57,6 +58,7 @@ pub(crate) const SHIPPED: [&str; 41] = [
     "s16-accounting-of-a-failover",
     "server-errors-above-threshold",
     "server-errors-below-threshold",
+    "sessions-stay-through-the-rush",
     "slow-canary-rolled-back-by-p99",
     "split-proven-at-scale",
     "sticky-users-stay",

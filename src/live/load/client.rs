@@ -1,6 +1,7 @@
 //! One request of the load generator: sent, timed, read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -45,6 +46,7 @@ pub struct Prepared {
     request: Request<Full<Bytes>>,
     sent: Sent,
     stream: bool,
+    hangs_up: Option<Duration>,
 }
 
 /// How a request ended for the client.
@@ -103,6 +105,7 @@ impl LoadClient {
             request: self.request(&planned, body),
             sent: self.sent(&planned),
             stream: planned.stream,
+            hangs_up: planned.hangs_up,
         }
     }
 
@@ -114,16 +117,17 @@ impl LoadClient {
             request,
             sent,
             stream,
+            hangs_up,
         } = prepared;
         self.underway.note(key, digest);
-        let patience = self.experiment.patience();
+        let (patience, left) = self.patience(hangs_up);
         self.outbox.send(self.clock.now(), What::Sent(sent));
         let mut reading = Reading::default();
         let exchange = self.exchange(key, request, stream, &mut reading);
         let answer = tokio::time::timeout(patience, exchange).await;
         let end = answer.unwrap_or_else(|_| End {
             streamed: reading.streamed(),
-            ..End::broken(Outcome::Timeout)
+            ..End::broken(left)
         });
         let answered = Answered {
             key,
@@ -140,6 +144,15 @@ impl LoadClient {
         }
         self.outbox.send(now, What::Answered(answered));
         self.underway.forget(key);
+    }
+
+    /// How long a caller waits at most, and how it ends for those who leave.
+    fn patience(&self, hangs_up: Option<Duration>) -> (Duration, Outcome) {
+        let patience = self.experiment.patience();
+        match hangs_up.filter(|after| *after < patience) {
+            Some(after) => (after, Outcome::ClientGone),
+            None => (patience, Outcome::Timeout),
+        }
     }
 
     fn sent(&self, planned: &Planned) -> Sent {
@@ -170,6 +183,9 @@ impl LoadClient {
             }
             if let Some(user) = &caller.user {
                 http::set(map, headers::USER_ID, user);
+            }
+            if let Some(tenant) = &caller.tenant {
+                http::set(map, headers::TENANT, tenant);
             }
         }
         request

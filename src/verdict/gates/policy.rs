@@ -9,6 +9,7 @@
 //!   `max_wait`), and than `Retry-After` asked for;
 //! * the driver is told to hang up neither before the attempt's limit or the request's deadline, nor
 //!   after the attempt's limit, unless a rollback takes attempts back;
+//! * for a caller who has left, nothing is sent any more, and what is out is given up at once;
 //! * the caller has an answer by the request's deadline;
 //! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit;
 //! * retries over all requests stay within the retry budget ([`retry_budget`](super::retry_budget)).
@@ -27,6 +28,7 @@ use crate::id::{PerVersion, RequestKey};
 use crate::observe::event::{Accepted, RunEvent, Streamed, What};
 use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
+use crate::protocol::outcome::Outcome;
 use crate::time::{Human, Timestamp, seconds};
 use crate::verdict::gates::retry_budget::BudgetWatch;
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -44,6 +46,7 @@ pub struct PolicyGate {
     waits: Rule,
     patience: Rule,
     attempts: Rule,
+    departures: Rule,
     requests: Rule,
     rate: Rule,
     /// Absent where any number of retries is allowed.
@@ -97,6 +100,7 @@ impl PolicyGate {
             waits: Rule::default(),
             patience: Rule::default(),
             attempts: Rule::default(),
+            departures: Rule::default(),
             requests: Rule::default(),
             rate: Rule::default(),
         }
@@ -137,7 +141,7 @@ impl PolicyGate {
         };
         if let Some(at) = attempt
             .cancelled_at
-            .filter(|at| !story.client_left() && !was_recalled(*at))
+            .filter(|at| !is_departure(story, attempt) && !was_recalled(*at))
         {
             let deadline = story.sent.map(|(sent_at, _)| sent_at + self.spec.request);
             let limit = since + limit;
@@ -167,6 +171,21 @@ impl PolicyGate {
     /// When the stream that its caller was given has been silent for too long.
     fn silence(&self, story: &Story, attempt: &Attempt) -> Option<Timestamp> {
         Some(begun(story, attempt)?.last_token + self.spec.idle?)
+    }
+
+    /// The caller's leaving ends the request: nothing of it is out any more.
+    fn departure(&mut self, story: &Story) {
+        let Some((left_at, _)) = story.answered.filter(|_| story.client_left()) else {
+            return;
+        };
+        let latest = left_at + self.spec.tolerance + ROUNDING;
+        let is_given_up = |attempt: &Attempt| {
+            let booked_at = attempt.booked.map(|(at, _)| at);
+            let over_at = attempt.cancelled_at.or(booked_at);
+            over_at.is_some_and(|at| at <= latest)
+        };
+        let mut made = story.attempts.iter().filter(|a| a.dispatched_at.is_some());
+        self.departures.look(Some(story.key), made.all(is_given_up));
     }
 
     fn is_in_time(&self, took: Duration, limit: Duration) -> bool {
@@ -218,6 +237,12 @@ fn begun(story: &Story, attempt: &Attempt) -> Option<Streamed> {
     answered.streamed
 }
 
+/// Did the caller's leaving end this attempt? One that is booked with another reason must have had it.
+fn is_departure(story: &Story, attempt: &Attempt) -> bool {
+    let booked = attempt.booked.map(|(_, booked)| booked.outcome);
+    story.client_left() && booked.is_none_or(|outcome| outcome == Outcome::ClientGone)
+}
+
 /// Was anything sent although there was an answer?
 fn is_wasted(attempts: &[Attempt]) -> bool {
     let is_answer = |a: &Attempt| {
@@ -246,6 +271,7 @@ impl Gate for PolicyGate {
         self.after_answer
             .look(Some(story.key), !is_wasted(&story.attempts));
         self.waits(story);
+        self.departure(story);
         for attempt in &story.attempts {
             self.attempt(story, attempt, so_far);
         }
@@ -269,6 +295,10 @@ impl Gate for PolicyGate {
                 .check("no attempt is given up early".to_owned(), "hang-ups"),
             self.attempts
                 .check(format!("no attempt takes more than {attempt}"), "attempts"),
+            self.departures.check(
+                "nothing goes on for callers who left".to_owned(),
+                "departures",
+            ),
             self.requests
                 .check(format!("no request takes more than {request}"), "requests"),
             self.rate.check(

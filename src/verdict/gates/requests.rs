@@ -5,6 +5,9 @@
 //! ledger tells it, and latency runs from sending: a dead canary is dead here even when fallback
 //! hides it from every caller. Latency percentiles are over successes only and are decided by exact
 //! counting.
+//!
+//! Callers who hang up by themselves are neither successes nor failures: `success` is a share of those who
+//! stayed. An attempt that they cut off is treated the same; one that had failed before is a failure.
 
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ pub struct RequestsGate {
     /// Requests that were answered, or attempts that the upstream took.
     units: u64,
     outcomes: OutcomeCounts,
+    /// Those whose caller hung up before they were over.
+    cut_off: u64,
     failed: Offenders,
     /// The first with each of the outcomes that the spec has a limit for.
     of_outcome: Vec<Offenders>,
@@ -80,6 +85,7 @@ impl RequestsGate {
             in_scope: 0,
             units: 0,
             outcomes: OutcomeCounts::default(),
+            cut_off: 0,
             failed: Offenders::default(),
             altered: Tally::default(),
             misrouted: Tally::default(),
@@ -87,12 +93,17 @@ impl RequestsGate {
         }
     }
 
-    fn count(&mut self, key: RequestKey, outcome: Outcome, latency: Option<Duration>) {
+    fn count(&mut self, story: &Story, outcome: Outcome, latency: Option<Duration>) {
+        let key = story.key;
         self.outcomes.count(outcome);
         for ((wanted, _), first) in self.spec.outcomes.iter().zip(&mut self.of_outcome) {
             if *wanted == outcome {
                 first.note(key);
             }
+        }
+        if outcome == Outcome::ClientGone && story.client_hung_up() {
+            self.cut_off += 1;
+            return;
         }
         if !outcome.is_success() {
             self.failed.note(key);
@@ -107,7 +118,7 @@ impl RequestsGate {
         for attempt in story.attempts.iter().filter(|a| a.version == version) {
             self.units += u64::from(attempt.was_accepted());
             if let Some(outcome) = attempt.truth() {
-                self.count(story.key, outcome, attempt_latency(attempt));
+                self.count(story, outcome, attempt_latency(attempt));
             }
         }
     }
@@ -176,11 +187,10 @@ impl RequestsGate {
     fn share_check(
         &self,
         name: &str,
-        x: u64,
+        (x, n): (u64, u64),
         limit: Comparison<Share>,
         offenders: &[RequestKey],
     ) -> Check {
-        let n = self.outcomes.total();
         let holds = n > 0 && limit.holds_for(x, n);
         let status = match (holds, n) {
             (true, _) => Status::Pass,
@@ -240,7 +250,7 @@ impl Gate for RequestsGate {
             (Some(version), _) => self.attempts(story, version),
             (None, Some(outcome)) => {
                 self.units += 1;
-                self.count(story.key, outcome, story.latency());
+                self.count(story, outcome, story.latency());
             }
             (None, None) => {}
         }
@@ -255,14 +265,15 @@ impl Gate for RequestsGate {
         let mut checks = Vec::new();
         if let Some(limit) = spec.success {
             let successes = self.outcomes.of(Outcome::Success);
-            checks.push(self.share_check("success", successes, limit, self.failed.keys()));
+            let of = (successes, self.outcomes.total() - self.cut_off);
+            checks.push(self.share_check("success", of, limit, self.failed.keys()));
         }
         for ((outcome, limit), first) in spec.outcomes.iter().zip(&self.of_outcome) {
             // Of an outcome that is too rare, nobody is guilty in particular.
             let is_too_rare = matches!(limit.op, Op::AtLeast | Op::Greater);
             let offenders = if is_too_rare { &[] } else { first.keys() };
-            let x = self.outcomes.of(*outcome);
-            checks.push(self.share_check(outcome.name(), x, *limit, offenders));
+            let of = (self.outcomes.of(*outcome), self.outcomes.total());
+            checks.push(self.share_check(outcome.name(), of, *limit, offenders));
         }
         let words = Words {
             measure: "",

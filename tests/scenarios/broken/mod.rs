@@ -3,6 +3,7 @@
 //!
 //! The variants are decorators of the real core that rewrite its inputs, actions and events.
 
+mod departures;
 mod failovers;
 mod forced;
 mod lies;

@@ -8,6 +8,8 @@
 //! Pseudorandom Number Generators", OOPSLA 2014; constants: Stafford's variant 13), a bijection
 //! with full avalanche. Sequential streams exist for arrivals only: [`arrivals`].
 
+pub mod distribution;
+
 use rand_pcg::Pcg64Mcg;
 
 use crate::id::{RequestKey, Seed, VersionId};
@@ -33,6 +35,16 @@ pub enum Purpose {
     Prompt,
     /// Which version a request is forced to, if any.
     Forced,
+    /// Which tenant sends a request.
+    Tenant,
+    /// How long somebody thinks before the next request.
+    Think,
+    /// How many turns a session has.
+    Turns,
+    /// Whether somebody hangs up before the answer.
+    HangUp,
+    /// After how long.
+    HangUpAfter,
     /// Whether a request asks for a stream.
     Stream,
     /// How long an upstream takes to its first token.
@@ -51,9 +63,14 @@ impl Purpose {
             Self::User => 5,
             Self::Prompt => 6,
             Self::Forced => 7,
-            Self::Stream => 8,
-            Self::FirstToken => 9,
-            Self::Speed => 10,
+            Self::Tenant => 8,
+            Self::Think => 9,
+            Self::Turns => 10,
+            Self::HangUp => 11,
+            Self::HangUpAfter => 12,
+            Self::Stream => 13,
+            Self::FirstToken => 14,
+            Self::Speed => 15,
             Self::Fault(index) => 1 << 16 | u64::from(index),
             Self::Burst(index) => 1 << 17 | u64::from(index),
         }
