@@ -168,6 +168,7 @@ impl Sink for LedgerFile {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => return,

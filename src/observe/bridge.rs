@@ -1,10 +1,11 @@
 //! From the router's own events to plain facts: the only place below the drivers that knows both.
 
 use crate::observe::event::{
-    AttemptKind, Booked, Finding, RollbackFacts, Settled, StandingFacts, What,
+    AttemptKind, Booked, Finding, Missing, RollbackFacts, Settled, StandingFacts, What,
 };
 use crate::router::config::ThresholdAction;
-use crate::router::io::{self, Event, Evidence, Reason};
+use crate::router::io::{self, Closed, Event, Evidence, Reason};
+use crate::router::judge::lack::Lack;
 use crate::router::judge::sequential::HoldReason;
 use crate::time::Timestamp;
 
@@ -68,7 +69,21 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             step: standing.step.map(|(_, name)| name),
             share: standing.share,
             cause: standing.cause.name(),
+            closed: standing.closed.into_iter().map(Closed::name).collect(),
         }),
+        Event::NotPromoted(missing) => What::NotPromoted(missing.iter().map(lacks).collect()),
+    }
+}
+
+/// What a step lacks, as everybody else is told.
+pub fn lacks(lack: &Lack) -> Missing {
+    let figures = lack.figures();
+    Missing {
+        code: lack.code(),
+        words: lack.to_string(),
+        have: figures.map(|f| f.have),
+        need: figures.map(|f| f.need),
+        unit: figures.map(|f| f.unit),
     }
 }
 

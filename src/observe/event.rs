@@ -67,6 +67,8 @@ pub enum What {
     Judged(Finding),
     /// The router's judge holds, for this reason, or no longer does.
     Held(Option<&'static str>),
+    /// The ramp looked after its step's hold, and did not go on: all that is missing.
+    NotPromoted(Vec<Missing>),
     /// The router closed the canary.
     RolledBack(RollbackFacts),
     /// The release stands elsewhere: another weight, step or phase.
@@ -334,6 +336,29 @@ impl RollbackFacts {
     }
 }
 
+/// One thing that the next step of a ramp still waits for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Missing {
+    /// `hold`, `too_few_requests`, `difference` …
+    pub code: &'static str,
+    /// The same for people, with its figures.
+    pub words: String,
+    /// What there is; none where that is no number.
+    pub have: Option<f64>,
+    /// What it must reach, or stay below.
+    pub need: Option<f64>,
+    /// `s`, `requests`, `attempts`, or `share` for shares of 1.
+    pub unit: Option<&'static str>,
+}
+
+impl Missing {
+    /// All of it in one line.
+    pub fn in_words(all: &[Self]) -> String {
+        let words: Vec<&str> = all.iter().map(|one| one.words.as_str()).collect();
+        words.join("; ")
+    }
+}
+
 /// Where a release stands, by the router's word.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StandingFacts {
@@ -347,6 +372,9 @@ pub struct StandingFacts {
     pub share: f64,
     /// What made it stand there: `judged`, `by_hand`, `rolled_back` …
     pub cause: &'static str,
+    /// Why nothing goes to the canary whatever its weight: `rolled_back`, `store_failed`,
+    /// `model_missing`; every reason there is.
+    pub closed: Vec<&'static str>,
 }
 
 /// Whoever listens to a run.

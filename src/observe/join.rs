@@ -91,6 +91,7 @@ impl Join {
             What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

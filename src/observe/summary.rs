@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::{CostBook, Projection};
-use crate::observe::event::{RollbackFacts, RunEvent, StandingFacts, What};
+use crate::observe::event::{Missing, RollbackFacts, RunEvent, StandingFacts, What};
 use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
@@ -114,6 +114,9 @@ pub struct Summary {
     pub evidence: Tracks,
     /// Where the release stood, and since when, in order.
     pub standings: Vec<(Timestamp, StandingFacts)>,
+    /// What the step in force lacked when the ramp looked last, and when that was; none when it was not
+    /// asked, or another step came.
+    pub not_promoted: Option<(Timestamp, Vec<Missing>)>,
     /// The time of the last event that is not of an upstream alone.
     pub end: Timestamp,
 }
@@ -167,6 +170,7 @@ impl Summary {
             rollbacks: Vec::new(),
             evidence: Tracks::default(),
             standings: Vec::new(),
+            not_promoted: None,
             end: Timestamp::ZERO,
         }
     }
@@ -216,7 +220,8 @@ impl Summary {
             }
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
             What::Judged(finding) => self.evidence.judged(event.at, finding),
-            What::Standing(standing) => self.standings.push((event.at, standing.clone())),
+            What::Standing(standing) => self.stands(event.at, standing),
+            What::NotPromoted(missing) => self.not_promoted = Some((event.at, missing.clone())),
             What::Answered(answered) => self.answers.count(answered.outcome),
             What::Booked(booked) => self.versions[booked.version].drift.count(booked.drift),
             What::Assigned { .. }
@@ -236,6 +241,14 @@ impl Summary {
         if let Some(story) = &joined.story {
             self.story(story);
         }
+    }
+
+    fn stands(&mut self, at: Timestamp, standing: &StandingFacts) {
+        let before = self.standings.last().and_then(|(_, s)| s.step.as_ref());
+        if before != standing.step.as_ref() || !standing.closed.is_empty() {
+            self.not_promoted = None;
+        }
+        self.standings.push((at, standing.clone()));
     }
 
     /// Takes a story in that was not over when the run ended.

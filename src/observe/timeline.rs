@@ -266,6 +266,7 @@ impl Timeline {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -129,6 +129,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}

@@ -27,13 +27,13 @@ pub fn head(writer: &mut impl Write, meta: &RunMeta) -> io::Result<()> {
     writeln!(writer, "{line}")
 }
 
-/// Writes an event, if it is one that concerns the whole run. Looks of the judge at an empty window
-/// say nothing, for ever: they are left out.
+/// Writes an event, if it is one that concerns the whole run. Looks of the judge that have no
+/// value (a window that is empty, for ever perhaps) say nothing: they are left out.
 ///
 /// # Errors
 /// When writing fails.
 pub fn write(writer: &mut impl Write, meta: &RunMeta, event: &RunEvent) -> io::Result<()> {
-    if matches!(&event.what, What::Judged(finding) if finding.samples == 0) {
+    if matches!(&event.what, What::Judged(finding) if finding.value.is_none()) {
         return Ok(());
     }
     let Some(mut line) = line(meta, event) else {
@@ -60,6 +60,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         }
         What::RolledBack(record) => Some(rollback_json(meta, record)),
         What::Held(reason) => Some(json!({"event": "held", "reason": reason})),
+        What::NotPromoted(missing) => Some(json!({"event": "not_promoted", "missing": missing})),
         What::Standing(standing) => Some(json!({
             "event": "standing",
             "revision": standing.revision,

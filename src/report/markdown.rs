@@ -15,6 +15,7 @@ pub fn render(report: &Report) -> String {
     let _ = head(&mut text, report);
     let _ = gates(&mut text, report);
     let _ = rollbacks(&mut text, report);
+    let _ = not_promoted(&mut text, report);
     let _ = versions(&mut text, report);
     let _ = costs::markdown(&mut text, report);
     let _ = costs::drift_markdown(&mut text, report);
@@ -125,6 +126,21 @@ fn rollbacks(text: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn not_promoted(text: &mut String, report: &Report) -> std::fmt::Result {
+    let Some((at, missing)) = &report.summary.not_promoted else {
+        return Ok(());
+    };
+    writeln!(
+        text,
+        "**Not promoted**: what the step still lacked at {}:\n",
+        Human(at.elapsed())
+    )?;
+    for one in missing {
+        writeln!(text, "- {}", escape(&one.words))?;
+    }
+    writeln!(text)
 }
 
 fn versions(text: &mut String, report: &Report) -> std::fmt::Result {

@@ -1,5 +1,7 @@
 //! The door to the canary: whether a new attempt may go there. Asked before every one of them.
 
+use crate::router::io::Closed;
+
 /// Whether anything may go to the canary.
 #[derive(Clone, Debug, Default)]
 pub struct CanaryDoor {
@@ -34,6 +36,17 @@ impl CanaryDoor {
     /// May a new attempt of a request that arrived under `release` go to that release's canary?
     pub fn admits(&self, release: u64) -> bool {
         !self.store_failed && !self.model_missing && !self.rolled_back.contains(&release)
+    }
+
+    /// Every reason why it is closed.
+    pub fn closed(&self) -> Vec<Closed> {
+        let reasons = [
+            (self.is_rolled_back(), Closed::RolledBack),
+            (self.store_failed, Closed::StoreFailed),
+            (self.model_missing, Closed::ModelMissing),
+        ];
+        let reasons = reasons.into_iter().filter(|(holds, _)| *holds);
+        reasons.map(|(_, reason)| reason).collect()
     }
 
     /// Was the release there is rolled back?

@@ -114,6 +114,8 @@ pub struct HealthWindow {
     slots: VecDeque<Slot>,
     samples: u64,
     newest: u64,
+    /// So many of the slots are of steps gone by.
+    before_step: usize,
     sum: Counts,
 }
 
@@ -126,6 +128,7 @@ impl HealthWindow {
             slots: VecDeque::new(),
             samples: 0,
             newest: 0,
+            before_step: 0,
             sum: Counts::new(bounds.slow_bounds.len()),
             bounds,
         }
@@ -151,6 +154,25 @@ impl HealthWindow {
         while self.slots.front().is_some_and(|s| s.tick < oldest_kept) {
             self.drop_oldest();
         }
+    }
+
+    /// Another step begins: what is in the window by now is not of it.
+    pub fn begin_step(&mut self) {
+        self.before_step = self.slots.len();
+        // The next sample belongs in a slot of its own.
+        self.newest = self.slot_samples;
+    }
+
+    /// What of the window came since the step began.
+    pub fn of_step(&self) -> Self {
+        let mut own = Self::new(self.bounds.clone());
+        own.samples = self.samples;
+        own.sum = self.sum.clone();
+        for slot in self.slots.iter().take(self.before_step) {
+            own.samples -= slot.counts.samples();
+            own.sum.subtract(&slot.counts);
+        }
+        own
     }
 
     /// Forgets everything.
@@ -223,6 +245,7 @@ impl HealthWindow {
         if let Some(slot) = self.slots.pop_front() {
             self.samples -= slot.counts.samples();
             self.sum.subtract(&slot.counts);
+            self.before_step = self.before_step.saturating_sub(1);
         }
     }
 }

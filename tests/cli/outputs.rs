@@ -319,3 +319,69 @@ fn no_colours_without_a_terminal() {
     let done = run(&folder, &[&bad], &[]);
     assert!(!done.out.contains('\u{1b}'));
 }
+
+/// A canary without a single failure, judged by evidence, whose step needs more requests than it gets.
+#[test]
+fn evidence_is_told_from_the_first_look_and_what_a_promotion_lacks_in_the_end() {
+    let folder = Folder::new();
+    folder.write(
+        "waits.router.yaml",
+        "name: waits
+versions:
+  v1: {role: stable, model: gpt-4.1, api_key_env: STABLE_API_KEY}
+  v2: {role: canary, model: gpt-4.1-new, api_key_env: CANARY_API_KEY}
+timeouts: {attempt: 5s, request: 20s}
+ramp: {steps: [{name: few, weight: 5%, hold: 1m, limit: 2m}, {name: all, weight: 100%}]}
+judge: {sequential: {every: 30s}}
+",
+    );
+    let file = folder.write(
+        "waits.yaml",
+        "name: waits
+seed: 1
+duration: 3m
+router: waits.router.yaml
+upstreams:
+  v1: {mock: {latency: 20ms, output_tokens: 40}}
+  v2: {mock: {like: v1}}
+traffic: {synthetic: {arrivals: {constant: 10/s}}}
+expect:
+  - ramp: {reaches: all}
+",
+    );
+    let done = run(&folder, &[&file], &[]);
+    assert!(
+        done.out.contains("the step still lacked: too few requests"),
+        "{}{}",
+        done.out,
+        done.err
+    );
+    let report = read(&folder, "waits/virtual-seed1/report.md");
+    assert!(report.contains("**Not promoted**"), "{report}");
+    let events = read(&folder, "waits/virtual-seed1/events.jsonl");
+    let events: Vec<Value> = events
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let is_error = |e: &&Value| e["event"] == "judged" && e["measure"] == "error";
+    let errors: Vec<&Value> = events.iter().filter(is_error).collect();
+    assert_eq!(errors[0]["at_s"], 30.0, "the first look: {:#}", errors[0]);
+    assert_eq!(
+        (&errors[0]["samples"], &errors[0]["value"]),
+        (&0.into(), &0.0.into())
+    );
+    assert_eq!(
+        errors[0]["action"], "rollback",
+        "what a violation would cause"
+    );
+    let last = events
+        .iter()
+        .rfind(|e| e["event"] == "not_promoted")
+        .unwrap();
+    let lacks = &last["missing"][0];
+    assert_eq!(lacks["code"], "too_few_requests");
+    assert_eq!(
+        (&lacks["need"], &lacks["unit"]),
+        (&271.0.into(), &"requests".into())
+    );
+}

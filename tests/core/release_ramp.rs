@@ -3,7 +3,8 @@
 use graygate::protocol::outcome::Outcome;
 use graygate::router::config::JudgeConfig;
 use graygate::router::control::Order;
-use graygate::router::io::{Cause, Event};
+use graygate::router::io::{Cause, Closed, Event, Standing};
+use graygate::router::judge::lack::Lack;
 use graygate::router::ramp::{Inconclusive, Phase};
 
 use crate::release::{another, apply, ramped, roll_back, weights};
@@ -185,4 +186,95 @@ fn another_release_begins_its_own_ramp_and_a_rollback_ends_it() {
     rig.good_seconds(120);
     let standing = rig.look();
     assert_eq!((standing.phase, standing.share), (Phase::RolledBack, 0.0));
+}
+
+/// The codes of what the next step waits for.
+fn codes(missing: &[Lack]) -> Vec<&'static str> {
+    missing.iter().map(Lack::code).collect()
+}
+
+fn missing(standing: &Standing) -> Vec<&'static str> {
+    codes(&standing.missing)
+}
+
+/// Both holds are shorter than the window, which still remembers the step before.
+#[test]
+fn a_step_is_not_promoted_for_what_another_has_shown() {
+    let mut config = ramped();
+    if let Some(ramp) = &mut config.ramp {
+        ramp.steps[0].hold = ms(2_000);
+        ramp.steps[1].hold = ms(2_000);
+    }
+    let mut rig = Rig::new(config);
+    rig.good_seconds(1);
+    rig.advance(ms(1_200));
+    assert_eq!(rig.look().share, 0.5);
+    rig.advance(ms(2_500));
+    let standing = rig.look();
+    assert_eq!(standing.share, 0.5, "nobody met the canary in this step");
+    assert_eq!(missing(&standing), ["too_few_attempts"]);
+    rig.good_seconds(2);
+    assert_eq!(rig.look().phase, Phase::Promoted);
+}
+
+#[test]
+fn what_the_next_step_waits_for_is_said() {
+    let mut rig = Rig::new(ramped());
+    let standing = rig.look();
+    let need = 5;
+    let expected = [
+        Lack::Hold { left: ms(10_000) },
+        Lack::TooFewAttempts { have: 0, need },
+    ];
+    assert_eq!(standing.missing, expected);
+    rig.good_seconds(4);
+    assert_eq!(missing(&rig.look()), ["hold"]);
+    rig.good_seconds(7);
+    let told = |rig: &Rig| {
+        let told = rig.events.iter().filter_map(|event| match event {
+            Event::NotPromoted(missing) => Some(codes(missing)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert!(told(&rig).is_empty(), "nothing was missing when it looked");
+    rig.advance(ms(15_000));
+    assert_eq!(missing(&rig.look()), ["hold", "too_few_attempts"]);
+    rig.advance(ms(10_000));
+    assert_eq!(told(&rig)[0], ["too_few_attempts"]);
+    rig.must(Order::Promote).unwrap();
+    assert!(missing(&rig.look()).is_empty(), "there is no next step");
+}
+
+#[test]
+fn a_ramp_that_pauses_says_why() {
+    let paused = |rig: &mut Rig| rig.look().missing[0];
+    let mut rig = Rig::new(ramped());
+    rig.must(Order::Pause).unwrap();
+    assert_eq!(paused(&mut rig), Lack::Paused { by_weights: false });
+    let mut rig = Rig::new(ramped());
+    let standing = rig.must(weights(2.0, 8.0)).unwrap();
+    assert_eq!(standing.cause, Cause::Weights);
+    assert_eq!(paused(&mut rig), Lack::Paused { by_weights: true });
+    let entry = rig.last_kept().entry.clone().unwrap();
+    assert_eq!(entry.detail, "canary 80 %, the ramp pauses");
+    rig.must(Order::Resume).unwrap();
+    assert!(!missing(&rig.look()).contains(&"paused"));
+}
+
+#[test]
+fn why_the_canary_is_closed_is_told_with_every_standing() {
+    let mut rig = Rig::new(ramped());
+    assert_eq!(rig.look().closed, []);
+    rig.must(Order::Withhold).unwrap();
+    let standing = rig.must(Order::Pause).unwrap();
+    assert_eq!(
+        standing.closed,
+        [Closed::ModelMissing],
+        "a pause lifts nothing"
+    );
+    assert_eq!(missing(&standing)[..2], ["paused", "canary_closed"]);
+    assert_eq!(rig.must(Order::Resume).unwrap().closed, []);
+    rig.must(roll_back()).unwrap();
+    assert_eq!(rig.look().closed, [Closed::RolledBack]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graygate::observe::event::{StandingFacts, What};
+use graygate::observe::event::{Missing, StandingFacts, What};
 use graygate::protocol::outcome::Outcome;
 use graygate::time::Timestamp;
 use graygate::traffic::caller::Intent;
@@ -46,6 +46,7 @@ pub(crate) fn stand(play: &mut Play, second: f64, step: Option<&str>, share: f64
         step: step.map(str::to_owned),
         share,
         cause: "judged",
+        closed: Vec::new(),
     };
     let at = Timestamp::from_secs_f64(second);
     play.event(at, What::Standing(standing));
@@ -117,9 +118,24 @@ fn a_run_that_was_too_short_cannot_tell() {
         let mut play = play(spec());
         traffic(&mut play, (0, 60), 20);
         begin(&mut play, 60.0, 1);
+        let missing = Missing {
+            code: "too_few_requests",
+            words: "12 of 271".to_owned(),
+            have: Some(12.0),
+            need: Some(271.0),
+            unit: Some("requests"),
+        };
+        play.event(
+            Timestamp::from_secs_f64(90.0),
+            What::NotPromoted(vec![missing]),
+        );
         traffic(&mut play, (60, seconds), 5);
         play.gate()
     };
+    for gate in [came_to(100), came_to(121)] {
+        let seen = &gate.checks[0].seen;
+        assert!(seen.ends_with("the step still lacked: 12 of 271"), "{seen}");
+    }
     let short = came_to(100);
     assert_eq!(check(&short, "reaches full"), Status::Inconclusive);
     assert_eq!(short.status, Status::Inconclusive, "nothing else is wrong");

@@ -500,7 +500,7 @@ pub(crate) fn in_words(refusal: &Refusal) -> Option<String> {
         Refusal::NoBaseline => Some("no_baseline".to_owned()),
         Refusal::Difference { metric, .. } => Some(format!("{} differs", metric.name())),
         Refusal::Bound { metric, .. } => Some(format!("{} bound", metric.name())),
-        Refusal::HoldNotOver | Refusal::Held(_) | Refusal::RolledBack => None,
+        Refusal::HoldNotOver { .. } | Refusal::Held(_) | Refusal::RolledBack => None,
     }
 }
 

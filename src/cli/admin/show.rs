@@ -21,11 +21,11 @@ pub(super) fn pretty(answer: &Value) -> String {
     if answer.get("versions").is_some() {
         return stats(answer);
     }
-    if answer.get("phase").is_some() {
-        return release(answer);
-    }
     if answer.get("shares").is_some() {
         return weights(answer);
+    }
+    if answer.get("phase").is_some() {
+        return release(answer);
     }
     list(std::slice::from_ref(answer), CHECKPOINTS)
 }
@@ -159,6 +159,7 @@ fn release(answer: &Value) -> String {
     if !answer["canary_closed"].is_null() {
         lines.push(("closed", text("canary_closed")));
     }
+    lines.extend(missing(answer));
     lines.push(("sha256", text("sha256")));
     let record = &answer["rollback"];
     if record.is_object() {
@@ -171,6 +172,12 @@ fn release(answer: &Value) -> String {
         lines.push(("note", note.to_owned()));
     }
     facts(&lines)
+}
+
+/// What the next step of the ramp waits for, a line each.
+fn missing(answer: &Value) -> impl Iterator<Item = (&'static str, String)> {
+    let all = answer["missing"].as_array().into_iter().flatten();
+    all.map(|one| ("missing", cell("", &one["words"])))
 }
 
 fn step(answer: &Value) -> String {
@@ -186,6 +193,7 @@ fn step(answer: &Value) -> String {
 fn weights(answer: &Value) -> String {
     let shares = pairs(&answer["shares"], percent);
     let mut lines = vec![
+        ("phase", cell("phase", &answer["phase"])),
         ("revision", cell("revision", &answer["revision"])),
         ("weights", pairs(&answer["weights"], |w| w.to_string())),
         ("shares", shares),
@@ -194,6 +202,7 @@ fn weights(answer: &Value) -> String {
     if !answer["canary_closed"].is_null() {
         lines.push(("closed", cell("", &answer["canary_closed"])));
     }
+    lines.extend(missing(answer));
     facts(&lines)
 }
 
@@ -234,6 +243,11 @@ fn stats(answer: &Value) -> String {
         ),
         ("retries", number(&answer["retries"])),
     ]);
+    let missing = facts(&missing(answer).collect::<Vec<_>>());
+    let missing = match missing.is_empty() {
+        true => missing,
+        false => format!("\n{missing}"),
+    };
     let judge = answer["judge"].as_array().map_or(&[][..], Vec::as_slice);
     let judge = match judge {
         [] => String::new(),
@@ -243,7 +257,10 @@ fn stats(answer: &Value) -> String {
         Some(reason) => format!("\nthe judge holds: {}\n", clean(reason)),
         None => String::new(),
     };
-    format!("{head}\n{}{held}{judge}", versions(&answer["versions"]))
+    format!(
+        "{head}\n{}{held}{missing}{judge}",
+        versions(&answer["versions"])
+    )
 }
 
 const JUDGE: Columns = &[
@@ -303,6 +320,26 @@ mod tests {
         ]}));
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
         assert!(shown.starts_with("REVISION  AT  WHAT"), "{shown}");
+    }
+
+    #[test]
+    fn what_the_next_step_waits_for_is_a_line_each() {
+        let missing = json!([{"words": "the ramp is paused"}, {"words": "12 of 271"}]);
+        let weights = json!({
+            "revision": 2, "phase": "paused", "weights": {"v1": 3}, "shares": {"v1": 1.0},
+            "canary_share": 0.3, "canary_closed": null, "missing": missing,
+        });
+        let shown = pretty(&weights);
+        assert!(shown.starts_with("phase       paused\n"), "{shown}");
+        assert!(shown.contains("missing     12 of 271\n"), "{shown}");
+        let release = json!({"phase": "paused", "missing": missing});
+        let shown = pretty(&release);
+        assert!(
+            shown.contains("missing     the ramp is paused\n"),
+            "{shown}"
+        );
+        let stats = json!({"versions": {}, "missing": missing});
+        assert!(pretty(&stats).contains("missing     12 of 271\n"));
     }
 
     #[test]

@@ -386,7 +386,11 @@ fn open(
             scope.spawn(|| file.keep_up(&driver, is_over));
         }
         let driver = driver.clone();
-        let news = News { router, driver };
+        let news = News {
+            router,
+            driver,
+            lacked: Vec::new(),
+        };
         inbox.pass_on(&mut Both(news, counter), is_over);
     });
     let end = runtime.block_on(life).unwrap_or(End::Broken);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::live::gateway::driver::Driver;
-use crate::observe::event::{Finding, RunEvent, Sink, What};
+use crate::observe::event::{Finding, Missing, RunEvent, Sink, StandingFacts, What};
 use crate::router::config::RouterConfig;
 
 /// Tells the log what happens to the canary.
@@ -12,13 +12,43 @@ pub(super) struct News {
     pub(super) router: Arc<RouterConfig>,
     /// It knows when that is another one.
     pub(super) driver: Arc<Driver>,
+    /// What the step lacked when that was told last, by code: figures change at every look.
+    pub(super) lacked: Vec<&'static str>,
 }
 
 impl News {
     /// What it tells of: the few events that are not about a single request.
     pub(super) fn hears(what: &What) -> bool {
         let of_release = matches!(what, What::RolledBack(_) | What::Standing(_));
-        of_release || matches!(what, What::Judged(_) | What::Held(_))
+        of_release || matches!(what, What::Judged(_) | What::Held(_) | What::NotPromoted(_))
+    }
+
+    fn not_promoted(&mut self, missing: &[Missing]) {
+        let codes: Vec<&str> = missing.iter().map(|one| one.code).collect();
+        if codes != self.lacked {
+            let words = Missing::in_words(missing);
+            tracing::info!("the next step waits: {words}");
+            self.lacked = codes;
+        }
+    }
+
+    fn stands(&mut self, standing: &StandingFacts) {
+        self.lacked.clear();
+        self.router = self.driver.adopted().config;
+        tracing::info!(
+            revision = standing.revision,
+            share = standing.share,
+            step = standing.step,
+            "the release is {} ({})",
+            standing.phase,
+            standing.cause
+        );
+        if (standing.phase, standing.cause) == ("paused", "weights") {
+            tracing::warn!(
+                "the ramp is paused, because weights were set by hand: `resume` goes back to the \
+                 step's own"
+            );
+        }
     }
 
     fn finding(&self, finding: &Finding) -> String {
@@ -32,9 +62,6 @@ impl News {
 
 impl Sink for News {
     fn event(&mut self, event: &RunEvent) {
-        if matches!(event.what, What::Standing(_)) {
-            self.router = self.driver.adopted().config;
-        }
         match &event.what {
             What::RolledBack(record) => tracing::error!(
                 id = record.id,
@@ -46,14 +73,8 @@ impl Sink for News {
             ),
             What::Held(Some(reason)) => tracing::warn!(reason, "the judge holds"),
             What::Held(None) => tracing::info!("the judge no longer holds"),
-            What::Standing(standing) => tracing::info!(
-                revision = standing.revision,
-                share = standing.share,
-                step = standing.step,
-                "the release is {} ({})",
-                standing.phase,
-                standing.cause
-            ),
+            What::Standing(standing) => self.stands(standing),
+            What::NotPromoted(missing) => self.not_promoted(missing),
             What::Judged(finding) => {
                 if finding.violated {
                     tracing::warn!(action = finding.action, "{}", self.finding(finding));

@@ -213,7 +213,7 @@ impl Snapshot {
     fn closings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 for the reason why nothing goes to the canary whatever its weight";
         let mut closed = gauges(encoder, "canary_closed", help)?;
-        let why = view::closed(&self.present.standing, &self.tally);
+        let why = view::closed(&self.present.standing);
         for reason in ["rolled_back", "store_failed", "model_missing"] {
             set(
                 &mut closed,

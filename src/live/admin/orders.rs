@@ -92,7 +92,7 @@ impl Admin {
     /// The release as an answer.
     pub(super) async fn release(&self, status: u16) -> Answer {
         let present = self.present().await?;
-        let body = view::release(&present, &self.config.tally.read());
+        let body = view::release(&present);
         Ok(view::tagged(status, present.standing.revision, &body))
     }
 
@@ -136,7 +136,7 @@ impl Admin {
             true => self.read(|records| records.rollbacks(1)).await?.pop(),
             false => None,
         };
-        let mut body = view::release(&present, &self.config.tally.read());
+        let mut body = view::release(&present);
         body["kept"] = json!(is_kept);
         body["rollback"] = json!(record.map(|r| view::rollback(&present.config, &r)));
         let status = if is_kept { 200 } else { 202 };

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::live::admin::orders::Api;
+use crate::live::admin::orders::{Answer, Api};
 use crate::live::admin::tally::{Mishap, PerOutcome, Tally, VersionTally, WHYS};
 use crate::live::admin::{Admin, view};
 use crate::observe::event::{AttemptKind, Finding};
@@ -13,7 +13,8 @@ use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 
 /// `GET /v1/stats`
-pub async fn stats(State(admin): Api) -> Response {
+pub async fn stats(State(admin): Api) -> Answer {
+    let standing = admin.look().await?;
     let tally = admin.config.tally.read();
     let versions = tally.versions.iter();
     let arrived = tally.arrived();
@@ -32,9 +33,10 @@ pub async fn stats(State(admin): Api) -> Response {
         "versions": by_version,
         "held": tally.held,
         "judge": tally.findings.values().map(|f| finding(&tally, f)).collect::<Vec<_>>(),
+        "missing": view::missing(&standing),
         "rollbacks": tally.rollbacks,
     });
-    view::answer(200, &body)
+    Ok(view::answer(200, &body))
 }
 
 /// `GET /v1/errors`: the last 50, newest first. No bodies: they hold what callers wrote.

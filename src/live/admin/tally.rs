@@ -215,17 +215,9 @@ impl Tally {
 
     fn stands(&mut self, standing: &StandingFacts) {
         self.cause = Some(standing.cause);
-        match standing.cause {
-            "store_failed" => {
-                self.store_failures += 1;
-                self.is_store_broken = true;
-            }
-            "store_back" => self.is_store_broken = false,
-            "model_missing" => self.is_model_missing = true,
-            // Whatever is installed opens the door anew.
-            "judged" | "by_hand" | "applied" => self.is_model_missing = false,
-            _ => {}
-        }
+        self.store_failures += u64::from(standing.cause == "store_failed");
+        self.is_store_broken = standing.closed.contains(&"store_failed");
+        self.is_model_missing = standing.closed.contains(&"model_missing");
         if standing.cause == "applied" {
             self.findings.clear();
             self.held = None;
@@ -341,6 +333,7 @@ impl Tally {
             | What::Accepted(_)
             | What::UpstreamEnded(_)
             | What::Answered(_)
+            | What::NotPromoted(_)
             | What::Fault { .. }
             | What::Memory { .. } => {}
         }
@@ -456,6 +449,7 @@ mod tests {
             step: None,
             share: 0.1,
             cause: "applied",
+            closed: Vec::new(),
         };
         assert_eq!(take(What::Standing(standing)), None);
         assert_eq!(take(What::Held(Some("stale"))), Some("stale"));

@@ -11,12 +11,11 @@ use crate::config::redact::redact;
 use crate::config::router_text;
 use crate::id::VersionId;
 use crate::live::admin::Present;
-use crate::live::admin::tally::Tally;
 use crate::live::store::mail::Told;
+use crate::observe::bridge;
 use crate::router::config::RouterConfig;
 use crate::router::deployment::{Checkpoint, CheckpointKind, HistoryEntry};
 use crate::router::io::{Evidence, Reason, Rollback, Standing};
-use crate::router::ramp::Phase;
 
 /// A JSON answer.
 pub fn answer(status: u16, body: &Value) -> Response {
@@ -59,17 +58,18 @@ pub fn by_version(config: &RouterConfig, value: impl Fn(VersionId) -> Value) -> 
 }
 
 /// Why nothing goes to the canary whatever its weight; none while the door is open.
-pub fn closed(standing: &Standing, tally: &Tally) -> Option<&'static str> {
-    match standing.phase {
-        Phase::RolledBack => Some("rolled_back"),
-        _ if tally.is_store_broken => Some("store_failed"),
-        _ if tally.is_model_missing => Some("model_missing"),
-        Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoted => None,
-    }
+pub fn closed(standing: &Standing) -> Option<&'static str> {
+    standing.closed.first().map(|reason| reason.name())
+}
+
+/// What the next step of the ramp still waits for.
+pub fn missing(standing: &Standing) -> Value {
+    let missing = standing.missing.iter();
+    json!(missing.map(bridge::lacks).collect::<Vec<_>>())
 }
 
 /// The release.
-pub fn release(present: &Present, tally: &Tally) -> Value {
+pub fn release(present: &Present) -> Value {
     let Present { standing, config } = present;
     let steps = config.ramp.as_ref().map_or(0, |ramp| ramp.steps.len());
     let step = standing
@@ -85,7 +85,8 @@ pub fn release(present: &Present, tally: &Tally) -> Value {
         "canary": name(config, config.canary),
         "weights": by_version(config, |v| json!(config.split.weights[v])),
         "canary_share": standing.share,
-        "canary_closed": closed(standing, tally),
+        "canary_closed": closed(standing),
+        "missing": missing(standing),
         "sha256": canonical::sha256(&**config),
     })
 }

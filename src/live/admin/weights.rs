@@ -65,13 +65,14 @@ impl Admin {
     async fn weights(&self) -> Answer {
         let present = self.present().await?;
         let (standing, config) = (&present.standing, &present.config);
-        let closed = view::closed(standing, &self.config.tally.read());
         let body = json!({
             "revision": standing.revision,
             "weights": view::by_version(config, |v| json!(config.split.weights[v])),
             "shares": view::by_version(config, |v| json!(config.split.share(v))),
             "canary_share": standing.share,
-            "canary_closed": closed,
+            "canary_closed": view::closed(standing),
+            "phase": standing.phase.name(),
+            "missing": view::missing(standing),
         });
         Ok(view::tagged(200, standing.revision, &body))
     }

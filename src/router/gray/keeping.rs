@@ -4,7 +4,7 @@ use crate::router::control::{ControlId, Refusal};
 use crate::router::deployment::{Change, Deployment, HistoryEntry};
 use crate::router::gray::{GrayRouter, budget, held, windows};
 use crate::router::io::{Action, Cause};
-use crate::router::judge::Judge;
+use crate::router::judge::guard::GuardedJudge;
 use crate::router::keeper::What;
 use crate::router::split;
 use crate::time::Timestamp;
@@ -204,6 +204,7 @@ impl GrayRouter {
     /// A release, or the same one changed, comes into force.
     pub(super) fn install(&mut self, now: Timestamp, next: Deployment, cause: Cause) {
         let is_another = next.release != self.deployment.release;
+        let is_other_step = next.step != self.deployment.step;
         let is_adopted = next.config != self.deployment.config;
         self.held = held(&next, now);
         self.door.renew(next.release);
@@ -211,11 +212,14 @@ impl GrayRouter {
         self.deployment = next;
         if is_another {
             let config = self.config().clone();
-            self.judge = Judge::new(&config, now);
+            self.judge = GuardedJudge::new(&config, now);
             self.health = windows(&config);
             self.given_to_canary = 0;
             self.take_means_over(now, &before);
             self.budget = budget(&config);
+        }
+        if is_other_step {
+            self.begin_windows();
         }
         self.sticky_salt = split::salt(self.config(), self.deployment.salt);
         if is_adopted {

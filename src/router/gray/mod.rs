@@ -27,7 +27,7 @@ use crate::router::door::CanaryDoor;
 use crate::router::gray::requests::End;
 use crate::router::health::{HealthWindow, WindowBounds};
 use crate::router::io::{Action, Cause, Event, Input};
-use crate::router::judge::Judge;
+use crate::router::judge::guard::GuardedJudge;
 use crate::router::keeper::Keeper;
 use crate::router::limit::Limiter;
 use crate::router::ramp::{Held, Phase};
@@ -66,7 +66,7 @@ pub struct GrayRouter {
     requests: IdMap<RequestId, RequestMachine>,
     timers: Timers,
     health: Option<PerVersion<HealthWindow>>,
-    judge: Judge,
+    judge: GuardedJudge,
     limits: PerVersion<Option<Limiter>>,
     budget: Option<BudgetAccount>,
     given_to_canary: u64,
@@ -93,7 +93,7 @@ impl GrayRouter {
             door.close();
         }
         let mut router = Self {
-            judge: Judge::new(&config, now),
+            judge: GuardedJudge::new(&config, now),
             health: windows(&config),
             limits: limits(&config),
             budget: budget(&config),
@@ -236,12 +236,14 @@ impl Core for GrayRouter {
             Input::Found { kept, checkpoints } => self.found(now, kept, checkpoints),
         }
         self.tidy_timers();
+        self.tell_judge_failure();
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
         self.judge.notice(now);
         self.catch_up(now);
         self.handle_due(now);
+        self.tell_judge_failure();
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -30,6 +30,7 @@ impl GrayRouter {
         }
         match control.order {
             Order::Look => {
+                self.age_window(now);
                 let standing = self.standing(now, Cause::ByHand);
                 self.answer(id, Ok(standing));
             }
@@ -119,10 +120,15 @@ impl GrayRouter {
         let share = config.canary_share() * 100.0;
         next.config = Arc::new(config);
         next.revision += 1;
-        if next.config.ramp.is_some() && next.phase == Phase::Progressing {
+        let pauses = next.config.ramp.is_some() && next.phase == Phase::Progressing;
+        if pauses {
             next.phase = Phase::Paused;
         }
-        Ok(Planned::new(next, "weights", format!("canary {share} %")))
+        let note = if pauses { ", the ramp pauses" } else { "" };
+        Ok(Planned {
+            cause: Cause::Weights,
+            ..Planned::new(next, "weights", format!("canary {share} %{note}"))
+        })
     }
 
     pub(super) fn restored(

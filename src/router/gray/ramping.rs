@@ -4,6 +4,7 @@ use crate::router::gray::keeping::Planned;
 use crate::router::gray::{GrayRouter, KEEP_EVERY};
 use crate::router::io::{Cause, Event, Reason, Standing};
 use crate::router::judge::Promotion;
+use crate::router::judge::lack::Lack;
 use crate::router::ramp::{Held, Inconclusive, Phase};
 use crate::time::Timestamp;
 
@@ -61,12 +62,16 @@ impl GrayRouter {
     pub(super) fn ramp_looks(&mut self, now: Timestamp) {
         let pause = self.judge.every().unwrap_or(KEEP_EVERY);
         self.ramp_due = Some(now + pause);
-        if self.keeper.is_busy() || !self.door.is_open() {
+        let goes_on = self.deployment.phase == Phase::Progressing && self.door.is_open();
+        if self.keeper.is_busy() || !goes_on {
             return;
         }
-        if self.promotion(now) == Promotion::Yes {
+        self.age_window(now);
+        let missing = self.missing(now);
+        if missing.is_empty() {
             return self.next_step(now);
         }
+        self.events.push_back(Event::NotPromoted(missing));
         let limit = self.deployment.step_config().map(|step| step.limit);
         if limit.is_some_and(|limit| self.held.until(now) >= limit) {
             self.inconclusive(now);
@@ -105,6 +110,40 @@ impl GrayRouter {
         self.tell_weight(now);
     }
 
+    /// What the next step still waits for; nothing where there is no next step.
+    fn missing(&self, now: Timestamp) -> Vec<Lack> {
+        let goes_on = match self.deployment.phase {
+            Phase::Pending | Phase::Progressing | Phase::Paused => true,
+            Phase::Promoted | Phase::RolledBack => false,
+        };
+        let Some(step) = self.deployment.step_config().filter(|_| goes_on) else {
+            return Vec::new();
+        };
+        let mut missing = Vec::new();
+        if self.deployment.phase != Phase::Progressing {
+            let by_weights = (self.deployment.share() - step.share).abs() > 1e-9;
+            missing.push(Lack::Paused { by_weights });
+        }
+        if !self.door.is_open() {
+            missing.push(Lack::Closed);
+        }
+        let mut own = match self.promotion(now) {
+            Promotion::Yes => Vec::new(),
+            Promotion::No(missing) => missing,
+        };
+        let left = step.hold.saturating_sub(self.held.until(now));
+        let left = own.iter().fold(left, |left, lack| match lack {
+            Lack::Hold { left: more } => left.max(*more),
+            _ => left,
+        });
+        own.retain(|lack| !matches!(lack, Lack::Hold { .. }));
+        if !left.is_zero() {
+            missing.push(Lack::Hold { left });
+        }
+        missing.extend(own);
+        missing
+    }
+
     /// Where the release stands.
     pub(super) fn standing(&self, now: Timestamp, cause: Cause) -> Standing {
         let deployment = &self.deployment;
@@ -119,6 +158,8 @@ impl GrayRouter {
             },
             held: self.held.until(now),
             cause,
+            closed: self.door.closed(),
+            missing: self.missing(now),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::router::deployment::{Change, Checkpoint, Deployment};
 use crate::router::door::CanaryDoor;
 use crate::router::gray::{GrayRouter, held, windows};
 use crate::router::io::{Cause, Reason};
-use crate::router::judge::Judge;
+use crate::router::judge::guard::GuardedJudge;
 use crate::router::ramp::Phase;
 use crate::router::split;
 use crate::time::Timestamp;
@@ -107,7 +107,7 @@ impl GrayRouter {
             self.door.close();
         }
         self.held = held(&next, now);
-        self.judge = Judge::new(&next.config, now);
+        self.judge = GuardedJudge::new(&next.config, now);
         self.health = windows(&next.config);
         let before = self.config().clone();
         self.deployment = next;

@@ -18,10 +18,11 @@ use crate::protocol::outcome::Outcome;
 use crate::router::config::RouterConfig;
 use crate::router::control::{Control, ControlId, Refusal};
 use crate::router::deployment::{Change, Checkpoint, Deployment};
+use crate::router::judge::lack::Lack;
 use crate::router::judge::sequential::HoldReason;
 
 pub use facts::{Chosen, RequestFacts};
-pub use news::{Cause, Evidence, Measure, Reason, Rollback, Standing};
+pub use news::{Cause, Closed, Evidence, Measure, Reason, Rollback, Standing};
 
 /// What the router may know of an answer, besides how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -290,6 +291,8 @@ pub enum Event {
     Judged(Evidence),
     /// The judge holds, for this reason, or no longer does.
     Held(Option<HoldReason>),
+    /// The ramp looked after its step's hold, and did not go on: all that is missing.
+    NotPromoted(Vec<Lack>),
     /// The canary is closed for good.
     RolledBack(Rollback),
     /// The release stands elsewhere: another configuration, weight, step or phase.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::VersionId;
 use crate::router::config::ThresholdAction;
+use crate::router::judge::lack::Lack;
 use crate::router::judge::sequential::Metric;
 use crate::router::ramp::Phase;
 use crate::time::Timestamp;
@@ -25,6 +26,33 @@ pub struct Standing {
     pub held: Duration,
     /// What made it stand there.
     pub cause: Cause,
+    /// Why nothing goes to the canary whatever its weight: every reason there is.
+    pub closed: Vec<Closed>,
+    /// What the next step of the ramp still waits for; nothing where there is no next step.
+    pub missing: Vec<Lack>,
+}
+
+/// Why nothing goes to the canary whatever its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// The release was rolled back.
+    RolledBack,
+    /// What happens cannot be kept.
+    StoreFailed,
+    /// The canary's upstream does not know its model.
+    ModelMissing,
+}
+
+impl Closed {
+    /// The name in files and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RolledBack => "rolled_back",
+            Self::StoreFailed => "store_failed",
+            Self::ModelMissing => "model_missing",
+        }
+    }
 }
 
 /// Why the standing of a release changed.
@@ -39,6 +67,8 @@ pub enum Cause {
     Inconclusive,
     /// By hand.
     ByHand,
+    /// Weights set by hand, for which a ramp under way pauses.
+    Weights,
     /// Another configuration.
     Applied,
     /// A rollback.
@@ -59,6 +89,7 @@ impl Cause {
             Self::Judged => "judged",
             Self::Inconclusive => "inconclusive",
             Self::ByHand => "by_hand",
+            Self::Weights => "weights",
             Self::Applied => "applied",
             Self::RolledBack => "rolled_back",
             Self::StoreFailed => "store_failed",

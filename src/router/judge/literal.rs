@@ -10,6 +10,7 @@ use crate::id::VersionId;
 use crate::router::config::{Limit, LiteralConfig, Threshold};
 use crate::router::health::HealthWindow;
 use crate::router::io::Evidence;
+use crate::router::judge::lack::Lack;
 use crate::router::judge::{Occasion, Promotion, demands_rollback};
 use crate::time::Timestamp;
 
@@ -39,18 +40,23 @@ impl LiteralJudge {
         self.config.every.max(Duration::from_millis(1))
     }
 
-    /// Enough attempts in the window, and no threshold that demands a rollback crossed.
-    pub fn promotion(&self, window: &HealthWindow) -> Promotion {
-        if window.judged() < self.config.min_requests {
-            return Promotion::No("too few attempts in the window");
+    /// Enough attempts in the window, and no threshold that demands a rollback crossed, both by what
+    /// ended since the step began: a step is not promoted for what another one has shown.
+    pub fn promotion(&self, window: Option<&HealthWindow>) -> Promotion {
+        let need = self.config.min_requests;
+        let Some(own) = window.map(HealthWindow::of_step) else {
+            return Promotion::No(vec![Lack::TooFewAttempts { have: 0, need }]);
+        };
+        let have = own.judged();
+        if have < need {
+            return Promotion::No(vec![Lack::TooFewAttempts { have, need }]);
         }
-        let crossed = self.config.thresholds.iter().any(|threshold| {
-            let evidence = evidence(self.canary, &self.config, threshold, window);
-            demands_rollback(&evidence)
-        });
-        match crossed {
-            true => Promotion::No("a threshold is crossed"),
-            false => Promotion::Yes,
+        let thresholds = self.config.thresholds.iter();
+        let found = thresholds.map(|t| evidence(self.canary, &self.config, t, &own));
+        let crossed: Vec<Lack> = found.filter(demands_rollback).map(crossed).collect();
+        match crossed.is_empty() {
+            true => Promotion::Yes,
+            false => Promotion::No(crossed),
         }
     }
 
@@ -83,6 +89,14 @@ impl LiteralJudge {
             }
         }
         decisive
+    }
+}
+
+fn crossed(evidence: Evidence) -> Lack {
+    Lack::Crossed {
+        measure: evidence.measure,
+        value: evidence.value,
+        bound: evidence.bound,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Judging the canary by its own attempts.
 //!
 //! A judge is told of every attempt through the version's [`HealthWindow`] and says what it found;
-//! the router acts on it. One file a method.
+//! the router acts on it, through [`guard::GuardedJudge`]. One file a method.
 
+pub mod guard;
+pub mod lack;
 pub mod literal;
 pub mod sequenced;
 pub mod sequential;
@@ -16,6 +18,7 @@ use crate::router::health::HealthWindow;
 use crate::router::io::Evidence;
 use crate::time::Timestamp;
 
+use lack::Lack;
 use literal::LiteralJudge;
 use sequenced::Sequenced;
 use sequential::{HoldReason, Step};
@@ -50,12 +53,12 @@ pub enum Found {
 }
 
 /// Has the judge seen enough of a good canary for the next step?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Promotion {
     /// Yes.
     Yes,
-    /// Not yet; why.
-    No(&'static str),
+    /// Not yet: all that is missing.
+    No(Vec<Lack>),
 }
 
 impl Judge {
@@ -193,11 +196,8 @@ impl Judge {
     /// Has it seen enough of a good canary for the next step?
     pub fn promotion(&self, now: Timestamp, window: Option<&HealthWindow>) -> Promotion {
         match self {
-            Self::Off => Promotion::No("nobody judges"),
-            Self::Literal(judge) => match window {
-                Some(window) => judge.promotion(window),
-                None => Promotion::No("there is nothing to look at"),
-            },
+            Self::Off => Promotion::No(vec![Lack::NobodyJudges]),
+            Self::Literal(judge) => judge.promotion(window),
             Self::Sequential(judge) => judge.promotion(now),
         }
     }

@@ -7,6 +7,7 @@ use crate::id::{RequestId, VersionId};
 use crate::protocol::outcome::Outcome;
 use crate::router::config::{RouterConfig, ThresholdAction};
 use crate::router::io::{Evidence, Measure};
+use crate::router::judge::lack::Lack;
 use crate::router::judge::sequential::{
     Arm, Decision, HoldReason, Promotion, SequentialConfig, SequentialEvidence, SequentialJudge,
     Step,
@@ -149,7 +150,9 @@ impl Sequenced {
     pub fn promotion(&self, now: Timestamp) -> judge::Promotion {
         match self.judge.promotion(now) {
             Promotion::Yes => judge::Promotion::Yes,
-            Promotion::No(_) => judge::Promotion::No("the evidence does not suffice yet"),
+            Promotion::No(missing) => {
+                judge::Promotion::No(missing.into_iter().map(Lack::from).collect())
+            }
         }
     }
 
@@ -168,9 +171,9 @@ fn translated(evidence: &SequentialEvidence, canary: VersionId, min_events: u64)
         samples: evidence.canary.events,
         min_samples: min_events,
         // What is significant but immaterial makes people look, and nothing else.
-        action: match evidence.material {
-            true => ThresholdAction::Rollback,
-            false => ThresholdAction::Alert,
+        action: match evidence.violated && !evidence.material {
+            true => ThresholdAction::Alert,
+            false => ThresholdAction::Rollback,
         },
         violated: evidence.violated,
     }

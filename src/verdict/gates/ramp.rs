@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::id::{IdMap, VersionId};
-use crate::observe::event::{RunEvent, StandingFacts, What};
+use crate::observe::event::{Missing, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
 use crate::stats::proportion::binomial_two_sided;
 use crate::time::{Human, Timestamp};
@@ -190,12 +190,12 @@ impl RampGate {
                 let lasted = Human(end.summary.end.elapsed());
                 (
                     Status::Inconclusive,
-                    format!("the run ended after {lasted}"),
+                    format!("the run ended after {lasted}{}", lacked(end)),
                 )
             }
             None => {
                 let last = begun.last().map_or("", |(_, s)| steps[*s].name.as_str());
-                (Status::Fail, format!("came only to {last}"))
+                (Status::Fail, format!("came only to {last}{}", lacked(end)))
             }
         };
         Check::census(condition, status, seen).figure(
@@ -210,6 +210,14 @@ impl RampGate {
         let steps = self.spec.steps.iter().take(self.spec.reaches);
         let holds = steps.map(|step| step.hold).sum();
         self.spec.within.unwrap_or(holds)
+    }
+}
+
+/// What the step in force lacked when the ramp looked last.
+fn lacked(end: &End<'_>) -> String {
+    match &end.summary.not_promoted {
+        Some((_, missing)) => format!("; the step still lacked: {}", Missing::in_words(missing)),
+        None => String::new(),
     }
 }
 

@@ -299,20 +299,39 @@ fn a_ramp_is_paused_resumed_and_promoted_by_hand() {
     assert_eq!(order("pause").json()["phase"], "paused");
     assert_eq!(order("pause").status, 409);
     assert_eq!(order("resume").json()["phase"], "progressing");
+    let codes = |answer: &Value| -> Vec<String> {
+        let missing = answer["missing"].as_array().unwrap().iter();
+        missing
+            .map(|m| m["code"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(codes(&release)[0], "hold", "{release:#}");
+    let weighed = stand.post(WEIGHTS, &weights(70, 30)).json();
+    assert_eq!(weighed["phase"], "paused", "the ramp pauses, and says so");
+    assert_eq!(codes(&weighed)[0], "paused");
+    let words = weighed["missing"][0]["words"].as_str().unwrap();
+    assert!(words.contains("weights were set by hand"), "{words}");
+    assert_eq!(codes(&stand.get("/v1/stats"))[0], "paused");
+    assert_eq!(order("resume").json()["canary_share"], 0.05);
     let promoted = order("promote").json();
     assert_eq!(
         (&promoted["phase"], &promoted["canary_share"]),
         (&json!("promoted"), &json!(1.0))
     );
     assert_eq!(stand.served_by("free"), "v2");
-    let history = stand.get("/v1/deployment/history?limit=4");
+    let history = stand.get("/v1/deployment/history?limit=6");
     let kinds: Vec<&Value> = history["history"]
         .as_array()
         .unwrap()
         .iter()
         .map(|e| &e["kind"])
         .collect();
-    assert_eq!(kinds, ["promoted", "resumed", "paused", "applied"]);
+    assert_eq!(
+        kinds,
+        [
+            "promoted", "resumed", "weights", "resumed", "paused", "applied"
+        ]
+    );
 }
 
 #[test]

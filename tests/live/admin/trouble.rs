@@ -129,8 +129,13 @@ async fn missing_model() {
         (&release["canary_closed"], &release["canary_share"]),
         (&json!("model_missing"), &json!(0.0))
     );
-    let (status, _) = desk.ask("POST", "/v1/deployment/resume", json!({})).await;
+    let (status, resumed) = desk.ask("POST", "/v1/deployment/resume", json!({})).await;
     assert_eq!(status, 200);
+    assert_eq!(
+        resumed["canary_closed"],
+        json!(null),
+        "at once, and not when it has been counted"
+    );
     while desk.ready().await != ready {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -1,5 +1,7 @@
 //! What the judge says: evidence, decisions, and why a step may not be promoted.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::metric::Metric;
@@ -103,11 +105,13 @@ pub enum HoldReason {
     Stale,
     /// The weight in force is no number.
     NotANumber,
+    /// The judge panicked: see [`crate::router::judge::guard`].
+    JudgeFailed,
 }
 
 impl HoldReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SharedOutage,
         Self::Immaterial,
         Self::BrokenSplit,
@@ -115,6 +119,7 @@ impl HoldReason {
         Self::NoData,
         Self::Stale,
         Self::NotANumber,
+        Self::JudgeFailed,
     ];
 
     /// The name in files: `shared_outage` …
@@ -127,6 +132,7 @@ impl HoldReason {
             Self::NoData => "no_data",
             Self::Stale => "stale",
             Self::NotANumber => "not_a_number",
+            Self::JudgeFailed => "judge_failed",
         }
     }
 }
@@ -148,7 +154,10 @@ pub enum Refusal {
     /// No weight is in force, or one that is no share.
     NoStep,
     /// The planned hold or the bake time is not over.
-    HoldNotOver,
+    HoldNotOver {
+        /// So much is left.
+        left: Duration,
+    },
     /// The judge would hold.
     Held(HoldReason),
     /// The evidence demands a rollback.

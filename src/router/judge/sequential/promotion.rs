@@ -20,8 +20,10 @@ impl SequentialJudge {
             return Promotion::No(vec![Refusal::NoStep]);
         };
         let mut missing = Vec::new();
-        if now.since(began) < step.planned_hold.max(self.config.bake) {
-            missing.push(Refusal::HoldNotOver);
+        let hold = step.planned_hold.max(self.config.bake);
+        let left = hold.saturating_sub(now.since(began));
+        if !left.is_zero() {
+            missing.push(Refusal::HoldNotOver { left });
         }
         let is_convicted = |e: &SequentialEvidence| e.demands_rollback();
         let held = self.hold_reason(now);
