@@ -171,6 +171,7 @@ impl Sink for LedgerFile {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

@@ -61,6 +61,8 @@ pub enum What {
     Booked(Booked),
     /// The router was done with a request.
     Settled(Settled),
+    /// The client read a whole stream: how its tokens followed each other. Comes before its answer.
+    Gaps(Gaps),
     /// The client got its answer, or gave up.
     Answered(Answered),
     /// The router's judge looked.
@@ -238,10 +240,49 @@ pub struct Streamed {
     pub last_token: Timestamp,
     /// How many came.
     pub tokens: u32,
+    /// Is their number only that of the chunks, because nobody states it?
+    pub is_estimated: bool,
     /// Chunks with content.
     pub chunks: u32,
     /// The longest time between two of them.
     pub longest_gap: Duration,
+    /// The tokens that its content amounts to, whatever is stated; none where the content does not tell.
+    pub content: Option<u32>,
+    /// Did it speak with two ids or models?
+    pub is_spliced: bool,
+    /// Did it end with `[DONE]` although it had failed?
+    pub is_done_after_failure: bool,
+}
+
+impl Streamed {
+    /// The mean time of a token after the first one (TPOT); none with one token.
+    pub fn per_token(&self) -> Option<Duration> {
+        let more = self.tokens.checked_sub(1).filter(|more| *more > 0)?;
+        Some(self.time() / more)
+    }
+
+    /// From the first token to the last.
+    pub fn time(&self) -> Duration {
+        self.last_token.since(self.first_token)
+    }
+}
+
+/// How the tokens of a whole stream followed each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// The request.
+    pub key: RequestKey,
+    /// The tokens after the first one, in the order they came.
+    pub runs: Box<[Gap]>,
+}
+
+/// So many tokens, each so long after the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// From one token to the next.
+    pub each: Duration,
+    /// How many.
+    pub tokens: u32,
 }
 
 /// What an answer says of where it comes from. A gateway that mixes answers up, or dresses one

@@ -84,6 +84,7 @@ impl Join {
                 }
                 return self.close_if_over(settled.key);
             }
+            What::Gaps(gaps) => self.story(gaps.key).gaps = gaps.runs.clone(),
             What::Answered(answered) => {
                 self.story(answered.key).answered = Some((at, *answered));
                 return self.close_if_over(answered.key);

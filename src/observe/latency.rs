@@ -29,10 +29,15 @@ impl Default for Latencies {
 impl Latencies {
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
-        self.sum = self.sum.saturating_add(latency);
+        self.record_many(latency, 1);
+    }
+
+    /// Counts a latency so many times.
+    pub fn record_many(&mut self, latency: Duration, times: u32) {
+        self.sum = self.sum.saturating_add(latency.saturating_mul(times));
         if let Some(histogram) = &mut self.histogram {
             let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS);
-            histogram.saturating_record(micros.min(LONGEST_MICROS));
+            histogram.saturating_record_n(micros.min(LONGEST_MICROS), u64::from(times));
         }
     }
 

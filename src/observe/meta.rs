@@ -64,6 +64,9 @@ pub struct RunMeta {
     pub canary_share: f64,
     /// The faults, in the order of the file.
     pub faults: Vec<FaultMeta>,
+    /// Do its requests ask for streams? Only then its files speak of them.
+    #[serde(skip)]
+    pub has_streams: bool,
     /// When the last request may be scheduled; none when the number of requests ends the run.
     pub planned_end: Option<Timestamp>,
     /// Where recorded traffic came from, and what became of its lines.

@@ -9,5 +9,6 @@ pub mod join;
 pub mod latency;
 pub mod meta;
 pub mod story;
+pub mod streams;
 pub mod summary;
 pub mod timeline;

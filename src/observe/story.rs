@@ -5,7 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
-use crate::observe::event::{Answered, Booked, Sent, Settled};
+use crate::observe::event::{Answered, Booked, Gap, Sent, Settled, Streamed};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -26,8 +26,35 @@ pub struct Story {
     pub settled: Option<Settled>,
     /// The attempts in the order they were made.
     pub attempts: SmallVec<[Attempt; 2]>,
+    /// How the tokens of its stream followed each other; nothing of a stream that is not whole.
+    pub gaps: Box<[Gap]>,
     /// Ends that the router booked on attempts that nobody made, and whatever else it said twice.
     pub misbooked: u32,
+}
+
+/// What came of a request for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// All of it came.
+    Whole,
+    /// It broke after its first token.
+    Broken,
+    /// It failed before its first token.
+    Refused,
+    /// Its caller hung up.
+    Left,
+}
+
+impl StreamEnd {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Broken => "broken",
+            Self::Refused => "refused",
+            Self::Left => "left",
+        }
+    }
 }
 
 /// One attempt, from all witnesses.
@@ -120,6 +147,7 @@ impl Story {
             assigned: None,
             settled: None,
             attempts: SmallVec::new(),
+            gaps: Box::default(),
             misbooked: 0,
         }
     }
@@ -145,6 +173,38 @@ impl Story {
         let (answered_at, _) = self.answered?;
         let (sent_at, _) = self.sent?;
         Some(answered_at.since(sent_at))
+    }
+
+    /// Did it ask for a stream?
+    pub fn is_stream(&self) -> bool {
+        self.sent.is_some_and(|(_, sent)| sent.stream)
+    }
+
+    /// What came of its stream; none when no token came.
+    pub fn streamed(&self) -> Option<Streamed> {
+        self.answered?.1.streamed
+    }
+
+    /// From the scheduled moment to the first token (TTFT).
+    pub fn first_token(&self) -> Option<Duration> {
+        Some(self.streamed()?.first_token.since(self.scheduled_at()?))
+    }
+
+    /// From the moment it was really sent to the first token.
+    pub fn first_token_from_sent(&self) -> Option<Duration> {
+        let (sent_at, _) = self.sent?;
+        Some(self.streamed()?.first_token.since(sent_at))
+    }
+
+    /// What came of the request as a stream, in one word; none when it asked for none, or has no answer.
+    pub fn stream_end(&self) -> Option<StreamEnd> {
+        let outcome = self.outcome().filter(|_| self.is_stream())?;
+        Some(match (outcome, self.streamed()) {
+            (Outcome::Success, _) => StreamEnd::Whole,
+            (Outcome::ClientGone, _) => StreamEnd::Left,
+            (_, Some(_)) => StreamEnd::Broken,
+            (_, None) => StreamEnd::Refused,
+        })
     }
 
     /// The version that an upstream ledger shows the request went to first.

@@ -9,7 +9,8 @@ use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
 use crate::observe::meta::FaultMeta;
-use crate::observe::story::{Attempt, Story};
+use crate::observe::story::{Attempt, Story, StreamEnd};
+use crate::observe::streams::StreamTotals;
 use crate::pricing::{Cost, Price};
 use crate::protocol::drift::{Drift, DriftKind};
 use crate::protocol::outcome::Outcome;
@@ -88,6 +89,8 @@ pub struct Summary {
     pub latency_from_sent: Latencies,
     /// From the scheduled moment to really sending (request_dispatch_delay).
     pub dispatch_delay: Latencies,
+    /// Requests for streams; none when nobody asked for one.
+    pub streams: Option<Box<StreamTotals>>,
     /// By version.
     pub versions: PerVersion<VersionSummary>,
     /// What it cost.
@@ -144,6 +147,9 @@ pub struct VersionSummary {
     pub output_tokens: u64,
     /// How its answers differ from the OpenAI shape, by the router's word.
     pub drift: DriftCounts,
+    /// Requests for streams: whole ones by the version that answered, the others by the one that was tried
+    /// last.
+    pub streams: Option<Box<StreamTotals>>,
 }
 
 impl Summary {
@@ -157,6 +163,7 @@ impl Summary {
             latency: Latencies::default(),
             latency_from_sent: Latencies::default(),
             dispatch_delay: Latencies::default(),
+            streams: None,
             versions: PerVersion::from_fn(versions, |_| VersionSummary::default()),
             costs: CostBook::unpriced(versions),
             scheduled: None,
@@ -231,6 +238,7 @@ impl Summary {
             | What::Settled(_)
             | What::Held(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {
@@ -261,8 +269,26 @@ impl Summary {
         self.story(story);
     }
 
+    fn stream(&mut self, story: &Story) {
+        let Some(end) = story.stream_end() else {
+            return;
+        };
+        self.streams.get_or_insert_default().note(story, end);
+        let version = match end {
+            StreamEnd::Whole => story.served_by(),
+            StreamEnd::Broken | StreamEnd::Refused | StreamEnd::Left => {
+                story.attempts.last().map(|a| a.version)
+            }
+        };
+        if let Some(version) = version {
+            let streams = &mut self.versions[version].streams;
+            streams.get_or_insert_default().note(story, end);
+        }
+    }
+
     fn story(&mut self, story: &Story) {
         self.costs.story(story);
+        self.stream(story);
         for attempt in &story.attempts {
             if let Some(outcome) = attempt.truth() {
                 self.versions[attempt.version].attempts.count(outcome);

@@ -9,6 +9,7 @@ use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::spends;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::observe::story::Story;
 use crate::pricing::{Cost, Price};
 use crate::protocol::outcome::Outcome;
 use crate::stats::histogram::LogHistogram;
@@ -50,6 +51,10 @@ pub struct VersionStep {
     pub served: u64,
     /// Their latency, from the scheduled moment.
     pub latencies: LogHistogram,
+    /// Of the whole streams it sent, the time to the first token; none without streams.
+    pub first_tokens: Option<LogHistogram>,
+    /// The time from one of their tokens to the next.
+    pub inter_tokens: Option<LogHistogram>,
     /// What answers cost that callers got, booked when their request was over.
     pub served_cost: Cost,
     /// What attempts cost whose answer nobody got.
@@ -119,6 +124,19 @@ impl VersionStep {
         if other.latencies.total() > 0 {
             self.latencies.add(&other.latencies);
         }
+        add(&mut self.first_tokens, other.first_tokens.as_ref());
+        add(&mut self.inter_tokens, other.inter_tokens.as_ref());
+    }
+
+    /// A whole stream came to its end.
+    fn stream(&mut self, story: &Story) {
+        if let Some(first) = story.first_token() {
+            self.first_tokens.get_or_insert_default().record(first);
+        }
+        for gap in &story.gaps {
+            let inter_tokens = self.inter_tokens.get_or_insert_default();
+            inter_tokens.record_many(gap.each, gap.tokens);
+        }
     }
 
     fn clear(&mut self) {
@@ -130,6 +148,12 @@ impl VersionStep {
             latencies,
             ..Self::default()
         };
+    }
+}
+
+fn add(own: &mut Option<LogHistogram>, more: Option<&LogHistogram>) {
+    if let Some(more) = more {
+        own.get_or_insert_default().add(more);
     }
 }
 
@@ -273,6 +297,7 @@ impl Timeline {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
     }
@@ -298,6 +323,7 @@ impl Timeline {
             let step = &mut self.open.versions[version];
             step.served += 1;
             step.latencies.record(latency);
+            step.stream(story);
             if let Some(failed) = story.rescued_from() {
                 self.open.versions[failed].rescued += 1;
             }

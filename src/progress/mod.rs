@@ -136,6 +136,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

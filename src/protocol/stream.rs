@@ -43,6 +43,8 @@ pub struct StreamReader {
     /// Chunks that carried content, and its characters.
     contents: u32,
     characters: u64,
+    /// Was all of its content text?
+    is_not_all_text: bool,
     /// Choices that began, and that ended. Few answers have more than one.
     begun: Vec<u32>,
     finished: Vec<u32>,
@@ -51,6 +53,8 @@ pub struct StreamReader {
     failure: Option<Outcome>,
     /// Did one stream speak with two ids or models?
     is_spliced: bool,
+    /// Did `[DONE]` come after the failure?
+    is_done_after_failure: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +95,13 @@ struct Delta<'a> {
 }
 
 impl Delta<'_> {
+    /// Does it bring anything but text?
+    fn is_more_than_text(&self) -> bool {
+        let texts = [&self.refusal, &self.reasoning_content];
+        let calls = [self.tool_calls, self.function_call];
+        texts.into_iter().any(Option::is_some) || calls.into_iter().any(|call| call.is_some())
+    }
+
     /// How many characters of content it brings.
     fn characters(&self) -> usize {
         let texts = [&self.content, &self.refusal, &self.reasoning_content];
@@ -110,6 +121,7 @@ impl StreamReader {
     /// The next whole event: as it was sent, and what it brought. After a failure there is none.
     pub fn next(&mut self) -> Option<(Bytes, News)> {
         if self.failure.is_some() {
+            self.skim();
             return None;
         }
         let event = match self.splitter.next() {
@@ -131,6 +143,13 @@ impl StreamReader {
             News::Frame => {}
         }
         Some((event.raw, news))
+    }
+
+    /// What comes after a failure means nothing, but that it is passed off as an end.
+    fn skim(&mut self) {
+        while let Ok(Some(event)) = self.splitter.next() {
+            self.is_done_after_failure |= event.data.is_some_and(|data| data == DONE);
+        }
     }
 
     fn read(&mut self, event: &SseEvent) -> News {
@@ -173,6 +192,7 @@ impl StreamReader {
                 note_index(&mut self.finished, choice.index);
             }
             characters += choice.delta.as_ref().map_or(0, Delta::characters);
+            self.is_not_all_text |= choice.delta.as_ref().is_some_and(Delta::is_more_than_text);
         }
         match u32::try_from(characters).unwrap_or(u32::MAX) {
             0 => News::Frame,
@@ -214,6 +234,16 @@ impl StreamReader {
     /// Characters of content so far.
     pub fn characters(&self) -> u64 {
         self.characters
+    }
+
+    /// Characters of its text, when it has no other content: no tool calls, no refusal.
+    pub fn text_characters(&self) -> Option<u64> {
+        (!self.is_not_all_text).then_some(self.characters)
+    }
+
+    /// Did it end with `[DONE]` although it had failed?
+    pub fn is_done_after_failure(&self) -> bool {
+        self.is_done_after_failure
     }
 
     /// Its id.
@@ -344,6 +374,27 @@ mod tests {
             assert_eq!(news, [News::Content(3), News::Error], "{event}");
             assert_eq!(reader.outcome(None), Outcome::StreamError);
         }
+    }
+
+    #[test]
+    fn an_end_after_a_failure_is_seen() {
+        let error = "data: {\"error\":{}}\n\n";
+        let (reader, news) = read(&format!("{error}: ping\n\ndata: [DONE]\n\n"));
+        assert_eq!(news, [News::Error]);
+        assert!(reader.is_done_after_failure());
+        let (reader, _) = read(&format!("{error}{}", whole()[2]));
+        assert!(!reader.is_done_after_failure());
+        let (reader, _) = read(&whole().concat());
+        assert!(!reader.is_done_after_failure());
+    }
+
+    #[test]
+    fn text_alone_tells_its_length() {
+        let (reader, _) = read(&whole().concat());
+        assert_eq!(reader.text_characters(), Some(5));
+        let call = chunk(r#"{"tool_calls":[{"index":0}]}"#, "null");
+        let (reader, _) = read(&format!("{}{call}", whole()[2]));
+        assert_eq!(reader.text_characters(), None);
     }
 
     #[test]

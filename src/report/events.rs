@@ -78,6 +78,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Booked(_)
         | What::Settled(_)
         | What::Answered(_)
+        | What::Gaps(_)
         | What::Memory { .. } => None,
     }
 }

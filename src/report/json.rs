@@ -8,7 +8,7 @@ use crate::observe::latency::Latencies;
 use crate::observe::meta::{FaultMeta, RunMeta};
 use crate::observe::summary::{OutcomeCounts, VersionSummary};
 use crate::report::events::rollback_json;
-use crate::report::{Report, costs};
+use crate::report::{Report, costs, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::millis_f64;
 use crate::verdict::result::Status;
@@ -99,6 +99,9 @@ pub fn value(report: &Report) -> Value {
         "records": report.records,
         "rollbacks": summary.rollbacks.iter().map(|r| rollback_json(meta, r)).collect::<Vec<_>>(),
     });
+    if let Some(all) = &summary.streams {
+        value["requests"]["streams"] = streams::json(all);
+    }
     if summary.costs.is_priced() {
         value["cost"] = costs::json(report);
     }
@@ -132,6 +135,9 @@ fn versions(report: &Report) -> Value {
         if summary.drift.answers > 0 {
             value["drift"] = costs::drift_json(&summary.drift);
         }
+        if let Some(own) = &summary.streams {
+            value["streams"] = streams::json(own);
+        }
         (meta.name.clone(), value)
     });
     Value::Object(all.collect())
@@ -157,7 +163,7 @@ fn outcomes(counts: &OutcomeCounts) -> Value {
 }
 
 /// Milliseconds; null without samples.
-fn latencies(latencies: &Latencies) -> Value {
+pub(super) fn latencies(latencies: &Latencies) -> Value {
     let at = |quantile| latencies.at(quantile).map(millis_f64);
     json!({
         "n": latencies.count(),

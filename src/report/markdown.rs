@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, costs};
+use crate::report::{Report, costs, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -18,6 +18,7 @@ pub fn render(report: &Report) -> String {
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);
     let _ = versions(&mut text, report);
+    let _ = streams::markdown(&mut text, report);
     let _ = costs::markdown(&mut text, report);
     let _ = costs::drift_markdown(&mut text, report);
     let _ = faults(&mut text, report);
@@ -300,7 +301,7 @@ fn plots(text: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-fn quantiles(latencies: &Latencies) -> String {
+pub(super) fn quantiles(latencies: &Latencies) -> String {
     let at = |quantile| match latencies.at(quantile) {
         Some(latency) => Human(latency).to_string(),
         None => "–".to_owned(),

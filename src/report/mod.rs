@@ -11,6 +11,7 @@ pub mod markdown;
 pub mod plot;
 pub mod pretty;
 pub mod rows;
+pub mod streams;
 
 use crate::observe::event::Finding;
 use crate::observe::meta::RunMeta;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::observe::meta::LogMeta;
-use crate::report::{Report, costs};
+use crate::report::{Report, costs, streams};
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
@@ -55,6 +55,9 @@ pub fn render(report: &Report, folder: Option<&str>, style: Style) -> String {
     }
     for gate in &verdict.gates {
         text += &gate_lines(gate, style);
+    }
+    if let Some(line) = streams::line(report) {
+        let _ = writeln!(text, "    {:<14} {line}", "streams");
     }
     if let Some(line) = costs::line(report) {
         let _ = writeln!(text, "    {:<14} {line}", "cost");

@@ -82,12 +82,22 @@ fn plain(error: csv::Error) -> io::Error {
 /// `requests.csv`.
 pub struct RequestRows<W: Write>(Table<W>);
 
+/// What only runs with streams have in `requests.csv`.
+const STREAM_COLUMNS: [&str; 6] = [
+    "stream",
+    "first_token_ms",
+    "first_token_from_sent_ms",
+    "tpot_ms",
+    "tokens",
+    "chunks",
+];
+
 impl<W: Write> RequestRows<W> {
     /// Writes the header.
     ///
     /// # Errors
     /// When writing fails.
-    pub fn new(writer: W) -> io::Result<Self> {
+    pub fn new(writer: W, meta: &RunMeta) -> io::Result<Self> {
         const HEADER: [&str; 15] = [
             "key",
             "scheduled_at_s",
@@ -105,7 +115,9 @@ impl<W: Write> RequestRows<W> {
             "input_tokens",
             "output_tokens",
         ];
-        Table::new(writer, &HEADER).map(Self)
+        let more = STREAM_COLUMNS.iter().filter(|_| meta.has_streams);
+        let header: Vec<&str> = HEADER.iter().chain(more).copied().collect();
+        Table::new(writer, &header).map(Self)
     }
 
     /// Writes one request.
@@ -131,6 +143,9 @@ impl<W: Write> RequestRows<W> {
         table.maybe(story.sent.map(|(_, sent)| sent.input_tokens))?;
         let usage = story.answered.and_then(|(_, answered)| answered.usage);
         table.maybe(usage.map(|u| u.completion_tokens))?;
+        if meta.has_streams {
+            stream_fields(table, story)?;
+        }
         table.end()
     }
 
@@ -141,6 +156,16 @@ impl<W: Write> RequestRows<W> {
     pub fn finish(self) -> io::Result<()> {
         self.0.finish()
     }
+}
+
+fn stream_fields<W: Write>(table: &mut Table<W>, story: &Story) -> io::Result<()> {
+    let streamed = story.streamed();
+    table.maybe(story.stream_end().map(|end| end.name()))?;
+    table.millis(story.first_token())?;
+    table.millis(story.first_token_from_sent())?;
+    table.millis(streamed.and_then(|s| s.per_token()))?;
+    table.maybe(streamed.map(|s| s.tokens))?;
+    table.maybe(streamed.map(|s| s.chunks))
 }
 
 fn intent(meta: &RunMeta, intent: Intent) -> String {
@@ -226,12 +251,20 @@ impl<W: Write> AttemptRows<W> {
 /// (`version` is `all`) and one a version.
 pub struct TimelineRows<W: Write>(Table<W>);
 
+/// What only runs with streams have in `timeline.csv`.
+const TOKEN_COLUMNS: [&str; 4] = [
+    "first_token_p50_ms",
+    "first_token_p99_ms",
+    "inter_token_p50_ms",
+    "inter_token_p99_ms",
+];
+
 impl<W: Write> TimelineRows<W> {
     /// Writes the header.
     ///
     /// # Errors
     /// When writing fails.
-    pub fn new(writer: W) -> io::Result<Self> {
+    pub fn new(writer: W, meta: &RunMeta) -> io::Result<Self> {
         const HEADER: [&str; 12] = [
             "second",
             "version",
@@ -246,7 +279,9 @@ impl<W: Write> TimelineRows<W> {
             "p95_ms",
             "p99_ms",
         ];
-        Table::new(writer, &HEADER).map(Self)
+        let more = TOKEN_COLUMNS.iter().filter(|_| meta.has_streams);
+        let header: Vec<&str> = HEADER.iter().chain(more).copied().collect();
+        Table::new(writer, &header).map(Self)
     }
 
     /// Writes one second.
@@ -263,7 +298,8 @@ impl<W: Write> TimelineRows<W> {
         }
         table.number(second.succeeded)?;
         table.number(second.failed)?;
-        for _ in 0..5 {
+        let tokens = if meta.has_streams { 4 } else { 0 };
+        for _ in 0..5 + tokens {
             table.text("")?;
         }
         table.end()?;
@@ -279,6 +315,12 @@ impl<W: Write> TimelineRows<W> {
             table.number(step.served)?;
             for quantile in [Quantile::P50, Quantile::P95, Quantile::P99] {
                 table.millis(at(&step.latencies, quantile))?;
+            }
+            if meta.has_streams {
+                for latencies in [&step.first_tokens, &step.inter_tokens] {
+                    table.millis(at_in(latencies.as_ref(), Quantile::P50))?;
+                    table.millis(at_in(latencies.as_ref(), Quantile::P99))?;
+                }
             }
             table.end()?;
         }
@@ -297,6 +339,11 @@ impl<W: Write> TimelineRows<W> {
 /// The latency at a quantile; none when there are no latencies.
 pub fn at(latencies: &LogHistogram, quantile: Quantile) -> Option<Duration> {
     latencies.at_rank(quantile.rank(latencies.total()))
+}
+
+/// The same where there may be no histogram at all.
+pub fn at_in(latencies: Option<&LogHistogram>, quantile: Quantile) -> Option<Duration> {
+    at(latencies?, quantile)
 }
 
 #[cfg(test)]

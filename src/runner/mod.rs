@@ -296,6 +296,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         canary: router.canary,
         canary_share: router.canary_share(),
         faults: faults.collect(),
+        has_streams: experiment.traffic.has_streams(),
         planned_end: experiment.traffic.planned_length().map(Timestamp::from),
         log: scenario.log.clone(),
         command: scenario.command.clone(),

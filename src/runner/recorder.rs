@@ -189,10 +189,11 @@ impl Files {
             let path = dir.path(name);
             move |error: io::Error| OutputError::new(&path, error)
         };
-        let requests = RequestRows::new(dir.file("requests.csv")?).map_err(wrap("requests.csv"))?;
+        let requests =
+            RequestRows::new(dir.file("requests.csv")?, meta).map_err(wrap("requests.csv"))?;
         let attempts = AttemptRows::new(dir.file("attempts.csv")?).map_err(wrap("attempts.csv"))?;
         let timeline =
-            TimelineRows::new(dir.file("timeline.csv")?).map_err(wrap("timeline.csv"))?;
+            TimelineRows::new(dir.file("timeline.csv")?, meta).map_err(wrap("timeline.csv"))?;
         let mut events = dir.file("events.jsonl")?;
         events::head(&mut events, meta).map_err(wrap("events.jsonl"))?;
         Ok(Self {

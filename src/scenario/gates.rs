@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 use crate::verdict::gates::MISSED;
 use crate::verdict::spec::{
     AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RampSpec,
-    RequestsSpec, RollbackSpec, Scope, SplitSpec, StepSpec,
+    RequestsSpec, RollbackSpec, Scope, SplitSpec, StepSpec, StreamSpec, TokenMeasure, TokenSpec,
 };
 
 /// What gates depend on.
@@ -35,7 +35,7 @@ pub struct Setting<'a> {
     pub faults: &'a [Fault],
 }
 
-const GATES: [&str; 13] = [
+const GATES: [&str; 14] = [
     "ramp",
     "promotion",
     "split",
@@ -44,6 +44,7 @@ const GATES: [&str; 13] = [
     "no_rollback",
     "after_rollback",
     "requests",
+    "stream",
     "attribution",
     "generator",
     "memory",
@@ -78,6 +79,7 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "no_rollback" => one(no_rollback(cx, entry, setting)),
         "after_rollback" => one(after_rollback(cx, entry, setting)),
         "requests" => one(requests(cx, value, setting)),
+        "stream" => one(stream(cx, value)),
         "attribution" => {
             one(min_n(cx, value, "attribution").map(|min_n| GateSpec::Attribution { min_n }))
         }
@@ -365,12 +367,15 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
         min_n: least(&fields).unwrap_or(1),
         ..RequestsSpec::default()
     };
+    let speed = fields.optional("tokens_per_second", values::count_comparison);
+    let tokens = fields.take_others(|key| token_quantile(key).is_some());
     let quantiles = fields.take_others(|key| key.parse::<Quantile>().is_ok());
     let outcomes = fields.take_others(|key| Outcome::from_name(key).is_some());
     let place = fields.place();
     let failures = Outcome::ALL.map(Outcome::name);
     let more: Vec<&str> = ["p50", "p95", "p99", "p99.9"]
         .into_iter()
+        .chain(["first_token_p99", "inter_token_p99", "tpot_p99"])
         .chain(failures.into_iter().filter(|n| *n != "success"))
         .collect();
     fields.finish_with(&more);
@@ -382,7 +387,16 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
         .into_iter()
         .map(|e| outcome(cx, e))
         .collect::<Vec<_>>();
+    let tokens = tokens
+        .into_iter()
+        .map(|e| token_limit(cx, e))
+        .collect::<Vec<_>>();
+    let tokens = TokenSpec {
+        quantiles: tokens.into_iter().collect::<Option<_>>()?,
+        speed,
+    };
     let spec = RequestsSpec {
+        tokens,
         quantiles: quantiles.into_iter().collect::<Option<_>>()?,
         outcomes: outcomes.into_iter().collect::<Option<_>>()?,
         ..spec
@@ -392,6 +406,7 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
         && spec.altered.is_none()
         && spec.misrouted.is_none()
         && spec.hopeless_retries.is_none()
+        && spec.tokens.is_empty()
         && spec.quantiles.is_empty()
         && spec.outcomes.is_empty();
     if is_empty {
@@ -405,6 +420,31 @@ fn requests(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 fn quantile(cx: Cx<'_>, entry: &Entry) -> Option<(Quantile, Comparison<std::time::Duration>)> {
     let limit = values::duration_comparison(cx, &entry.value)?;
     Some((entry.key.parse().ok()?, limit))
+}
+
+/// `first_token_p99`, `inter_token_p50`, `tpot_p99.9`.
+fn token_quantile(key: &str) -> Option<(TokenMeasure, Quantile)> {
+    TokenMeasure::ALL.into_iter().find_map(|measure| {
+        let rest = key.strip_prefix(measure.name())?.strip_prefix('_')?;
+        Some((measure, rest.parse().ok()?))
+    })
+}
+
+fn token_limit(
+    cx: Cx<'_>,
+    entry: &Entry,
+) -> Option<(TokenMeasure, Quantile, Comparison<Duration>)> {
+    let limit = values::duration_comparison(cx, &entry.value)?;
+    let (measure, quantile) = token_quantile(&entry.key)?;
+    Some((measure, quantile, limit))
+}
+
+fn stream(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
+    let fields = gate_fields(cx, node, "stream")?;
+    let min_n = least(&fields).unwrap_or(1);
+    let scope = scope(&fields);
+    fields.finish();
+    Some(GateSpec::Stream(StreamSpec { min_n, scope }))
 }
 
 fn outcome(cx: Cx<'_>, entry: &Entry) -> Option<(Outcome, Comparison<Share>)> {

@@ -5,6 +5,7 @@
 //! moment.
 
 mod answers;
+mod streams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
-use crate::router::io::{Action, Input, RequestFacts};
+use crate::router::io::{Action, Event, Input, RequestFacts};
 use crate::sim::flight::{Due, Flight, Out};
 use crate::sim::patience::Patience;
 use crate::sim::queue::EventQueue;
@@ -180,6 +181,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             is_deserted: false,
             stream: planned.stream,
             begun: None,
+            settled: None,
         };
         self.flights.insert(request, flight);
         let flights = &self.flights;
@@ -231,38 +233,6 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         out.filter(|out| out.n == attempt.n && out.ended.is_none())
     }
 
-    fn first_token(&mut self, at: Timestamp, attempt: AttemptId) {
-        if self.out(attempt).is_some() {
-            self.plan_progress(at, attempt);
-            self.core.handle(at, Input::FirstContent { attempt });
-            self.drain(at);
-        }
-    }
-
-    fn go_on(&mut self, at: Timestamp, attempt: AttemptId) {
-        if self.out(attempt).is_some() {
-            self.plan_progress(at, attempt);
-            self.core.handle(at, Input::Progress { attempt });
-            self.drain(at);
-        }
-    }
-
-    /// When the core will be told next that a stream goes on, if it wants to know: with the first chunk
-    /// after an eighth of its limit, as the live gateway does it.
-    fn plan_progress(&mut self, at: Timestamp, attempt: AttemptId) {
-        let Some(idle) = self.experiment.router.timeouts.idle else {
-            return;
-        };
-        let Some(out) = self.out(attempt) else {
-            return;
-        };
-        let sent = out.sent_at;
-        let next = out.plan.next_chunk(at.since(sent) + idle / 8);
-        if let Some(after) = next {
-            self.answers.push(sent + after, Due::Progress(attempt));
-        }
-    }
-
     /// An answer has come to its end.
     fn end(&mut self, at: Timestamp, attempt: AttemptId) {
         let Some(flight) = self.flights.get_mut(attempt.request) else {
@@ -292,8 +262,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         self.core.handle(at, end);
         self.drain(at);
-        if is_begun && outcome.is_success() {
-            self.finish(at, attempt.request);
+        if is_begun {
+            self.finish(at, attempt.request, outcome);
         }
     }
 
@@ -313,6 +283,13 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             }
         }
         while let Some(event) = self.core.poll_event() {
+            if let Event::RequestEnded {
+                request, outcome, ..
+            } = &event
+                && let Some(flight) = self.flights.get_mut(*request)
+            {
+                flight.settled = Some(*outcome);
+            }
             self.emit(at, bridge::fact(event, at));
         }
         self.tell_callers(at);
@@ -361,7 +338,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             altered: altered.copied(),
         };
         let is_taken = response.plan.is_taken();
-        let before = flight.out.replace(Out {
+        let out = Out {
             row,
             n,
             version,
@@ -369,7 +346,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             plan: response.plan,
             sent_at: at,
             ended: None,
-        });
+        };
+        let before = flight.replace(at, Some(out));
         // A core that asks again without stopping what is out hangs up on it all the same.
         if let Some(before) = before.filter(|out| out.ended.is_none()) {
             self.emit(at, before.end(key, Outcome::ClientGone));
@@ -383,8 +361,11 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             return;
         };
         let key = flight.key;
-        let is_out = |out: &mut Out| out.n == attempt.n && out.ended.is_none();
-        let Some(out) = flight.out.take_if(is_out) else {
+        let is_out = |out: &Out| out.n == attempt.n && out.ended.is_none();
+        if !flight.out.as_ref().is_some_and(is_out) {
+            return;
+        }
+        let Some(out) = flight.replace(at, None) else {
             return;
         };
         let n = out.n;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::{AttemptId, RequestKey, VersionId};
-use crate::observe::event::{Claim, Streamed, UpstreamEnded, What};
+use crate::observe::event::{Claim, Gap, Gaps, Streamed, UpstreamEnded, What};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -28,6 +28,8 @@ pub(super) struct Flight {
     pub(super) stream: bool,
     /// The stream that the caller is being given.
     pub(super) begun: Option<Begun>,
+    /// How it ended, by the core's word.
+    pub(super) settled: Option<Outcome>,
 }
 
 /// A stream on its way to its caller.
@@ -35,8 +37,55 @@ pub(super) struct Flight {
 pub(super) struct Begun {
     /// What its head says.
     pub(super) claim: Claim,
-    /// When its first token came.
-    pub(super) first_token: Timestamp,
+    /// When the first token came of the attempt that is out.
+    pub(super) first_token: Option<Timestamp>,
+    /// What an attempt before it had sent already, where a core asks again all the same: nobody can take it
+    /// back.
+    pub(super) earlier: Option<(VersionId, Streamed)>,
+}
+
+impl Flight {
+    /// What the caller has seen of its stream by now.
+    pub(super) fn seen(&self, now: Timestamp) -> Option<Streamed> {
+        self.seen_of(now).map(|(_, streamed)| streamed)
+    }
+
+    /// The same, with the version that it comes from at last.
+    fn seen_of(&self, now: Timestamp) -> Option<(VersionId, Streamed)> {
+        let begun = self.begun?;
+        let out = self.out.as_ref().zip(begun.first_token);
+        let own = out.and_then(|(out, first)| Some((out.version, out.seen(first, now)?)));
+        match (begun.earlier, own) {
+            (Some(earlier), Some(own)) => Some((own.0, spliced(earlier, own))),
+            (earlier, own) => own.or(earlier),
+        }
+    }
+
+    /// The attempt that is out gives way to another, or to none. What the caller has seen of it stays.
+    pub(super) fn replace(&mut self, now: Timestamp, out: Option<Out>) -> Option<Out> {
+        let seen = self.seen_of(now);
+        if let Some(begun) = &mut self.begun {
+            begun.earlier = seen;
+            begun.first_token = None;
+        }
+        std::mem::replace(&mut self.out, out)
+    }
+}
+
+/// Two streams, one after the other, as one caller reads them.
+fn spliced(earlier: (VersionId, Streamed), own: (VersionId, Streamed)) -> Streamed {
+    let (one, two) = (earlier.1, own.1);
+    let between = two.first_token.since(one.last_token);
+    Streamed {
+        first_token: one.first_token,
+        tokens: one.tokens + two.tokens,
+        chunks: one.chunks + two.chunks,
+        content: one.content.zip(two.content).map(|(a, b)| a + b),
+        longest_gap: one.longest_gap.max(two.longest_gap).max(between),
+        // Mocks name themselves by request and model: two tries at one version look alike.
+        is_spliced: one.is_spliced || earlier.0 != own.0,
+        ..two
+    }
 }
 
 /// What an upstream does next for an attempt.
@@ -81,23 +130,51 @@ impl Out {
         }
     }
 
-    /// What a caller has seen of its stream, so long after the attempt was sent.
-    pub(super) fn seen(&self, begun: Begun, passed: Duration) -> Option<Streamed> {
+    /// What a caller has seen of its stream by now.
+    fn seen(&self, first_token: Timestamp, now: Timestamp) -> Option<Streamed> {
         let Act::Stream(stream) = self.plan.act else {
             return None;
         };
-        let chunks = stream.chunks_by(self.plan.after, passed).max(1);
+        let (first, passed) = (self.plan.after, now.since(self.sent_at));
+        let chunks = stream.chunks_by(first, passed).max(1);
+        let tokens = stream.tokens_of_first(chunks);
+        let again = stream.again(first).filter(|(at, _)| *at <= passed);
         Some(Streamed {
-            first_token: begun.first_token,
-            last_token: begun.first_token + stream.gap.saturating_mul(chunks - 1),
-            tokens: stream.tokens_of_first(chunks),
-            chunks,
+            first_token,
+            last_token: first_token + stream.gap.saturating_mul(chunks - 1),
+            tokens,
+            is_estimated: false,
+            content: Some(tokens + again.map_or(0, |(_, twice)| twice)),
+            is_spliced: false,
+            is_done_after_failure: false,
+            chunks: chunks + u32::from(again.is_some()),
             longest_gap: if chunks > 1 {
                 stream.gap
             } else {
                 Duration::ZERO
             },
         })
+    }
+
+    /// Its whole stream, when the gateway has held it back until now: all of it comes at once.
+    pub(super) fn seen_at_once(&self, now: Timestamp) -> Option<Streamed> {
+        let whole = self.seen(now, now)?;
+        let is_any = matches!(&self.plan.act, Act::Stream(stream) if stream.has_token());
+        is_any.then_some(Streamed {
+            last_token: now,
+            longest_gap: Duration::ZERO,
+            ..whole
+        })
+    }
+
+    /// How the tokens of its stream followed each other.
+    pub(super) fn gaps(&self, key: RequestKey) -> Option<Gaps> {
+        let Act::Stream(stream) = self.plan.act else {
+            return None;
+        };
+        let gaps = stream.gaps(stream.chunks_read()).into_iter();
+        let runs = gaps.map(|(each, tokens)| Gap { each, tokens }).collect();
+        Some(Gaps { key, runs })
     }
 
     /// What the gateway learns of the answer besides how it ended.

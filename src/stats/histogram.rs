@@ -38,6 +38,13 @@ impl LogHistogram {
         self.total += 1;
     }
 
+    /// Counts a latency so many times.
+    pub fn record_many(&mut self, latency: Duration, times: u32) {
+        let count = &mut self.counts[bucket(latency)];
+        *count = count.saturating_add(times);
+        self.total += u64::from(times);
+    }
+
     /// How many latencies are counted.
     pub fn total(&self) -> u64 {
         self.total

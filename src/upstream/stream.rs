@@ -284,9 +284,54 @@ impl StreamPlan {
         }
     }
 
+    /// Chunks of the answer that its reader gets, but for one that comes twice: after a garbled event nobody
+    /// reads on, after one that comes again everybody does.
+    pub fn chunks_read(&self) -> u32 {
+        match self.ending {
+            Ending::Broken {
+                how: Breakage::Duplicate,
+                ..
+            } => self.chunks(),
+            Ending::Broken { .. } | Ending::Whole => self.chunks_sent(),
+        }
+    }
+
+    /// The chunk that comes twice, if one does: when, and its tokens.
+    pub fn again(&self, first: Duration) -> Option<(Duration, u32)> {
+        let is_duplicate = self.tail().iter().find_map(|(piece, _)| match piece {
+            Piece::Again(tokens) => Some(*tokens),
+            _ => None,
+        });
+        is_duplicate.map(|tokens| (self.last_at(first), tokens))
+    }
+
+    /// How the tokens of its first so many chunks follow each other: as many of them, each so long after the
+    /// one before it. A chunk's tokens share the time that it took; those of the first come at once.
+    pub fn gaps(&self, chunks: u32) -> Vec<(Duration, u32)> {
+        let mut gaps: Vec<(Duration, u32)> = Vec::new();
+        let mut add = |each: Duration, tokens: u32| {
+            if tokens > 0 {
+                gaps.push((each, tokens));
+            }
+        };
+        let at_once = self.tokens_of(0).min(self.tokens_of_first(chunks));
+        add(Duration::ZERO, at_once.saturating_sub(1));
+        let Some(last) = chunks.checked_sub(1).filter(|last| *last > 0) else {
+            return gaps;
+        };
+        let size = self.per_chunk.max(1);
+        let in_last = self.tokens_of(last);
+        let whole = if in_last == size { last } else { last - 1 };
+        add(self.gap / size, whole.saturating_mul(size));
+        if in_last < size {
+            add(self.gap / in_last.max(1), in_last);
+        }
+        gaps
+    }
+
     /// Does a token come before it ends?
     pub fn has_token(&self) -> bool {
-        self.chunks_sent() > 0
+        self.chunks_read() > 0
     }
 
     /// The tokens that it states, if it comes to that.
@@ -298,9 +343,9 @@ impl StreamPlan {
         states.then_some(self.usage)
     }
 
-    /// Tokens that were sent.
+    /// Tokens that were sent, but for those that came twice.
     pub fn tokens_sent(&self) -> u32 {
-        self.tokens_of_first(self.chunks_sent())
+        self.tokens_of_first(self.chunks_read())
     }
 
     /// Tokens of the first so many chunks.
@@ -314,7 +359,7 @@ impl StreamPlan {
         let since = at.saturating_sub(first);
         let index = since.as_nanos().div_ceil(self.gap.as_nanos().max(1));
         let index = u32::try_from(index).ok()?;
-        (index < self.chunks_sent()).then(|| self.chunk_at(first, index))
+        (index < self.chunks_read()).then(|| self.chunk_at(first, index))
     }
 
     /// Chunks that were sent so long after the request was taken, when the first came after `first`.
@@ -324,7 +369,7 @@ impl StreamPlan {
         };
         let more = since.as_nanos() / self.gap.as_nanos().max(1);
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        self.chunks_sent().min(more.saturating_add(1))
+        self.chunks_read().min(more.saturating_add(1))
     }
 }
 
@@ -366,6 +411,34 @@ mod tests {
                 (140, End)
             ]
         );
+    }
+
+    #[test]
+    fn the_gaps_of_a_stream_are_all_of_its_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(plan(5, 1, Ending::Whole).gaps(5), [(ms(20), 4)]);
+        assert_eq!(
+            plan(5, 2, Ending::Whole).gaps(3),
+            [(Duration::ZERO, 1), (ms(10), 2), (ms(20), 1)]
+        );
+        for (tokens, per_chunk) in [(1, 1), (3, 4), (8, 4), (9, 4), (40, 3)] {
+            let plan = plan(tokens, per_chunk, Ending::Whole);
+            let gaps = plan.gaps(plan.chunks());
+            let time: Duration = gaps.iter().map(|(each, n)| *each * *n).sum();
+            let short = (plan.gap * (plan.chunks() - 1)).saturating_sub(time);
+            assert!(short < Duration::from_micros(1), "{gaps:?}");
+            assert_eq!(gaps.iter().map(|(_, n)| n).sum::<u32>(), tokens - 1);
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_comes_twice_is_followed_by_the_rest() {
+        let how = Breakage::Duplicate;
+        let twice = plan(5, 2, Ending::Broken { after: 2, how });
+        let first = Duration::from_millis(100);
+        assert_eq!((twice.chunks_read(), twice.tokens_sent()), (3, 5));
+        assert_eq!(twice.again(first), Some((first, 2)));
+        assert_eq!(plan(5, 2, Ending::Whole).again(first), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::verdict::gates::requests::RequestsGate;
 use crate::verdict::gates::rollback::RollbackGate;
 use crate::verdict::gates::sample::SampleGate;
 use crate::verdict::gates::split::SplitGate;
+use crate::verdict::gates::stream::StreamGate;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{GateResult, Status, Verdict};
 use crate::verdict::spec::{GateSpec, GeneratorSpec};
@@ -127,6 +128,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::AfterRollback(spec) => Box::new(AfterRollbackGate::new(spec, canary)),
         GateSpec::Requests(spec) => Box::new(RequestsGate::new(spec)),
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
+        GateSpec::Stream(spec) => Box::new(StreamGate::new(spec)),
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
         GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
         GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),

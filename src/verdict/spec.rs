@@ -29,6 +29,8 @@ pub enum GateSpec {
         /// Fewest attempts to compare.
         min_n: u64,
     },
+    /// Streams are what one upstream sent: not two in one, not cut short and called whole, nothing twice.
+    Stream(StreamSpec),
     /// The load generator kept its schedule.
     Generator(GeneratorSpec),
     /// The router keeps to its own configuration: tries, waits, limits.
@@ -57,6 +59,7 @@ impl GateSpec {
             Self::AfterRollback(_) => "after_rollback",
             Self::Requests(_) => "requests",
             Self::Attribution { .. } => "attribution",
+            Self::Stream(_) => "stream",
             Self::Generator(_) => "generator",
             Self::Policy(_) => "policy",
             Self::Ramp(spec) => spec.name,
@@ -169,6 +172,8 @@ pub struct RequestsSpec {
     pub outcomes: Vec<(Outcome, Comparison<Share>)>,
     /// Quantiles of the latency of successes.
     pub quantiles: Vec<(Quantile, Comparison<Duration>)>,
+    /// When the tokens of whole streams came.
+    pub tokens: TokenSpec,
     /// How many there are.
     pub count: Option<Comparison<u64>>,
     /// How many reached an upstream altered in more than their model.
@@ -182,6 +187,56 @@ pub struct RequestsSpec {
     pub other_credentials: bool,
     /// Fewest of them.
     pub min_n: u64,
+}
+
+/// When the tokens of whole streams must come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenSpec {
+    /// Quantiles of what is measured.
+    pub quantiles: Vec<(TokenMeasure, Quantile, Comparison<Duration>)>,
+    /// Tokens a second after the first, over all streams together.
+    pub speed: Option<Comparison<u64>>,
+}
+
+impl TokenSpec {
+    /// Is nothing asked for?
+    pub fn is_empty(&self) -> bool {
+        self.quantiles.is_empty() && self.speed.is_none()
+    }
+}
+
+/// A time that is measured of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenMeasure {
+    /// To the first token (TTFT), a stream.
+    First,
+    /// From one token to the next (ITL), a token.
+    Inter,
+    /// The mean time of a token after the first one (TPOT), a stream.
+    Mean,
+}
+
+impl TokenMeasure {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::First, Self::Inter, Self::Mean];
+
+    /// The name in scenarios, before `_p99`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first_token",
+            Self::Inter => "inter_token",
+            Self::Mean => "tpot",
+        }
+    }
+}
+
+/// See [`GateSpec::Stream`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// Fewest streams that must have begun.
+    pub min_n: u64,
+    /// When.
+    pub scope: Scope,
 }
 
 /// See [`GateSpec::Cost`].

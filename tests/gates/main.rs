@@ -11,3 +11,4 @@ mod ramp;
 mod retry_budget;
 mod rollback;
 mod split;
+mod streams;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{
-    Accepted, Answered, AttemptKind, Booked, Claim, Finding, Origin, RollbackFacts, RunEvent, Sent,
-    Settled, UpstreamEnded, What,
+    Accepted, Answered, AttemptKind, Booked, Claim, Finding, Gap, Gaps, Origin, RollbackFacts,
+    RunEvent, Sent, Settled, Streamed, UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
 use graygate::observe::meta::FaultMeta;
@@ -56,6 +56,50 @@ pub(crate) fn to(version: VersionId, outcome: Outcome) -> To {
     }
 }
 
+/// How the tokens of a made-up stream come.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    /// From the scheduled moment to the first.
+    pub(crate) first: Duration,
+    /// Those after it.
+    pub(crate) gaps: Vec<Gap>,
+    /// What its content amounts to.
+    pub(crate) content: Option<u32>,
+    pub(crate) is_spliced: bool,
+    pub(crate) is_done_after_failure: bool,
+}
+
+impl Tokens {
+    /// The first after so long, and so many more, each so long after the one before.
+    pub(crate) fn new(first_ms: u64, more: u32, each_ms: u64) -> Self {
+        let each = Duration::from_millis(each_ms);
+        Self {
+            first: Duration::from_millis(first_ms),
+            gaps: vec![Gap { each, tokens: more }],
+            content: Some(more + 1),
+            is_spliced: false,
+            is_done_after_failure: false,
+        }
+    }
+
+    fn streamed(&self, scheduled_at: Timestamp) -> Streamed {
+        let first_token = scheduled_at + self.first;
+        let time: Duration = self.gaps.iter().map(|gap| gap.each * gap.tokens).sum();
+        let more: u32 = self.gaps.iter().map(|gap| gap.tokens).sum();
+        Streamed {
+            first_token,
+            last_token: first_token + time,
+            tokens: more + 1,
+            is_estimated: false,
+            chunks: more + 1,
+            longest_gap: self.gaps.iter().map(|g| g.each).max().unwrap_or_default(),
+            content: self.content,
+            is_spliced: self.is_spliced,
+            is_done_after_failure: self.is_done_after_failure,
+        }
+    }
+}
+
 /// A made-up run.
 pub(crate) struct Play {
     join: Join,
@@ -78,6 +122,8 @@ pub(crate) struct Play {
     /// Who sends.
     pub(crate) caller: u32,
     pub(crate) delay: Duration,
+    /// How the tokens of every answer come; none when no stream is asked for.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 impl Play {
@@ -112,6 +158,7 @@ impl Play {
             lie: |what| vec![what],
             caller: 0,
             delay: Duration::ZERO,
+            tokens: None,
         }
     }
 
@@ -150,7 +197,7 @@ impl Play {
             intent: self.intent,
             caller: self.caller,
             input_tokens: 1,
-            stream: false,
+            stream: self.tokens.is_some(),
         };
         let at = start + self.delay;
         self.event(at, What::Sent(sent));
@@ -194,13 +241,17 @@ impl Play {
             outcome: told,
             claim,
             usage: None,
-            streamed: None,
+            streamed: self.tokens.as_ref().map(|tokens| tokens.streamed(start)),
             origin: self.origin.unwrap_or(Origin {
                 key: outcome.is_success().then_some(key),
                 version: served,
             }),
             drift: attempts.last().map_or(Drift::NONE, |a| a.drift[2]),
         };
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| told.is_success()) {
+            let runs = tokens.gaps.clone().into_boxed_slice();
+            self.event(end, What::Gaps(Gaps { key, runs }));
+        }
         self.event(end, What::Answered(answered));
         key
     }

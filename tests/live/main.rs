@@ -22,6 +22,7 @@ mod responder;
 mod retry_after;
 mod shipped;
 mod start_up;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

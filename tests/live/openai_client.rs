@@ -67,7 +67,7 @@ fn gateway(folder: &Path, fault: Option<&str>) -> (Server, Server) {
 }
 
 #[test]
-fn the_official_client_chats_lists_models_and_gets_typed_errors() {
+fn the_official_client_chats_streams_lists_models_and_gets_typed_errors() {
     let python = match python() {
         Ok(python) => python,
         Err(why) => return skip(&why),
@@ -81,8 +81,14 @@ fn the_official_client_chats_lists_models_and_gets_typed_errors() {
         ("rate_limited", Some("kind: rate_limited, retry_after: 7s")),
         ("server_error", Some("kind: server_error")),
         ("timeout", Some("kind: timeout")),
+        ("stream_cut", Some("kind: stream_cut, after: 2")),
     ];
-    let gateways = faults.map(|(name, fault)| (name, gateway(folder.path(), fault)));
+    let gateways = faults.map(|(name, fault)| {
+        // A gateway follows its router file, so each has one of its own.
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        (name, gateway(&folder, fault))
+    });
     let bases: serde_json::Map<_, _> = gateways
         .iter()
         .map(|(name, (gateway, _))| ((*name).to_owned(), json!(gateway.base)))
@@ -90,7 +96,7 @@ fn the_official_client_chats_lists_models_and_gets_typed_errors() {
     let script = project("tests/openai_client/check.py");
     let bases = serde_json::Value::from(bases).to_string();
     match run(Command::new(python).arg(script).arg(bases)) {
-        Ok(said) => assert_eq!(said.matches("ok ").count(), 6, "{said}"),
+        Ok(said) => assert_eq!(said.matches("ok ").count(), 8, "{said}"),
         Err(said) => panic!("{said}"),
     }
 }

@@ -46,6 +46,35 @@ def chats_without_waiting():
     assert [answer.usage.completion_tokens for answer in answers] == [3] * 5, answers
 
 
+def streams():
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    stream = client("healthy").chat.completions.create(**QUESTION, **options)
+    assert stream.response.headers["x-version"] == "v1", stream.response.headers
+    chunks = list(stream)
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert text.split() == ["tok"] * 3, text
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop", chunks
+    assert chunks[-1].usage.completion_tokens == 3, chunks[-1]
+    assert {(chunk.id, chunk.model) for chunk in chunks} == {(chunks[0].id, "gpt-4.1")}, chunks
+
+
+def streams_that_break_raise():
+    def read(upstream):
+        said = []
+        try:
+            for chunk in client(upstream).chat.completions.create(**QUESTION, stream=True):
+                said += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+        except openai.APIError as caught:
+            return said, caught
+        raise AssertionError(f"{upstream}: {said}")
+
+    said, caught = read("stream_cut")
+    assert len(said) == 2, said
+    assert caught.code == "upstream_truncated", caught.body
+    said, caught = read("unauthorized")
+    assert (said, type(caught)) == ([], openai.AuthenticationError), caught
+
+
 def lists_models():
     listed = [model.id for model in client("healthy").models.list()]
     assert listed == ["gpt-4.1", "gpt-4.1-new"], listed
@@ -95,6 +124,8 @@ for check in [
     chats,
     reads_who_answered,
     chats_without_waiting,
+    streams,
+    streams_that_break_raise,
     lists_models,
     errors_have_their_types,
     mistakes_of_the_caller_have_theirs,

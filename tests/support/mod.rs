@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 42] = [
+pub(crate) const SHIPPED: [&str; 43] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -62,6 +62,7 @@ pub(crate) const SHIPPED: [&str; 42] = [
     "slow-canary-rolled-back-by-p99",
     "split-proven-at-scale",
     "sticky-users-stay",
+    "streams-break-and-stall",
     "stress-test-20-requests",
 ];
 

@@ -90,6 +90,7 @@ impl Sink for News {
             | What::Settled(_)
             | What::Answered(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
     }

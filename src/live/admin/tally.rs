@@ -335,6 +335,7 @@ impl Tally {
             | What::Answered(_)
             | What::NotPromoted(_)
             | What::Fault { .. }
+            | What::Gaps(_)
             | What::Memory { .. } => {}
         }
     }

@@ -18,7 +18,7 @@ use crate::live::load::reading::Reading;
 use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
 use crate::live::outbox::Outbox;
-use crate::observe::event::{Answered, Claim, Origin, Sent, Streamed, What};
+use crate::observe::event::{Answered, Claim, Gaps, Origin, Sent, Streamed, What};
 use crate::protocol::drift::Drift;
 use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
@@ -56,6 +56,8 @@ struct End {
     usage: Option<Usage>,
     origin: Origin,
     streamed: Option<Streamed>,
+    /// Of a whole stream.
+    gaps: Option<Gaps>,
     drift: Drift,
 }
 
@@ -68,6 +70,7 @@ impl End {
             usage: None,
             origin: Origin::default(),
             streamed: None,
+            gaps: None,
             drift: Drift::NONE,
         }
     }
@@ -119,8 +122,13 @@ impl LoadClient {
         self.underway.note(key, digest);
         let (patience, left) = self.patience(hangs_up);
         self.outbox.send(self.clock.now(), What::Sent(sent));
-        let answer = tokio::time::timeout(patience, self.exchange(request, stream)).await;
-        let end = answer.unwrap_or_else(|_| End::broken(left));
+        let mut reading = Reading::default();
+        let exchange = self.exchange(key, request, stream, &mut reading);
+        let answer = tokio::time::timeout(patience, exchange).await;
+        let end = answer.unwrap_or_else(|_| End {
+            streamed: reading.streamed(),
+            ..End::broken(left)
+        });
         let answered = Answered {
             key,
             outcome: end.outcome,
@@ -130,7 +138,11 @@ impl LoadClient {
             streamed: end.streamed,
             drift: end.drift,
         };
-        self.outbox.send(self.clock.now(), What::Answered(answered));
+        let now = self.clock.now();
+        if let Some(gaps) = end.gaps {
+            self.outbox.send(now, What::Gaps(gaps));
+        }
+        self.outbox.send(now, What::Answered(answered));
         self.underway.forget(key);
     }
 
@@ -179,7 +191,13 @@ impl LoadClient {
         request
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, stream: bool) -> End {
+    async fn exchange(
+        &self,
+        key: RequestKey,
+        request: Request<Full<Bytes>>,
+        stream: bool,
+        reading: &mut Reading,
+    ) -> End {
         let response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => return End::broken(Outcome::Connect),
@@ -188,7 +206,7 @@ impl LoadClient {
         let (head, body) = response.into_parts();
         let content_type = http::header(&head.headers, "content-type");
         if stream && head.status.is_success() && stream::is_event_stream(content_type) {
-            return self.read_stream(&head.headers, body).await;
+            return self.read_stream(key, &head.headers, body, reading).await;
         }
         let Ok(body) = body.collect().await else {
             return End::broken(Outcome::Truncated);
@@ -216,11 +234,17 @@ impl LoadClient {
             usage: reading.usage,
             origin: self.origin(reading.id.as_deref(), model),
             streamed: None,
+            gaps: None,
         }
     }
 
-    async fn read_stream(&self, headers: &HeaderMap, mut body: Incoming) -> End {
-        let mut reading = Reading::default();
+    async fn read_stream(
+        &self,
+        key: RequestKey,
+        headers: &HeaderMap,
+        mut body: Incoming,
+        reading: &mut Reading,
+    ) -> End {
         let broken = loop {
             match body.frame().await {
                 Some(Ok(frame)) => {
@@ -232,12 +256,14 @@ impl LoadClient {
             }
         };
         let reader = &reading.reader;
+        let outcome = reader.outcome(broken);
         End {
-            outcome: reader.outcome(broken),
+            outcome,
             claim: self.claim(headers),
             usage: reader.usage(),
             origin: self.origin(reader.id(), reader.model()),
             streamed: reading.streamed(),
+            gaps: outcome.is_success().then(|| reading.gaps(key)),
             // Of a stream it is not looked for.
             drift: Drift::NONE,
         }

@@ -12,6 +12,11 @@ use crate::upstream::stream::{Moment, Piece, StreamPlan};
 /// tells the number of its tokens.
 const TOKEN: &str = "tok ";
 
+/// The tokens that a text of so many characters has, if a mock wrote it.
+pub fn tokens_in(characters: u64) -> u32 {
+    u32::try_from(characters / TOKEN.len() as u64).unwrap_or(u32::MAX)
+}
+
 /// Writes the pieces of one stream.
 #[derive(Clone, Debug)]
 pub struct Events {

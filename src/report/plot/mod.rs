@@ -7,12 +7,14 @@ mod evidence;
 mod frame;
 mod latency;
 mod split;
+mod streams;
 
 pub use cost::cost;
 pub use errors::errors;
 pub use evidence::evidence;
 pub use latency::latency;
 pub use split::split;
+pub use streams::streams;
 
 use crate::report::Report;
 
@@ -29,6 +31,12 @@ const ALWAYS: [(&str, &str, Draw); 3] = [
     ),
     ("errors.svg", "Errors and fallbacks over time", errors),
 ];
+/// The plot of a run with streams.
+const STREAMED: (&str, &str, Draw) = (
+    "streams.svg",
+    "Time to the first token and between tokens per version over time",
+    streams,
+);
 /// The plot of a run with a judge.
 const JUDGED: (&str, &str, Draw) = (
     "evidence.svg",
@@ -41,7 +49,9 @@ const PRICED: (&str, &str, Draw) = ("cost.svg", "Cost per version over time", co
 fn of(report: &Report) -> impl Iterator<Item = (&'static str, &'static str, Draw)> {
     let priced = report.summary.costs.is_priced().then_some(PRICED);
     let judged = report.summary.evidence.iter().next().map(|_| JUDGED);
-    ALWAYS.into_iter().chain(judged).chain(priced)
+    let streamed = report.summary.streams.as_ref().map(|_| STREAMED);
+    let more = streamed.into_iter().chain(judged).chain(priced);
+    ALWAYS.into_iter().chain(more)
 }
 
 /// The plots of a run: file name and what it shows.

@@ -1,4 +1,4 @@
-//! What callers get: whole answers, errors, streams; and when they leave.
+//! What callers get: whole answers and errors; and when they leave.
 
 use std::time::Duration;
 
@@ -10,21 +10,13 @@ use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Failure, Input, Served};
-use crate::sim::flight::{Begun, Flight, Out};
+use crate::sim::flight::{Flight, Out};
 use crate::time::Timestamp;
 
 /// The least time between a refusal and the next request of its caller.
 const MOMENT: Duration = Duration::from_micros(1);
 
 impl<C: Core + ?Sized> Engine<'_, C> {
-    /// The stream that a caller was given has come to its good end.
-    pub(super) fn finish(&mut self, at: Timestamp, request: RequestId) {
-        if let Some(flight) = self.take_waiting(request) {
-            let answered = self.stream_in_hand(&flight, at, Outcome::Success);
-            self.answered(at, answered);
-        }
-    }
-
     /// A caller has waited long enough, and hangs up.
     pub(super) fn desert(&mut self, at: Timestamp, request: RequestId, outcome: Outcome) {
         let Some(flight) = self.flights.get_mut(request) else {
@@ -37,7 +29,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
             claim: Claim::default(),
             usage: None,
             origin: Origin::default(),
-            streamed: None,
+            streamed: flight.seen(at),
             drift: Drift::NONE,
         };
         self.answered(at, answered);
@@ -64,7 +56,10 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         let Some(flight) = self.take_waiting(attempt.request) else {
             return;
         };
-        let answered = self.answer_in_hand(&flight, claim);
+        let answered = Answered {
+            streamed: flight.out.as_ref().and_then(|out| out.seen_at_once(at)),
+            ..self.answer_in_hand(&flight, claim)
+        };
         self.told.push(answered);
     }
 
@@ -100,7 +95,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
     }
 
     /// The flight of a request whose caller waits for its answer, which comes now.
-    fn take_waiting(&mut self, request: RequestId) -> Option<Flight> {
+    pub(super) fn take_waiting(&mut self, request: RequestId) -> Option<Flight> {
         let is_waiting = !self.flights.get(request)?.is_deserted;
         is_waiting.then(|| self.flights.remove(request)).flatten()
     }
@@ -127,43 +122,12 @@ impl<C: Core + ?Sized> Engine<'_, C> {
     }
 
     /// What an answer of this version says of where it comes from.
-    fn origin(&self, flight: &Flight, server: Option<VersionId>) -> Origin {
+    pub(super) fn origin(&self, flight: &Flight, server: Option<VersionId>) -> Origin {
         let router = &self.experiment.router;
         let named = |server| router.version_of_model(&router.versions[server].model);
         Origin {
             key: server.map(|_| flight.key),
             version: server.and_then(named),
-        }
-    }
-
-    /// Begins to give a caller its stream, if that is what the upstream sends.
-    fn begin_stream(&mut self, at: Timestamp, attempt: AttemptId, claim: Claim) -> bool {
-        if !self.out(attempt).is_some_and(|out| out.plan.begins()) {
-            return false;
-        }
-        let Some(flight) = self.flights.get_mut(attempt.request) else {
-            return false;
-        };
-        let first_token = at;
-        flight.begun = Some(Begun { claim, first_token });
-        true
-    }
-
-    /// A stream as its caller has read it until now, when it ends like this.
-    fn stream_in_hand(&self, flight: &Flight, at: Timestamp, outcome: Outcome) -> Answered {
-        let out = flight.out.as_ref();
-        let seen = out.zip(flight.begun);
-        let is_whole = outcome.is_success();
-        Answered {
-            key: flight.key,
-            outcome,
-            claim: flight.begun.map(|begun| begun.claim).unwrap_or_default(),
-            usage: out
-                .filter(|_| is_whole)
-                .and_then(|out| out.plan.stated_usage()),
-            origin: self.origin(flight, out.map(|out| out.version)),
-            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
-            drift: Drift::NONE,
         }
     }
 
@@ -174,7 +138,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         }
     }
 
-    fn answered(&mut self, at: Timestamp, answered: Answered) {
+    pub(super) fn answered(&mut self, at: Timestamp, answered: Answered) {
         self.emit(at, What::Answered(answered));
         // A refusal without any attempt may come at the very moment of the request. If its caller asked
         // again at once, time would stand still.

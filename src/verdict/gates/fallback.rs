@@ -6,7 +6,7 @@
 //! the caller left by itself.
 
 use crate::id::VersionId;
-use crate::observe::story::{Attempt, Story};
+use crate::observe::story::{Attempt, Story, StreamEnd};
 use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Share};
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -110,7 +110,9 @@ impl Gate for FallbackGate {
             .scheduled_at()
             .is_some_and(|at| self.spec.scope.contains(at));
         let is_asked = story.outcome().is_some_and(|o| o != Outcome::ClientGone);
-        if !in_scope || !is_asked {
+        // Once the caller has part of a stream, nobody can mend it.
+        let is_begun = story.stream_end() == Some(StreamEnd::Broken);
+        if !in_scope || !is_asked || is_begun {
             return;
         }
         let at_canary = |a: &&Attempt| a.version == self.canary;

@@ -11,12 +11,15 @@ pub mod join;
 pub mod memory;
 pub mod no_rollback;
 pub mod policy;
+mod quantiles;
 pub mod ramp;
 pub mod requests;
 mod retry_budget;
 pub mod rollback;
 pub mod sample;
 pub mod split;
+pub mod stream;
+mod tokens;
 
 use std::time::Duration;
 

@@ -12,13 +12,12 @@
 use std::time::Duration;
 
 use crate::id::{RequestKey, VersionId};
-use crate::observe::latency::Latencies;
 use crate::observe::story::{Attempt, Story};
 use crate::observe::summary::OutcomeCounts;
 use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Op, Share};
-use crate::stats::quantile::Quantile;
-use crate::time::Human;
+use crate::verdict::gates::quantiles::{Limits, Words};
+use crate::verdict::gates::tokens::Tokens;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, share_of, weaken};
 use crate::verdict::spec::RequestsSpec;
@@ -36,8 +35,8 @@ pub struct RequestsGate {
     failed: Offenders,
     /// The first with each of the outcomes that the spec has a limit for.
     of_outcome: Vec<Offenders>,
-    latencies: Latencies,
-    quantiles: Vec<Below>,
+    latencies: Limits,
+    tokens: Tokens,
     altered: Tally,
     misrouted: Tally,
     hopeless: Tally,
@@ -75,19 +74,12 @@ impl Tally {
     }
 }
 
-/// How many latencies are on the good side of a bound.
-#[derive(Clone, Debug, Default)]
-struct Below {
-    less: u64,
-    equal: u64,
-    slowest: Offenders,
-}
-
 impl RequestsGate {
     /// A gate that has seen nothing.
     pub fn new(spec: RequestsSpec) -> Self {
         Self {
-            quantiles: vec![Below::default(); spec.quantiles.len()],
+            latencies: Limits::new(&spec.quantiles),
+            tokens: Tokens::new(&spec.tokens),
             of_outcome: vec![Offenders::default(); spec.outcomes.len()],
             spec,
             in_scope: 0,
@@ -95,7 +87,6 @@ impl RequestsGate {
             outcomes: OutcomeCounts::default(),
             cut_off: 0,
             failed: Offenders::default(),
-            latencies: Latencies::default(),
             altered: Tally::default(),
             misrouted: Tally::default(),
             hopeless: Tally::default(),
@@ -118,16 +109,8 @@ impl RequestsGate {
             self.failed.note(key);
             return;
         }
-        let Some(latency) = latency else {
-            return;
-        };
-        self.latencies.record(latency);
-        for ((_, limit), below) in self.spec.quantiles.iter().zip(&mut self.quantiles) {
-            below.less += u64::from(latency < limit.bound);
-            below.equal += u64::from(latency == limit.bound);
-            if latency > limit.bound {
-                below.slowest.note(key);
-            }
+        if let Some(latency) = latency {
+            self.latencies.note(key, latency);
         }
     }
 
@@ -241,42 +224,6 @@ impl RequestsGate {
             .figure(Some(n as f64), self.unit(), n)
             .needs(self.in_scope, 1)
     }
-
-    fn quantile_check(
-        &self,
-        quantile: Quantile,
-        limit: Comparison<Duration>,
-        below: &Below,
-    ) -> Check {
-        let n = self.latencies.count();
-        let rank = quantile.rank(n);
-        // The quantile is the latency at `rank`: it is below the bound exactly when at least that
-        // many latencies are.
-        let is_less = below.less >= rank;
-        let is_at_most = below.less + below.equal >= rank;
-        let holds = match limit.op {
-            Op::Less => is_less,
-            Op::AtMost => is_at_most,
-            Op::Equal => is_at_most && !is_less,
-            Op::AtLeast => !is_less,
-            Op::Greater => !is_at_most,
-        };
-        let status = match (n, holds) {
-            (0, _) => Status::Inconclusive,
-            (_, true) => Status::Pass,
-            (_, false) => Status::Fail,
-        };
-        let estimate = self.latencies.at(quantile);
-        let seen = match estimate {
-            None => format!("no successful {} to measure", self.unit()),
-            // The figure comes from a histogram of three digits; what decides is counted.
-            Some(value) => format!("about {} over {} successes", Human(value), grouped(n)),
-        };
-        let check = Check::census(format!("{quantile} {limit}"), status, seen)
-            .figure(estimate.map(|v| v.as_secs_f64()), "s", n)
-            .offenders(below.slowest.keys());
-        check.needs(n, self.spec.min_n.max(quantile.least_samples()))
-    }
 }
 
 /// An answer that the same question will get again.
@@ -307,6 +254,7 @@ impl Gate for RequestsGate {
             }
             (None, None) => {}
         }
+        self.tokens.note(story, self.spec.version);
         self.note_altered(story);
         self.note_route(story, so_far);
         self.note_hopeless(story);
@@ -327,9 +275,13 @@ impl Gate for RequestsGate {
             let of = (self.outcomes.of(*outcome), self.outcomes.total());
             checks.push(self.share_check(outcome.name(), of, *limit, offenders));
         }
-        for ((quantile, limit), below) in spec.quantiles.iter().zip(&self.quantiles) {
-            checks.push(self.quantile_check(*quantile, *limit, below));
-        }
+        let words = Words {
+            measure: "",
+            of_none: &format!("successful {}", self.unit()),
+            samples: "successes",
+        };
+        checks.extend(self.latencies.checks(words, spec.min_n));
+        checks.extend(self.tokens.checks(spec.min_n));
         checks.extend(
             spec.count
                 .map(|limit| self.count_check(limit, end.interrupted)),

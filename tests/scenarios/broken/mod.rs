@@ -10,6 +10,7 @@ mod lies;
 mod limiters;
 mod seeds;
 mod storms;
+mod streams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub(crate) trait Defect: Send {
     fn action(&mut self, action: Action) -> Option<Action> {
         Some(action)
     }
+    /// What the driver sees of its own accord.
+    fn order(&mut self) -> Option<Action> {
+        None
+    }
     /// What everybody sees of an event.
     fn event(&mut self, event: Event) -> Vec<Event> {
         vec![event]
@@ -69,6 +74,9 @@ impl<D: Defect> Core for Broken<D> {
     }
     fn poll_action(&mut self) -> Option<Action> {
         loop {
+            if let Some(action) = self.defect.order() {
+                return Some(action);
+            }
             let action = self.inner.poll_action()?;
             if let Some(action) = self.defect.action(action) {
                 return Some(action);
