@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::experiment::Experiment;
 use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
 use crate::observe::bridge;
-use crate::observe::event::{Accepted, RunEvent, Sent, Sink, What};
+use crate::observe::event::{Accepted, Answered, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
 use crate::protocol::outcome::Outcome;
@@ -56,6 +56,8 @@ struct Engine<'a, C: Core + ?Sized> {
     patience: Patience,
     next_memory: Timestamp,
     next_row: u64,
+    /// Answers that callers are about to read.
+    told: Vec<Answered>,
 }
 
 /// What comes next.
@@ -90,6 +92,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             patience: Patience::new(experiment.patience()),
             next_memory: Timestamp::ZERO,
             next_row: 0,
+            told: Vec::new(),
             experiment,
             core,
             sink,
@@ -289,6 +292,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             }
             self.emit(at, bridge::fact(event, at));
         }
+        self.tell_callers(at);
     }
 
     fn send(&mut self, at: Timestamp, attempt: AttemptId, version: VersionId) {

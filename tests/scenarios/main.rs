@@ -4,6 +4,7 @@
 mod broken;
 mod closing;
 mod determinism;
+mod refusals;
 mod shipped;
 #[path = "../support/mod.rs"]
 mod support;

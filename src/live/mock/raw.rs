@@ -72,8 +72,10 @@ async fn rush(stream: &mut TcpStream, script: &Script) -> std::io::Result<()> {
     // In one piece, so that what comes too much comes at once.
     let text = head(script, announced) + sent;
     stream.write_all(text.as_bytes()).await?;
-    while script.delivery == Delivery::Endless {
-        stream.write_all(&ZEROS).await?;
+    if script.delivery == Delivery::Endless {
+        loop {
+            stream.write_all(&ZEROS).await?;
+        }
     }
     stream.flush().await
 }

@@ -1,5 +1,7 @@
 //! What callers get: whole answers and errors; and when they leave.
 
+use std::time::Duration;
+
 use super::Engine;
 use crate::id::{AttemptId, RequestId, VersionId};
 use crate::observe::event::{Answered, Claim, Origin, What};
@@ -10,6 +12,9 @@ use crate::router::core::Core;
 use crate::router::io::{Failure, Input, Served};
 use crate::sim::flight::{Flight, Out};
 use crate::time::Timestamp;
+
+/// The least time between a refusal and the next request of its caller.
+const MOMENT: Duration = Duration::from_micros(1);
 
 impl<C: Core + ?Sized> Engine<'_, C> {
     /// A caller has waited long enough, and hangs up.
@@ -55,7 +60,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
             streamed: flight.out.as_ref().and_then(|out| out.seen_at_once(at)),
             ..self.answer_in_hand(&flight, claim)
         };
-        self.answered(at, answered);
+        self.told.push(answered);
     }
 
     pub(super) fn fail(&mut self, at: Timestamp, request: RequestId, failure: &Failure) {
@@ -71,7 +76,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         if flight.begun.is_some() {
             // All that can be done for a caller who has part of it: an error event at its end.
             let answered = self.stream_in_hand(&flight, at, Outcome::StreamError);
-            self.answered(at, answered);
+            self.told.push(answered);
             return;
         }
         let answered = match failure.relay {
@@ -86,7 +91,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
                 drift: Drift::NONE,
             },
         };
-        self.answered(at, answered);
+        self.told.push(answered);
     }
 
     /// The flight of a request whose caller waits for its answer, which comes now.
@@ -126,9 +131,20 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         }
     }
 
+    /// Callers read their answers once the router has said all it had to say of them, as on a wire.
+    pub(super) fn tell_callers(&mut self, at: Timestamp) {
+        for answered in std::mem::take(&mut self.told) {
+            self.answered(at, answered);
+        }
+    }
+
     pub(super) fn answered(&mut self, at: Timestamp, answered: Answered) {
         self.emit(at, What::Answered(answered));
-        if self.source.answered(answered.key, at) {
+        // A refusal without any attempt may come at the very moment of the request. If its caller asked
+        // again at once, time would stand still.
+        let was_tried = answered.claim.attempts != Some(0);
+        let free_at = if was_tried { at } else { at + MOMENT };
+        if self.source.answered(answered.key, free_at) {
             self.next = self.source.peek();
         }
     }
