@@ -117,7 +117,7 @@ impl Stream<'_> {
         }
     }
 
-    fn to_its_end(mut self) -> String {
+    fn rest(mut self) -> String {
         while self.more() {}
         self.read
     }
@@ -213,7 +213,7 @@ fn a_stream_passes_event_by_event_and_byte_for_byte() {
     tell.send(()).unwrap();
     assert_eq!(stream.header("x-version"), Some("v2"));
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
-    assert_eq!(stream.to_its_end(), format!("{BEGINNING}{REST}"));
+    assert_eq!(stream.rest(), format!("{BEGINNING}{REST}"));
 }
 
 /// The upstream is still writing when its reader leaves, and knows at once.
@@ -261,7 +261,7 @@ fn what_breaks_before_its_first_token_is_answered_by_stable_and_nobody_sees_it()
         assert_eq!(stream.header("x-version"), Some("v1"), "{kind}");
         assert_eq!(stream.header("x-fallback"), Some("true"), "{kind}");
         assert_eq!(stream.header("x-attempts"), Some("2"), "{kind}");
-        let read = stream.to_its_end();
+        let read = stream.rest();
         assert_eq!(tokens(&read), 8, "{kind}: {read}");
         assert!(read.ends_with("data: [DONE]\n\n"), "{kind}: {read}");
         assert!(!read.contains("error"), "{kind}: {read}");
@@ -282,7 +282,7 @@ fn what_breaks_after_its_first_token_ends_with_an_error_and_without_done() {
         let stream = stand.ask();
         assert_eq!(stream.header("x-version"), Some("v2"), "{kind}");
         assert_eq!(stream.header("x-fallback"), Some("false"), "{kind}");
-        let read = stream.to_its_end();
+        let read = stream.rest();
         let expected = if kind == "stream_no_done" { 8 } else { 3 };
         assert_eq!(tokens(&read), expected, "{kind}: {read}");
         assert!(!read.contains("[DONE]"), "{kind}: {read}");
@@ -308,7 +308,7 @@ fn limits_on_the_first_token_and_on_silence_are_kept() {
     assert!(first >= LIMIT, "{first:?}");
     assert!(first < Duration::from_secs(10), "{first:?}");
     assert_eq!(stream.header("x-fallback"), Some("true"));
-    assert!(stream.to_its_end().ends_with("data: [DONE]\n\n"));
+    assert!(stream.rest().ends_with("data: [DONE]\n\n"));
 
     let stand = Stand::with_mocks(100, "kind: stream_stall, after: 3", LIMITS);
     let start = Instant::now();
@@ -316,7 +316,7 @@ fn limits_on_the_first_token_and_on_silence_are_kept() {
     while stream.tokens() < 3 {
         assert!(stream.more());
     }
-    let read = stream.to_its_end();
+    let read = stream.rest();
     let all = start.elapsed();
     assert!(all >= LIMIT, "{all:?}");
     assert!(all < Duration::from_secs(10), "{all:?}");
@@ -329,7 +329,7 @@ fn limits_on_the_first_token_and_on_silence_are_kept() {
 fn a_slow_stream_keeps_to_its_limits() {
     let _company = in_company();
     let stand = Stand::with_mocks(6, "", LIMITS);
-    let read = stand.ask().to_its_end();
+    let read = stand.ask().rest();
     assert_eq!(tokens(&read), 8, "{read}");
     assert!(read.ends_with("data: [DONE]\n\n"), "{read}");
 }
