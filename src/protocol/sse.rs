@@ -45,7 +45,7 @@ impl Splitter {
     ///
     /// # Errors
     /// When it grows beyond all measure.
-    pub fn next(&mut self) -> Result<Option<SseEvent>, TooLarge> {
+    pub fn take(&mut self) -> Result<Option<SseEvent>, TooLarge> {
         self.skip_mark();
         match self.find_end() {
             Some(end) => {
@@ -146,7 +146,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in bytes.chunks(size.max(1)) {
             splitter.push(piece);
-            while let Some(event) = splitter.next().unwrap() {
+            while let Some(event) = splitter.take().unwrap() {
                 let text = event.data.map(|d| String::from_utf8_lossy(&d).into_owned());
                 found.push(text);
             }
@@ -180,10 +180,10 @@ mod tests {
     fn what_is_not_ended_is_a_rest_and_the_raw_bytes_are_all_there() {
         let mut splitter = Splitter::default();
         splitter.push(b"event: error\ndata: {}\n\ndata: cu");
-        let event = splitter.next().unwrap().unwrap();
+        let event = splitter.take().unwrap().unwrap();
         assert!(event.is_error);
         assert_eq!(event.raw, b"event: error\ndata: {}\n\n"[..]);
-        assert_eq!(splitter.next(), Ok(None));
+        assert_eq!(splitter.take(), Ok(None));
         assert!(splitter.has_rest());
     }
 
@@ -191,9 +191,9 @@ mod tests {
     fn an_event_without_end_is_given_up() {
         let mut splitter = Splitter::default();
         splitter.push(&vec![b'x'; MAX_EVENT]);
-        assert_eq!(splitter.next(), Ok(None));
+        assert_eq!(splitter.take(), Ok(None));
         splitter.push(b"x");
-        assert_eq!(splitter.next(), Err(TooLarge));
+        assert_eq!(splitter.take(), Err(TooLarge));
     }
 
     proptest! {
@@ -210,7 +210,7 @@ mod tests {
             let mut splitter = Splitter::default();
             splitter.push(text.as_bytes());
             let mut seen = Vec::new();
-            while let Some(event) = splitter.next().unwrap() {
+            while let Some(event) = splitter.take().unwrap() {
                 seen.extend_from_slice(&event.raw);
             }
             seen.extend_from_slice(&splitter.buffer);

@@ -32,7 +32,7 @@ pub enum News {
     Malformed,
 }
 
-/// Reads a stream. Feed it with [`push`](Self::push), then take [`next`](Self::next) until there is none.
+/// Reads a stream. Feed it with [`push`](Self::push), then take [`take`](Self::take) until there is none.
 #[derive(Debug, Default)]
 pub struct StreamReader {
     splitter: Splitter,
@@ -119,12 +119,12 @@ impl StreamReader {
     }
 
     /// The next whole event: as it was sent, and what it brought. After a failure there is none.
-    pub fn next(&mut self) -> Option<(Bytes, News)> {
+    pub fn take(&mut self) -> Option<(Bytes, News)> {
         if self.failure.is_some() {
             self.skim();
             return None;
         }
-        let event = match self.splitter.next() {
+        let event = match self.splitter.take() {
             Ok(event) => event?,
             Err(_) => {
                 self.failure = Some(Outcome::Malformed);
@@ -147,7 +147,7 @@ impl StreamReader {
 
     /// What comes after a failure means nothing, but that it is passed off as an end.
     fn skim(&mut self) {
-        while let Ok(Some(event)) = self.splitter.next() {
+        while let Ok(Some(event)) = self.splitter.take() {
             self.is_done_after_failure |= event.data.is_some_and(|data| data == DONE);
         }
     }
@@ -321,7 +321,7 @@ mod tests {
         let mut reader = StreamReader::default();
         reader.push(text.as_bytes());
         let mut news = Vec::new();
-        while let Some((_, one)) = reader.next() {
+        while let Some((_, one)) = reader.take() {
             news.push(one);
         }
         (reader, news)

@@ -107,7 +107,7 @@ impl StreamReply {
     /// Takes the events that have come whole.
     fn take_events(&mut self) {
         while !self.is_over
-            && let Some((raw, news)) = self.reader.next()
+            && let Some((raw, news)) = self.reader.take()
         {
             match news {
                 News::Content(_) | News::Frame => {

@@ -25,7 +25,7 @@ impl Reading {
     /// Bytes came at this time.
     pub(super) fn take(&mut self, bytes: &[u8], now: Timestamp) {
         self.reader.push(bytes);
-        while let Some((_, news)) = self.reader.next() {
+        while let Some((_, news)) = self.reader.take() {
             if let News::Content(characters) = news {
                 self.chunk(now, characters);
             }
@@ -203,7 +203,7 @@ mod tests {
         reading.reader = StreamReader::default();
         let text = chunk("abc").replace("chatcmpl-mock-7", "c7");
         reading.reader.push(text.repeat(3).as_bytes());
-        while reading.reader.next().is_some() {}
+        while reading.reader.take().is_some() {}
         assert_eq!(reading.tokens(), (3, true));
         assert_eq!(gaps(&reading), [(30_000, 1), (20_000, 1)]);
     }

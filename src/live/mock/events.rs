@@ -120,7 +120,7 @@ mod tests {
         let events = Events::new(plan, "c-1", "m", true);
         let mut reader = StreamReader::default();
         reader.push(&events.concat(first));
-        while reader.next().is_some() {}
+        while reader.take().is_some() {}
         let last = events.moments(first).last().map(|moment| moment.piece);
         let outcome = match last {
             Some(Piece::Cut) => Some(reader.outcome(Some(Outcome::Truncated))),
