@@ -37,6 +37,8 @@ pub enum Purpose {
     FirstToken,
     /// How fast an upstream writes.
     Speed,
+    /// Whether an answer drips.
+    Drip,
 }
 
 impl Purpose {
@@ -52,6 +54,7 @@ impl Purpose {
             Self::Stream => 8,
             Self::FirstToken => 9,
             Self::Speed => 10,
+            Self::Drip => 11,
             Self::Fault(index) => 1 << 16 | u64::from(index),
         }
     }

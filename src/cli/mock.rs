@@ -16,6 +16,8 @@ use crate::cli::output::{error, say};
 use crate::cli::serve::start_log;
 use crate::cli::{exit, signals};
 use crate::config::diagnostic::{Diagnostics, Problems};
+use crate::config::fields::Cx;
+use crate::config::node::Node;
 use crate::fault::inject::Upstreams;
 use crate::id::{PerVersion, Seed, VersionId};
 use crate::live;
@@ -26,6 +28,8 @@ use crate::live::mock::native;
 use crate::live::outbox::outbox;
 use crate::observe::event::{RunEvent, Sink, What};
 use crate::runner::run_dir::OutputError;
+use crate::scenario::distributions::Files;
+use crate::scenario::load::Loader;
 use crate::scenario::replay::{argument, read_fault};
 use crate::scenario::upstreams::{default_profile, read_profile};
 
@@ -77,7 +81,13 @@ pub(super) fn run(args: &MockArgs) -> u8 {
 fn upstreams(args: &MockArgs) -> Result<Upstreams, Diagnostics> {
     let problems = Problems::default();
     let profile = args.profile.as_deref();
-    let profile = profile.and_then(|text| argument("--profile", text, &problems, read_profile));
+    let loader = Loader::default();
+    let files = Files {
+        from: Path::new(""),
+        loader: &loader,
+    };
+    let read = |cx: Cx<'_>, node: &Node| read_profile(cx, node, files);
+    let profile = profile.and_then(|text| argument("--profile", text, &problems, read));
     let faults: Vec<_> = args
         .fault
         .iter()
@@ -89,7 +99,7 @@ fn upstreams(args: &MockArgs) -> Result<Upstreams, Diagnostics> {
     let profile = profile.unwrap_or_else(default_profile);
     Ok(Upstreams {
         seed: Seed(args.seed),
-        profiles: PerVersion::from_fn(1, |_| profile),
+        profiles: PerVersion::from_fn(1, |_| profile.clone()),
         faults,
     })
 }

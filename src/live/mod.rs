@@ -64,7 +64,9 @@ impl Plan {
         let has_streams = experiment.traffic.has_streams();
         let servers = experiment.servers.iter().map(|(version, asked)| {
             let can_wiremock =
-                is_small && !has_streams && needs_native(experiment, version).is_none();
+                is_small && !has_streams && needs_native(experiment, version).is_none()
+                    // wiremock sees nobody hang up, and so not when a place is free again.
+                    && experiment.upstreams.profiles[version].capacity.is_none();
             asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,

@@ -1,16 +1,18 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`], [`traffic`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`] with their [`distributions`], [`traffic`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`advice`] warns of what cannot work out.
 
 pub mod advice;
 pub mod compile;
 pub mod costs;
+pub mod distributions;
 pub mod faults;
 pub mod forced;
 pub mod gates;
 pub mod load;
+pub mod pressure;
 pub mod replay;
 pub mod traffic;
 pub mod upstreams;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use smallvec::SmallVec;
 
 use crate::experiment::Experiment;
-use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
+use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, VersionId};
 use crate::observe::bridge;
 use crate::observe::event::{Accepted, Answered, Claim, Origin, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
@@ -19,8 +19,9 @@ use crate::protocol::gateway;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Action, Failure, Input, RequestFacts, Served};
-use crate::sim::flight::{Begun, Due, Flight, Out};
+use crate::sim::flight::{Begun, Due, Flight, Out, Place};
 use crate::sim::patience::Patience;
+use crate::sim::places::Places;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
@@ -53,6 +54,7 @@ struct Engine<'a, C: Core + ?Sized> {
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
     patience: Patience,
+    places: Places,
     next_memory: Timestamp,
     next_row: u64,
 }
@@ -87,6 +89,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             edges: fault_edges(experiment).into_iter().peekable(),
             flights: IdMap::default(),
             patience: Patience::new(experiment.patience()),
+            places: Places::new(&experiment.upstreams.profiles),
             next_memory: Timestamp::ZERO,
             next_row: 0,
             experiment,
@@ -249,10 +252,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let Some(out) = self.out(attempt) else {
             return;
         };
-        let sent = out.sent_at;
-        let next = out.plan.next_chunk(at.since(sent) + idle / 8);
+        let began = out.began_at;
+        let next = out.plan.next_chunk(at.since(began) + idle / 8);
         if let Some(after) = next {
-            self.answers.push(sent + after, Due::Progress(attempt));
+            self.answers.push(began + after, Due::Progress(attempt));
         }
     }
 
@@ -272,8 +275,9 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let is_begun = flight.begun.is_some();
         let retry_after = out.plan.retry_after();
         let answer = out.traits();
-        let row = out.end(key, outcome);
+        let (row, left) = (out.end(key, outcome), (out.version, out.place));
         self.emit(at, row);
+        self.leave(at, left);
         if outcome.is_success() && !is_begun {
             self.core.handle(at, Input::FirstContent { attempt });
         }
@@ -320,7 +324,47 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             return;
         };
         if let Some(out) = flight.out.filter(|out| out.ended.is_none()) {
-            self.emit(at, out.end(flight.key, Outcome::ClientGone));
+            self.hang_up(at, flight.key, &out);
+        }
+    }
+
+    /// The connection of an attempt that is out is closed.
+    fn hang_up(&mut self, at: Timestamp, key: RequestKey, out: &Out) {
+        self.emit(at, out.end(key, Outcome::ClientGone));
+        self.leave(at, (out.version, out.place));
+    }
+
+    /// Whoever leaves an upstream makes room for the next one.
+    fn leave(&mut self, at: Timestamp, left: (VersionId, Place)) {
+        let (version, place) = left;
+        if let Some(next) = self.places.leave(version, place) {
+            self.begin(at, next);
+        }
+    }
+
+    /// The upstream begins on an attempt that has waited for a place.
+    fn begin(&mut self, at: Timestamp, attempt: AttemptId) {
+        let flight = self.flights.get_mut(attempt.request);
+        let out = flight.and_then(|flight| flight.out.as_mut());
+        if let Some(out) = out.filter(|out| out.n == attempt.n) {
+            out.place = Place::Has;
+            out.began_at = at;
+            self.await_answer(attempt);
+        }
+    }
+
+    /// Notes when the answer begins and ends that an upstream works on.
+    fn await_answer(&mut self, attempt: AttemptId) {
+        let Some(out) = self.out(attempt) else {
+            return;
+        };
+        let first = out.plan.begins().then_some(out.began_at + out.plan.after);
+        let end = out.plan.length().map(|length| out.began_at + length);
+        if let Some(first) = first {
+            self.answers.push(first, Due::First(attempt));
+        }
+        if let Some(end) = end {
+            self.answers.push(end, Due::End(attempt));
         }
     }
 
@@ -365,14 +409,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             max_tokens: bodies.max_tokens(flight.prompt),
             stream: flight.stream,
         };
-        let response = self.experiment.upstreams.respond(&ask, at);
-        if response.plan.begins() {
-            let first = at + response.plan.after;
-            self.answers.push(first, Due::First(attempt));
-        }
-        if let Some(length) = response.plan.length() {
-            self.answers.push(at + length, Due::End(attempt));
-        }
+        let mut response = self.experiment.upstreams.respond(&ask, at);
+        let place = self.places.enter(version, attempt, &mut response);
         let altered = match flight.prompt {
             Prompt::Template(index) => self.altered[version].get(index as usize),
             Prompt::MadeUp { .. } => self.altered[version].last(),
@@ -395,12 +433,16 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             version,
             ordinal,
             plan: response.plan,
-            sent_at: at,
+            began_at: at,
+            place,
             ended: None,
         });
+        if !matches!(place, Place::Waits(_)) {
+            self.await_answer(attempt);
+        }
         // A core that asks again without stopping what is out hangs up on it all the same.
         if let Some(before) = before.filter(|out| out.ended.is_none()) {
-            self.emit(at, before.end(key, Outcome::ClientGone));
+            self.hang_up(at, key, &before);
         }
         self.emit(at, What::Dispatched { key, n, version });
         self.emit(at, What::Accepted(accepted));
@@ -417,7 +459,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         let n = out.n;
         self.emit(at, What::Cancelled { key, n });
-        self.emit(at, out.end(key, Outcome::ClientGone));
+        self.hang_up(at, key, &out);
     }
 
     fn forward(&mut self, at: Timestamp, attempt: AttemptId, served: Served) {
@@ -525,7 +567,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 .filter(|_| is_whole)
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
-            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.sent_at))),
+            streamed: seen.and_then(|(out, begun)| out.seen(begun, at.since(out.began_at))),
         }
     }
 

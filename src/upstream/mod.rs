@@ -1,5 +1,7 @@
 //! How a model upstream behaves, as pure functions: a profile draws, a plan is one answer's script.
 
+pub mod capacity;
+pub mod distribution;
 pub mod plan;
 pub mod profile;
 pub mod stream;

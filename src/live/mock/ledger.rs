@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::fault::inject::Response;
 use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
+use crate::live::mock::places::Held;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Accepted, UpstreamEnded, What};
 use crate::protocol::openai::Usage;
@@ -162,6 +163,7 @@ impl Ledger {
             ordinal,
             altered,
             usage: None,
+            place: None,
             is_open: true,
         }
     }
@@ -201,6 +203,8 @@ pub struct Row {
     altered: Option<bool>,
     /// The tokens of the answer that it is to get: spent even if nobody waits for it.
     usage: Option<Usage>,
+    /// The place that it takes, until it is closed.
+    place: Option<Held>,
     is_open: bool,
 }
 
@@ -213,6 +217,11 @@ impl Row {
     /// Notes the tokens that are spent on it.
     pub(super) fn spends(&mut self, usage: Option<Usage>) {
         self.usage = usage;
+    }
+
+    /// Takes a place of the upstream.
+    pub(super) fn holds(&mut self, place: Held) {
+        self.place = Some(place);
     }
 
     /// Closes the line now.
@@ -241,6 +250,7 @@ impl Row {
         };
         self.shared.outbox.send(at, What::UpstreamEnded(ended));
         self.shared.open.fetch_sub(1, Ordering::AcqRel);
+        self.place = None;
     }
 }
 

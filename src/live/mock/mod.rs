@@ -5,6 +5,7 @@
 pub mod events;
 pub mod ledger;
 pub mod native;
+pub mod places;
 mod streaming;
 pub mod wiremock;
 
@@ -18,6 +19,7 @@ use crate::id::{RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::mock::events::Events;
 use crate::live::mock::ledger::{Ledger, Row};
+use crate::live::mock::places::{Place, Places, Turn};
 use crate::protocol::chat::{self, digest};
 use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
@@ -42,6 +44,8 @@ pub struct MockUpstream {
     pub clock: Clock,
     /// Who came, and how it ended.
     pub ledger: Ledger,
+    /// The places that it has, when it does only so much at once.
+    pub places: Option<Arc<Places>>,
     /// Counts requests without a key of their own.
     anonymous: AtomicU64,
 }
@@ -68,8 +72,23 @@ pub struct Taken {
     pub response: Response,
     /// Its line.
     pub row: Row,
+    /// The wait for a place, if all are taken. The response counts from its end.
+    pub turn: Option<Turn>,
     /// Does whoever asked want a stream to state its tokens?
     pub states_usage: bool,
+}
+
+impl Taken {
+    /// Waits until the upstream begins on it.
+    async fn begun(mut self) -> Self {
+        if let Some(turn) = self.turn.take() {
+            let (place, since) = turn.wait().await;
+            self.row.holds(place);
+            self.row.spends(self.response.plan.usage());
+            self.at = since;
+        }
+        self
+    }
 }
 
 impl MockUpstream {
@@ -81,6 +100,7 @@ impl MockUpstream {
         clock: Clock,
         ledger: Ledger,
     ) -> Self {
+        let capacity = upstreams.profiles[version].capacity;
         Self {
             version,
             model,
@@ -88,6 +108,7 @@ impl MockUpstream {
             upstreams,
             clock,
             ledger,
+            places: capacity.map(|capacity| Places::new(capacity, clock)),
             anonymous: AtomicU64::new(0),
         }
     }
@@ -107,7 +128,7 @@ impl MockUpstream {
         let mut row = self.ledger.accept(seen.key, || digest(seen.body));
         let fields = self.fields(&seen);
         let states_usage = fields.as_ref().is_ok_and(chat::wants_usage);
-        let response = match fields {
+        let mut response = match fields {
             Ok(fields) => self.respond(&seen, at, row.ordinal(), &fields),
             Err(refusal) => Response {
                 plan: ResponsePlan {
@@ -117,13 +138,35 @@ impl MockUpstream {
                 fault: None,
             },
         };
-        row.spends(response.plan.usage());
+        let turn = self.place(&mut row, &mut response);
+        // Nothing is spent on it before its turn.
+        row.spends(match turn {
+            Some(_) => Some(Usage::default()),
+            None => response.plan.usage(),
+        });
         self.ledger.announce(at, &row, seen.n, &response);
         Taken {
             at,
             response,
             row,
+            turn,
             states_usage,
+        }
+    }
+
+    /// Finds a place for a request, if it needs one, or the wait for it.
+    fn place(&self, row: &mut Row, response: &mut Response) -> Option<Turn> {
+        let places = self.places.as_ref()?;
+        if !response.plan.needs_place() {
+            return None;
+        }
+        match places.enter(response) {
+            Place::Has(held) => {
+                row.holds(held);
+                None
+            }
+            Place::Waits(turn) => Some(turn),
+            Place::Refused => None,
         }
     }
 

@@ -70,7 +70,8 @@ async fn play(
         response,
         row,
         states_usage,
-    } = taken;
+        ..
+    } = taken.begun().await;
     let plan = response.plan;
     if let Act::Stream(stream) = &plan.act {
         let events = upstream.events(key, stream, states_usage);
