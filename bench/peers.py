@@ -68,7 +68,7 @@ class Tools:
 
     def build(self):
         say("building graygate")
-        cargo = ("cargo", "build", "--release", "--locked", "--message-format=json")
+        cargo = ("cargo", "build", "--profile", "dist", "--locked", "--message-format=json")
         lines = run(*cargo, "--bin=graygate", "--example=bare_upstream", cwd=ROOT).splitlines()
         built = [json.loads(line).get("executable") for line in lines]
         by_name = {Path(path).name: path for path in built if path}

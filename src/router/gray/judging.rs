@@ -203,6 +203,8 @@ mod tests {
                 connect: Duration::from_millis(500),
                 attempt: Duration::from_secs(1),
                 escalation: None,
+                first_token: None,
+                idle: None,
                 request: Duration::from_secs(3),
             },
             fallback: FallbackPolicy::Immediately,

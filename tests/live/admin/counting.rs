@@ -216,11 +216,9 @@ fn call(stand: &Stand, method: Method, path: &str, body: Vec<u8>) -> (u16, Optio
 fn what_the_router_never_hears_of_is_counted_by_why() {
     let stand = Stand::new(&[], "");
     let chat = "/v1/chat/completions";
-    let streamed = br#"{"model": "gpt-4.1", "stream": true}"#.to_vec();
     let asked = [
         (Method::POST, chat, b"{".to_vec(), 400),
         (Method::POST, chat, b"[]".to_vec(), 400),
-        (Method::POST, chat, streamed, 400),
         (Method::POST, chat, vec![b' '; (16 << 20) + 1], 413),
         (Method::GET, chat, Vec::new(), 405),
         (Method::GET, "/v2/models", Vec::new(), 404),
@@ -233,7 +231,6 @@ fn what_the_router_never_hears_of_is_counted_by_why() {
     let metrics = samples(&page);
     for (reason, count) in [
         ("invalid_request", 2.0),
-        ("unsupported_stream", 1.0),
         ("request_too_large", 1.0),
         ("method_not_allowed", 1.0),
         ("not_found", 1.0),
@@ -248,7 +245,7 @@ fn what_the_router_never_hears_of_is_counted_by_why() {
     assert_eq!(
         stats["refused"],
         json!({
-            "invalid_request": 2, "unsupported_stream": 1, "request_too_large": 1,
+            "invalid_request": 2, "request_too_large": 1,
             "method_not_allowed": 1, "not_found": 1,
         })
     );
