@@ -12,6 +12,7 @@ pub mod faults;
 pub mod forced;
 pub mod gates;
 pub mod load;
+pub mod mock;
 pub mod pressure;
 pub mod replay;
 pub mod traffic;

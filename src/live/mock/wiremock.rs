@@ -98,7 +98,7 @@ impl FaultyChat {
     }
 
     fn with(self, change: impl FnOnce(&mut Upstreams)) -> Self {
-        let mut upstreams = (*self.upstream.upstreams).clone();
+        let mut upstreams = self.upstream.switch.in_force().upstreams.clone();
         change(&mut upstreams);
         Self::of(self.upstream.model.clone(), upstreams)
     }
