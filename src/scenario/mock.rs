@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::diagnostic::{Diagnostics, Problems, Source};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Value};
 use crate::config::{values, yaml};
@@ -20,6 +20,9 @@ use crate::upstream::profile::Profile;
 
 /// Most faults at once.
 const MOST_FAULTS: usize = 1_000;
+
+/// A list of faults.
+const LIST: &str = "- {kind: rate_limited, share: 30%, for: 30s}";
 
 /// What a stand-alone mock was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,11 @@ pub fn read(request: MockRequest<'_>) -> Result<MockSpec, Diagnostics> {
 /// Every mistake in it, with its place.
 pub fn faults(text: &str, models: &[String]) -> Result<Vec<Fault>, Diagnostics> {
     let problems = Problems::default();
+    if text.trim().is_empty() {
+        let nothing = Diagnostic::file("the body", "there is no list of faults in it");
+        problems.add(nothing.expected(LIST).hint("DELETE clears the faults"));
+        return Err(problems.into_diagnostics());
+    }
     let source = Source::new("the body", text);
     let cx = Cx {
         source: &source,
@@ -113,7 +121,7 @@ pub fn faults(text: &str, models: &[String]) -> Result<Vec<Fault>, Diagnostics> 
 }
 
 fn fault_list(cx: Cx<'_>, node: &Node, models: &[String]) -> Option<Vec<Fault>> {
-    let items = cx.list(node, "- {kind: rate_limited, share: 30%, for: 30s}")?;
+    let items = cx.list(node, LIST)?;
     if items.len() > MOST_FAULTS {
         let message = format!("more than {MOST_FAULTS} faults");
         return cx.error(cx.at(node.place, message));
@@ -137,7 +145,7 @@ fn fault(cx: Cx<'_>, node: &Node, models: &[String]) -> Option<Fault> {
 fn by_arguments(request: MockRequest<'_>, problems: &Problems) -> Option<Parts> {
     let count = request.models.len();
     let complain = |message: String, expected: &str| {
-        let diagnostic = crate::config::diagnostic::Diagnostic::file("--model", message);
+        let diagnostic = Diagnostic::file("--model", message);
         problems.add(diagnostic.expected(expected));
     };
     if count > MOST_MODELS {

@@ -179,9 +179,10 @@ fn mock(
             Some((find_version(cx, text, n.place, names)?, n.place))
         })
     });
+    let timing = timing(cx, &fields, node, files);
     let written = Written {
         like,
-        timing: timing(cx, &fields, node, files)?,
+        timing: timing.clone().flatten(),
         latency_factor: fields.optional("latency_factor", values::factor),
         tokens_per_chunk: fields.optional("tokens_per_chunk", values::positive),
         output_tokens: fields.optional("output_tokens", |cx, n| {
@@ -195,7 +196,7 @@ fn mock(
             .flatten(),
     };
     fields.finish();
-    Some(written)
+    timing.map(|_| written)
 }
 
 fn server(cx: Cx<'_>, node: &Node) -> Option<(MockServer, Place)> {
@@ -264,6 +265,11 @@ fn timing(
     let speed = fields.optional("tokens_per_second", |cx, n| {
         distributions::read(cx, n, Kind::Speed, files)
     });
+    let said =
+        ["latency", "first_token", "tokens_per_second"].map(|key| fields.node(key).is_some());
+    if said != [whole.is_some(), first.is_some(), speed.is_some()] {
+        return None; // What is wrong with it was reported.
+    }
     match (whole, first, speed) {
         (None, None, None) => Some(None),
         (Some(whole), None, None) => Some(Some(Timing::Whole(whole))),
