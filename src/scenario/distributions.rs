@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::{Cx, closest, head, listed};
 use crate::config::node::{Node, Value};
 use crate::config::values;
@@ -26,6 +27,18 @@ pub struct Files<'a> {
     pub from: &'a Path,
     /// Reads them.
     pub loader: &'a Loader,
+}
+
+impl Files<'_> {
+    /// Says where it is named what is wrong with a file. An argument stands in no file that has a folder.
+    fn unreadable(&self, cx: Cx<'_>, node: &Node, unreadable: Diagnostic) -> Diagnostic {
+        let hint = unreadable.hint.clone();
+        let named = named_here(cx, node, unreadable);
+        match self.from.as_os_str().is_empty() {
+            true => Diagnostic { hint, ..named },
+            false => named,
+        }
+    }
 }
 
 /// What the numbers of a distribution are.
@@ -155,7 +168,7 @@ fn empirical(cx: Cx<'_>, node: &Node, kind: Kind, files: Files<'_>) -> Option<Di
     let path = beside(files.from, file);
     let bytes = match files.loader.bytes(&path, MAX_FILE) {
         Ok(bytes) => bytes,
-        Err(unreadable) => return cx.error(named_here(cx, node, unreadable)),
+        Err(unreadable) => return cx.error(files.unreadable(cx, node, unreadable)),
     };
     match values_of(&bytes, column, kind) {
         Ok(values) => Some(Distribution::Empirical(values)),

@@ -211,7 +211,7 @@ fn faults_are_replaced_shown_and_cleared_while_it_serves() {
         ("- kind: reset\n  shar: 5%\n", "the body:2:3"),
         ("", "DELETE clears"),
         ("[{kind: reset, on: c}]", "one of `a`, `b`"),
-        ("[", "the body:1"),
+        ("[", "the body:2:1"),
     ] {
         let (code, answer) = post(body);
         let message = answer["error"]["message"].as_str().unwrap();
@@ -382,7 +382,7 @@ fn wrong_arguments_are_explained_before_anything_starts() {
         ),
         (
             vec!["--profile", "latency: {empirical: no-such.csv#a}"],
-            vec!["--profile:1:24", "cannot read the file"],
+            vec!["--profile:1:23", "cannot read the file", "graygate was started in"],
         ),
         (
             vec![
