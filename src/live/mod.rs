@@ -8,6 +8,7 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod outbox;
+pub mod pacer;
 pub mod store;
 
 use std::fmt;

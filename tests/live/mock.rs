@@ -382,7 +382,11 @@ fn wrong_arguments_are_explained_before_anything_starts() {
         ),
         (
             vec!["--profile", "latency: {empirical: no-such.csv#a}"],
-            vec!["--profile:1:23", "cannot read the file", "graygate was started in"],
+            vec![
+                "--profile:1:23",
+                "cannot read the file",
+                "graygate was started in",
+            ],
         ),
         (
             vec![
