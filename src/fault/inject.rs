@@ -30,7 +30,7 @@ pub struct Response {
 impl Upstreams {
     /// The response to an attempt that is taken at `at`.
     pub fn respond(&self, ask: &Ask, at: Timestamp) -> Response {
-        let healthy = self.profiles[ask.version].plan(self.seed, ask);
+        let healthy = self.profiles[ask.version].plan(self.seed, ask, at);
         match self.fault_for(ask, at, &healthy) {
             None => Response {
                 plan: healthy,
@@ -68,15 +68,10 @@ mod tests {
     use crate::upstream::wish::Wish;
 
     fn upstreams(faults: Vec<Fault>) -> Upstreams {
-        let profile = Profile {
-            timing: Timing::Whole(Distribution::Constant(0.05)),
-            latency_factor: 1.0,
-            tokens_per_chunk: 1,
-            output_tokens: None,
-        };
+        let profile = Profile::of(Timing::Whole(Distribution::Constant(0.05)));
         Upstreams {
             seed: Seed(3),
-            profiles: PerVersion::from_fn(2, |_| profile),
+            profiles: PerVersion::from_fn(2, |_| profile.clone()),
             faults,
         }
     }

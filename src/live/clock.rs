@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::live::pacer::{self, NEAR};
 use crate::time::Timestamp;
 
 /// Time since the start of a live run.
@@ -53,11 +54,13 @@ impl Clock {
         }
     }
 
-    /// A wait for this time that can be set again, for whoever is polled.
+    /// A wait for this time that can be set again, for whoever is polled. More exact than
+    /// [`sleep_until`](Self::sleep_until).
     pub fn alarm(&self, at: Timestamp) -> Alarm {
-        let sleep = Box::pin(tokio::time::sleep_until(self.instant(at)));
+        let sleep = Box::pin(tokio::time::sleep_until(self.instant(at - NEAR)));
         Alarm {
             clock: *self,
+            at,
             sleep,
         }
     }
@@ -75,22 +78,39 @@ impl Clock {
     }
 }
 
-/// A wait for a time.
+/// A wait for a time: by the runtime's timer until it is near, then by the [`pacer`].
 #[derive(Debug)]
 pub struct Alarm {
     clock: Clock,
+    at: Timestamp,
     sleep: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Alarm {
     /// Waits for another time.
     pub fn set(&mut self, at: Timestamp) {
-        let instant = self.clock.instant(at);
-        self.sleep.as_mut().reset(instant);
+        let near = self.clock.instant(at - NEAR);
+        self.sleep.as_mut().reset(near);
+        self.at = at;
     }
 
     /// Ready when the time has come.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = self.clock.now();
+        if now >= self.at {
+            return Poll::Ready(());
+        }
+        // Whoever polls again may be another task, so the pacer is called again: a call too many does no harm.
+        let left = self.at.since(now);
+        if left > NEAR && self.sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        if pacer::wake_in(left, context.waker()) {
+            return Poll::Pending;
+        }
+        // The runtime's timer does what it can.
+        let at = self.clock.instant(self.at);
+        self.sleep.as_mut().reset(at);
         self.sleep.as_mut().poll(context)
     }
 }
@@ -139,5 +159,17 @@ mod tests {
         clock.sleep_until(Timestamp::ZERO).await;
         assert!(before.elapsed() >= lead);
         assert!(clock.now() < Timestamp::from(before.elapsed()));
+    }
+
+    #[tokio::test]
+    async fn an_alarm_rings_when_its_time_has_come_and_can_be_set_again() {
+        let clock = Clock::starting_now();
+        let mut alarm = clock.alarm(Timestamp::ZERO);
+        for micros in [100, 900, 3_100, 9_700] {
+            let at = clock.now() + Duration::from_micros(micros);
+            alarm.set(at);
+            std::future::poll_fn(|context| alarm.poll(context)).await;
+            assert!(clock.now() >= at, "{micros}");
+        }
     }
 }

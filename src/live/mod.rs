@@ -8,6 +8,7 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod outbox;
+pub mod pacer;
 pub mod store;
 
 use std::fmt;
@@ -65,7 +66,9 @@ impl Plan {
         let has_streams = experiment.traffic.has_streams();
         let servers = experiment.servers.iter().map(|(version, asked)| {
             let can_wiremock =
-                is_small && !has_streams && needs_native(experiment, version).is_none();
+                is_small && !has_streams && needs_native(experiment, version).is_none()
+                    // wiremock sees nobody hang up, and so not when a place is free again.
+                    && experiment.upstreams.profiles[version].capacity.is_none();
             asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,

@@ -51,6 +51,8 @@ pub enum Purpose {
     FirstToken,
     /// How fast an upstream writes.
     Speed,
+    /// Whether an answer drips.
+    Drip,
 }
 
 impl Purpose {
@@ -71,6 +73,7 @@ impl Purpose {
             Self::Stream => 13,
             Self::FirstToken => 14,
             Self::Speed => 15,
+            Self::Drip => 16,
             Self::Fault(index) => 1 << 16 | u64::from(index),
             Self::Burst(index) => 1 << 17 | u64::from(index),
         }

@@ -6,7 +6,7 @@ use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Node, Value};
 use crate::config::values;
 use crate::rng::distribution::Distribution;
-use crate::scenario::upstreams;
+use crate::scenario::distributions::{self, Kind};
 use crate::traffic::arrivals::{Arrivals, Closed, MOST_TURNS, Sessions, Spacing, Stage};
 use crate::traffic::course::Course;
 use crate::traffic::spacing::CV;
@@ -240,7 +240,7 @@ fn sessions(cx: Cx<'_>, node: &Node) -> Option<Sessions> {
 }
 
 fn turns(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
-    let turns = upstreams::numbers(cx, node, "turns")?;
+    let turns = distributions::shaped(cx, node, Kind::Tokens, "turns")?;
     match turns {
         Distribution::Constant(n) if n > f64::from(MOST_TURNS) => {
             cx.wrong(node, "a sane number of turns", "1 to 200")
@@ -251,18 +251,7 @@ fn turns(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
 
 /// A duration, or a distribution of durations, in seconds. `what` names it in messages.
 pub fn wait(cx: Cx<'_>, node: &Node, what: &str) -> Option<Distribution> {
-    if let Value::Scalar(_) = node.value {
-        return values::duration(cx, node).map(|d| Distribution::Constant(d.as_secs_f64()));
-    }
-    let entry = cx.choice(node, what, &["constant", "exponential", "lognormal"])?;
-    match entry.key.as_str() {
-        "constant" => {
-            values::duration(cx, &entry.value).map(|d| Distribution::Constant(d.as_secs_f64()))
-        }
-        "exponential" => values::positive_duration(cx, &entry.value)
-            .map(|d| Distribution::Exponential(d.as_secs_f64())),
-        _ => upstreams::lognormal_time(cx, node, &entry.value),
-    }
+    distributions::shaped(cx, node, Kind::Time, what)
 }
 
 #[cfg(test)]
@@ -327,7 +316,7 @@ mod tests {
         let at_once = Distribution::Constant(0.0);
         assert_eq!(arrivals("{closed: 20}"), closed(20, at_once));
         let text = "{closed: {callers: 20, think: {exponential: 2s}}}";
-        assert_eq!(arrivals(text), closed(20, think));
+        assert_eq!(arrivals(text), closed(20, think.clone()));
         let text = "{sessions: {arrivals: {poisson: 5/s}, turns: 4, think: {exponential: 2s}}}";
         let Ok(Arrivals::Sessions(sessions)) = arrivals(text) else {
             panic!("no sessions");

@@ -13,6 +13,7 @@ use crate::id::Seed;
 use crate::observe::meta::Engine;
 use crate::pricing::PriceTable;
 use crate::router::config::RouterConfig;
+use crate::scenario::distributions::Files;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
@@ -68,7 +69,8 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         router(cx, n, path, loader)
     });
     let names = router.as_ref().map(version_names).unwrap_or_default();
-    let upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names));
+    let files = Files { from: path, loader };
+    let upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names, files));
     let has_duration = fields.node("duration").is_some();
     let traffic = fields.required("traffic", "{synthetic: {arrivals: …}}", |cx, n| {
         let length = traffic::Length {

@@ -1,7 +1,7 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`] with their [`distributions`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`advice`] warns of what cannot work out.
 
 pub mod advice;
@@ -10,12 +10,15 @@ pub mod callers;
 pub mod compile;
 mod contract;
 pub mod costs;
+pub mod distributions;
 mod fault_kinds;
 mod fault_patterns;
 pub mod faults;
 pub mod forced;
 pub mod gates;
 pub mod load;
+pub mod mock;
+pub mod pressure;
 pub mod replay;
 pub mod traffic;
 pub mod upstreams;

@@ -10,6 +10,7 @@ use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed};
 use crate::router::config::RouterConfig;
 use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
+use crate::scenario::distributions::Files;
 use crate::scenario::load::Loader;
 use crate::scenario::traffic::{LogRequest, load_log};
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
@@ -54,10 +55,18 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     loader.note(options(request).join("\n").into_bytes());
     let router = compile::router_from_file(problems, &request.router, &loader);
     let traffic = load_log(&request.log, problems, &loader);
+    // What an argument names is where graygate was started.
+    let files = Files {
+        from: Path::new(""),
+        loader: &loader,
+    };
+    let read = |name: &'static str, text: &str| {
+        argument(name, text, problems, |cx, n| read_profile(cx, n, files))
+    };
     let profile = request.profile.as_deref();
-    let profile = profile.map(|text| argument("--profile", text, problems, read_profile));
+    let profile = profile.map(|text| read("--profile", text));
     let canary = request.canary_profile.as_deref();
-    let canary = canary.map(|text| argument("--canary-profile", text, problems, read_profile));
+    let canary = canary.map(|text| read("--canary-profile", text));
     let router = router?;
     let names = version_names(&router);
     let faults: Vec<_> = request
@@ -74,12 +83,13 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     let gates = expectations(request, setting, problems, &loader)?;
     let traffic = traffic?;
     let stable_profile: Profile = profile.flatten().unwrap_or_else(default_profile);
-    let canary_profile = canary.flatten().unwrap_or(stable_profile);
+    let canary_profile = canary.flatten();
+    let canary_profile = canary_profile.unwrap_or_else(|| stable_profile.clone());
     let profiles = PerVersion::from_fn(names.len(), |version| {
         if version == router.canary {
-            canary_profile
+            canary_profile.clone()
         } else {
-            stable_profile
+            stable_profile.clone()
         }
     });
     let log = traffic.log.clone();

@@ -7,7 +7,11 @@ use crate::config::versions::find_version;
 use crate::experiment::MockServer;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
-use crate::upstream::profile::{Distribution, Profile, Timing};
+use crate::rng::distribution::Distribution;
+use crate::scenario::distributions::{self, Files, Kind};
+use crate::scenario::pressure;
+use crate::upstream::capacity::Capacity;
+use crate::upstream::profile::{Drip, Profile, Timing, WarmUp};
 
 /// The upstreams of a scenario.
 #[derive(Clone, Debug)]
@@ -35,12 +39,7 @@ impl UpstreamSpecs {
 /// An upstream for scenarios that say nothing: latency lognormal with median 40 ms and p99 180 ms,
 /// output tokens as the caller asks.
 pub fn default_profile() -> Profile {
-    Profile {
-        timing: Timing::Whole(Distribution::lognormal(0.040, 0.180)),
-        latency_factor: 1.0,
-        tokens_per_chunk: 1,
-        output_tokens: None,
-    }
+    Profile::of(Timing::Whole(Distribution::lognormal(0.040, 0.180)))
 }
 
 /// The same default for every version.
@@ -48,14 +47,18 @@ pub fn default(versions: usize) -> UpstreamSpecs {
     UpstreamSpecs::of(PerVersion::from_fn(versions, |_| default_profile()))
 }
 
-/// Reports upstreams that are to be played by a server that cannot play all faults on them.
+/// Reports upstreams that are to be played by a server that cannot play all that happens on them.
 pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
     for (version, place) in upstreams.server_places.iter() {
         let on_it = faults.iter().filter(|f| f.on.contains(&version));
         let hard = on_it.map(|f| f.kind).find(|kind| !kind.is_whole_reply());
+        let fault = hard.map(|kind| format!("the fault `{}`", kind.name()));
+        // It sees nobody hang up, and so could not say when a place is free again.
+        let capacity = upstreams.profiles[version].capacity;
+        let hard = fault.or(capacity.map(|_| "`capacity`".to_owned()));
         let is_wiremock = upstreams.servers[version] == Some(MockServer::Wiremock);
-        if let (Some(place), Some(kind), true) = (place, hard, is_wiremock) {
-            let message = format!("wiremock cannot play the fault `{}`", kind.name());
+        if let (Some(place), Some(what), true) = (place, hard, is_wiremock) {
+            let message = format!("wiremock cannot play {what}");
             cx.problems.add(
                 cx.at(*place, message)
                     .expected("server: native")
@@ -65,6 +68,9 @@ pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
     }
 }
 
+/// Most models of one stand-alone mock.
+pub const MOST_MODELS: usize = 64;
+
 /// One mock as written, before `like` is followed.
 #[derive(Clone, Debug, Default)]
 struct Written {
@@ -73,11 +79,14 @@ struct Written {
     latency_factor: Option<f64>,
     tokens_per_chunk: Option<u32>,
     output_tokens: Option<Distribution>,
+    warm_up: Option<WarmUp>,
+    drip: Option<Drip>,
+    capacity: Option<Capacity>,
     server: Option<(MockServer, Place)>,
 }
 
 /// Reads `upstreams`. None means that mistakes were reported.
-pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<UpstreamSpecs> {
+pub fn read(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Option<UpstreamSpecs> {
     let expected = "an upstream for every version, like {v1: {mock: {latency: 40ms}}, …}";
     let Value::Map(entries) = &node.value else {
         return cx.wrong(node, "a mapping of upstreams", expected);
@@ -86,7 +95,7 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<UpstreamSpecs> 
     let mut is_complete = !names.is_empty();
     for entry in entries {
         let version = find_version(cx, &entry.key, entry.place, names);
-        let mock = upstream(cx, &entry.value, names);
+        let mock = upstream(cx, &entry.value, names, files);
         match (version, mock) {
             (Some(version), Some(mock)) => written[version.index()] = Some(mock),
             _ => is_complete = false,
@@ -111,19 +120,58 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<UpstreamSpecs> 
     })
 }
 
-fn upstream(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Written> {
+fn upstream(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Option<Written> {
     let entry = cx.choice(node, "an upstream", &["mock"])?;
-    mock(cx, &entry.value, Some(names))
+    mock(cx, &entry.value, Some(names), true, files)
 }
 
 /// A mock's profile by itself, as `graygate mock --profile` and `replay --canary-profile` take it.
-pub fn read_profile(cx: Cx<'_>, node: &Node) -> Option<Profile> {
-    let written = mock(cx, node, None)?;
+pub fn read_profile(cx: Cx<'_>, node: &Node, files: Files<'_>) -> Option<Profile> {
+    let written = mock(cx, node, None, false, files)?;
     resolve(cx, node, &written, &PerVersion::default())
 }
 
-/// A mock as written; `like` is known only where there are `names` to refer to.
-fn mock(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Written> {
+/// The profiles of several models by name, as the file of `graygate mock --models` has them.
+pub fn read_models(cx: Cx<'_>, node: &Node, files: Files<'_>) -> Option<Vec<(String, Profile)>> {
+    let expected = "the models with their profiles, like {gpt-4.1: {latency: 40ms}}";
+    let Value::Map(entries) = &node.value else {
+        return cx.wrong(node, "a mapping of models", expected);
+    };
+    if entries.is_empty() || entries.len() > MOST_MODELS {
+        let message = format!("{} models", entries.len());
+        let expected = format!("1 to {MOST_MODELS} models");
+        return cx.error(cx.at(node.place, message).expected(expected));
+    }
+    let names: Vec<String> = entries.iter().map(|e| e.key.clone()).collect();
+    let written = entries.iter();
+    let written = written.map(|e| mock(cx, &e.value, Some(&names), false, files));
+    // All of them are looked at before the first mistake ends it.
+    let written: Vec<Option<Written>> = written.collect();
+    let written: PerVersion<Written> = written
+        .into_iter()
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .collect();
+    let profiles = written.values().zip(entries);
+    let profiles: Vec<_> = profiles
+        .map(|(w, entry)| resolve(cx, &entry.value, w, &written))
+        .collect();
+    Some(
+        names
+            .into_iter()
+            .zip(profiles.into_iter().collect::<Option<Vec<_>>>()?)
+            .collect(),
+    )
+}
+
+/// A mock as written; `like` is known only where there are `names` to refer to, and `server` only in a scenario.
+fn mock(
+    cx: Cx<'_>,
+    node: &Node,
+    names: Option<&[String]>,
+    in_scenario: bool,
+    files: Files<'_>,
+) -> Option<Written> {
     let fields = cx.fields(node, "a mock upstream")?;
     let like = names.and_then(|names| {
         fields.optional("like", |cx, n| {
@@ -131,16 +179,24 @@ fn mock(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Written> {
             Some((find_version(cx, text, n.place, names)?, n.place))
         })
     });
+    let timing = timing(cx, &fields, node, files);
     let written = Written {
         like,
-        timing: timing(cx, &fields, node)?,
+        timing: timing.clone().flatten(),
         latency_factor: fields.optional("latency_factor", values::factor),
         tokens_per_chunk: fields.optional("tokens_per_chunk", values::positive),
-        output_tokens: fields.optional("output_tokens", output_tokens),
-        server: names.and_then(|_| fields.optional("server", server)),
+        output_tokens: fields.optional("output_tokens", |cx, n| {
+            distributions::read(cx, n, Kind::Tokens, files)
+        }),
+        warm_up: fields.optional("warm_up", pressure::warm_up),
+        drip: fields.optional("slow_drip", pressure::drip),
+        capacity: fields.optional("capacity", pressure::capacity),
+        server: in_scenario
+            .then(|| fields.optional("server", server))
+            .flatten(),
     };
     fields.finish();
-    Some(written)
+    timing.map(|_| written)
 }
 
 fn server(cx: Cx<'_>, node: &Node) -> Option<(MockServer, Place)> {
@@ -169,7 +225,8 @@ fn resolve(
     };
     let own_factor = written.latency_factor.unwrap_or(1.0);
     let model_factor = model.and_then(|m| m.latency_factor).unwrap_or(1.0);
-    let timing = written.timing.or(model.and_then(|m| m.timing));
+    let timing = written.timing.as_ref();
+    let timing = timing.or_else(|| model.and_then(|m| m.timing.as_ref()));
     let Some(timing) = timing else {
         let expected = "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}}, like: v1, or \
              first_token: 200ms and tokens_per_second: 50";
@@ -178,32 +235,51 @@ fn resolve(
                 .expected(expected),
         );
     };
+    let tokens = written.output_tokens.clone();
     Some(Profile {
-        timing,
+        timing: timing.clone(),
         latency_factor: own_factor * model_factor,
         tokens_per_chunk: written
             .tokens_per_chunk
             .or(model.and_then(|m| m.tokens_per_chunk))
             .unwrap_or(1),
-        output_tokens: written
-            .output_tokens
-            .or(model.and_then(|m| m.output_tokens)),
+        output_tokens: tokens.or_else(|| model?.output_tokens.clone()),
+        warm_up: written.warm_up.or(model.and_then(|m| m.warm_up)),
+        drip: written.drip.or(model.and_then(|m| m.drip)),
+        capacity: written.capacity.or(model.and_then(|m| m.capacity)),
     })
 }
 
 /// `latency`, or `first_token` with `tokens_per_second`. The inner none stands for neither, the outer for
 /// mistakes.
-fn timing(cx: Cx<'_>, fields: &Fields<'_, '_>, node: &Node) -> Option<Option<Timing>> {
-    let whole = fields.optional("latency", latency);
-    let first_token = fields.optional("first_token", latency);
-    let speed = fields.optional("tokens_per_second", output_tokens);
-    match (whole, first_token, speed) {
+fn timing(
+    cx: Cx<'_>,
+    fields: &Fields<'_, '_>,
+    node: &Node,
+    files: Files<'_>,
+) -> Option<Option<Timing>> {
+    let whole = fields.optional("latency", |cx, n| {
+        distributions::read(cx, n, Kind::Time, files)
+    });
+    let first = fields.optional("first_token", |cx, n| first_token(cx, n, files));
+    let speed = fields.optional("tokens_per_second", |cx, n| {
+        distributions::read(cx, n, Kind::Speed, files)
+    });
+    let said =
+        ["latency", "first_token", "tokens_per_second"].map(|key| fields.node(key).is_some());
+    if said != [whole.is_some(), first.is_some(), speed.is_some()] {
+        return None; // What is wrong with it was reported.
+    }
+    match (whole, first, speed) {
         (None, None, None) => Some(None),
         (Some(whole), None, None) => Some(Some(Timing::Whole(whole))),
-        (None, Some(first_token), Some(tokens_per_second)) => Some(Some(Timing::Paced {
-            first_token,
-            tokens_per_second,
-        })),
+        (None, Some((first_token, per_input_token)), Some(tokens_per_second)) => {
+            Some(Some(Timing::Paced {
+                first_token,
+                per_input_token,
+                tokens_per_second,
+            }))
+        }
         _ => {
             let message = "the times of a mock are said in one of two ways";
             let expected = "latency: 40ms, or first_token: 200ms and tokens_per_second: 50";
@@ -212,55 +288,18 @@ fn timing(cx: Cx<'_>, fields: &Fields<'_, '_>, node: &Node) -> Option<Option<Tim
     }
 }
 
-fn latency(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
-    if let Value::Scalar(_) = node.value {
-        return values::duration(cx, node).map(|d| Distribution::Constant(d.as_secs_f64()));
+/// A distribution, or `{base: …, per_input_token: …}`: that, and the seconds for each token of the prompt.
+fn first_token(cx: Cx<'_>, node: &Node, files: Files<'_>) -> Option<(Distribution, f64)> {
+    let is_own = |key: &str| matches!(key, "base" | "per_input_token");
+    match &node.value {
+        Value::Map(entries) if entries.iter().any(|e| is_own(&e.key)) => {}
+        _ => return distributions::read(cx, node, Kind::Time, files).map(|base| (base, 0.0)),
     }
-    let entry = cx.choice(node, "a latency", &["constant", "lognormal"])?;
-    if entry.key == "constant" {
-        return latency(cx, &entry.value);
-    }
-    lognormal_time(cx, node, &entry.value)
-}
-
-/// A lognormal distribution of durations, in seconds, whose parameters are the `value` of `node`. None means
-/// that mistakes were reported.
-pub fn lognormal_time(cx: Cx<'_>, node: &Node, value: &Node) -> Option<Distribution> {
-    let fields = cx.fields(value, "a lognormal distribution")?;
-    let median = fields.required("median", "40ms", values::positive_duration);
-    let p99 = fields.required("p99", "180ms", values::positive_duration);
+    let fields = cx.fields(node, "a first token")?;
+    let base = fields.required("base", "100ms", |cx, n| {
+        distributions::read(cx, n, Kind::Time, files)
+    });
+    let each = fields.required("per_input_token", "0.2ms", values::duration);
     fields.finish();
-    let seconds = |d: std::time::Duration| d.as_secs_f64();
-    lognormal(cx, node, seconds(median?), seconds(p99?))
-}
-
-fn output_tokens(cx: Cx<'_>, node: &Node) -> Option<Distribution> {
-    numbers(cx, node, "output_tokens")
-}
-
-/// A whole number above 0, or a distribution of such. `what` names it in messages.
-pub fn numbers(cx: Cx<'_>, node: &Node, what: &str) -> Option<Distribution> {
-    if let Value::Scalar(_) = node.value {
-        return values::positive(cx, node).map(|n| Distribution::Constant(f64::from(n)));
-    }
-    let entry = cx.choice(node, what, &["constant", "lognormal"])?;
-    if entry.key == "constant" {
-        return numbers(cx, &entry.value, what);
-    }
-    let fields = cx.fields(&entry.value, "a lognormal distribution")?;
-    let median = fields.required("median", "120", values::positive);
-    let p99 = fields.required("p99", "900", values::positive);
-    fields.finish();
-    lognormal(cx, node, f64::from(median?), f64::from(p99?))
-}
-
-fn lognormal(cx: Cx<'_>, node: &Node, median: f64, p99: f64) -> Option<Distribution> {
-    if p99 < median {
-        let message = "the 99th percentile is below the median";
-        return cx.error(
-            cx.at(node.place, message)
-                .expected("p99 no less than median"),
-        );
-    }
-    Some(Distribution::lognormal(median, p99))
+    Some((base?, each?.as_secs_f64()))
 }

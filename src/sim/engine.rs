@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use smallvec::SmallVec;
 
 use crate::experiment::Experiment;
-use crate::id::{AttemptId, IdMap, PerVersion, RequestId, VersionId};
+use crate::id::{AttemptId, IdMap, PerVersion, RequestId, RequestKey, VersionId};
 use crate::observe::bridge;
 use crate::observe::event::{Accepted, Answered, RunEvent, Sent, Sink, What};
 use crate::observe::meta::Ending;
@@ -21,8 +21,9 @@ use crate::protocol::chat::Forward;
 use crate::protocol::outcome::Outcome;
 use crate::router::core::Core;
 use crate::router::io::{Action, Event, Input, RequestFacts};
-use crate::sim::flight::{Due, Flight, Out};
+use crate::sim::flight::{Due, Flight, Out, Place};
 use crate::sim::patience::Patience;
+use crate::sim::places::Places;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
@@ -54,6 +55,7 @@ struct Engine<'a, C: Core + ?Sized> {
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
     patience: Patience,
+    places: Places,
     next_memory: Timestamp,
     next_row: u64,
     /// Answers that callers are about to read.
@@ -90,6 +92,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             edges: fault_edges(experiment).into_iter().peekable(),
             flights: IdMap::default(),
             patience: Patience::new(experiment.patience()),
+            places: Places::new(&experiment.upstreams.profiles),
             next_memory: Timestamp::ZERO,
             next_row: 0,
             told: Vec::new(),
@@ -249,8 +252,9 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let is_begun = flight.begun.is_some();
         let retry_after = out.plan.retry_after();
         let answer = out.traits();
-        let row = out.end(key, outcome);
+        let (row, left) = (out.end(key, outcome), (out.version, out.place));
         self.emit(at, row);
+        self.leave(at, left);
         if outcome.is_success() && !is_begun {
             self.core.handle(at, Input::FirstContent { attempt });
         }
@@ -264,6 +268,46 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         self.drain(at);
         if is_begun {
             self.finish(at, attempt.request, outcome);
+        }
+    }
+
+    /// The connection of an attempt that is out is closed.
+    fn hang_up(&mut self, at: Timestamp, key: RequestKey, out: &Out) {
+        self.emit(at, out.end(key, Outcome::ClientGone));
+        self.leave(at, (out.version, out.place));
+    }
+
+    /// Whoever leaves an upstream makes room for the next one.
+    fn leave(&mut self, at: Timestamp, left: (VersionId, Place)) {
+        let (version, place) = left;
+        if let Some(next) = self.places.leave(version, place) {
+            self.begin(at, next);
+        }
+    }
+
+    /// The upstream begins on an attempt that has waited for a place.
+    fn begin(&mut self, at: Timestamp, attempt: AttemptId) {
+        let flight = self.flights.get_mut(attempt.request);
+        let out = flight.and_then(|flight| flight.out.as_mut());
+        if let Some(out) = out.filter(|out| out.n == attempt.n) {
+            out.place = Place::Has;
+            out.began_at = at;
+            self.await_answer(attempt);
+        }
+    }
+
+    /// Notes when the answer begins and ends that an upstream works on.
+    fn await_answer(&mut self, attempt: AttemptId) {
+        let Some(out) = self.out(attempt) else {
+            return;
+        };
+        let first = out.plan.begins().then_some(out.began_at + out.plan.after);
+        let end = out.plan.length().map(|length| out.began_at + length);
+        if let Some(first) = first {
+            self.answers.push(first, Due::First(attempt));
+        }
+        if let Some(end) = end {
+            self.answers.push(end, Due::End(attempt));
         }
     }
 
@@ -316,14 +360,8 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             max_tokens: bodies.max_tokens(flight.prompt),
             stream: flight.stream,
         };
-        let response = self.experiment.upstreams.respond(&ask, at);
-        if response.plan.begins() {
-            let first = at + response.plan.after;
-            self.answers.push(first, Due::First(attempt));
-        }
-        if let Some(length) = response.plan.length() {
-            self.answers.push(at + length, Due::End(attempt));
-        }
+        let mut response = self.experiment.upstreams.respond(&ask, at);
+        let place = self.places.enter(version, attempt, &mut response);
         let altered = self.altered[version].get(bodies.kind(flight.prompt));
         let row = self.next_row;
         self.next_row += 1;
@@ -344,13 +382,17 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             version,
             ordinal,
             plan: response.plan,
-            sent_at: at,
+            began_at: at,
+            place,
             ended: None,
         };
         let before = flight.replace(at, Some(out));
+        if !matches!(place, Place::Waits(_)) {
+            self.await_answer(attempt);
+        }
         // A core that asks again without stopping what is out hangs up on it all the same.
         if let Some(before) = before.filter(|out| out.ended.is_none()) {
-            self.emit(at, before.end(key, Outcome::ClientGone));
+            self.hang_up(at, key, &before);
         }
         self.emit(at, What::Dispatched { key, n, version });
         self.emit(at, is_taken.then_some(What::Accepted(accepted)));
@@ -370,7 +412,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         };
         let n = out.n;
         self.emit(at, What::Cancelled { key, n });
-        self.emit(at, out.end(key, Outcome::ClientGone));
+        self.hang_up(at, key, &out);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::protocol::outcome::Outcome;
 use crate::router::io::AnswerTraits;
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
+use crate::upstream::capacity::Ticket;
 use crate::upstream::plan::{Act, ResponsePlan};
 
 /// A request under way.
@@ -99,6 +100,17 @@ pub(super) enum Due {
     End(AttemptId),
 }
 
+/// Where an attempt stands with its upstream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It needs no place.
+    Any,
+    /// It has one.
+    Has,
+    /// It waits for one.
+    Waits(Ticket),
+}
+
 /// An attempt that is out, or whose answer is held.
 pub(super) struct Out {
     /// Its line in the upstreams' ledgers.
@@ -107,8 +119,10 @@ pub(super) struct Out {
     pub(super) version: VersionId,
     pub(super) ordinal: u32,
     pub(super) plan: ResponsePlan,
-    /// When it was sent.
-    pub(super) sent_at: Timestamp,
+    /// When its upstream began on it: when it was sent, or when a place was free.
+    pub(super) began_at: Timestamp,
+    /// Where it stands with an upstream that has so many places.
+    pub(super) place: Place,
     /// How it ended; none while it is out.
     pub(super) ended: Option<Outcome>,
 }
@@ -135,7 +149,7 @@ impl Out {
         let Act::Stream(stream) = self.plan.act else {
             return None;
         };
-        let (first, passed) = (self.plan.after, now.since(self.sent_at));
+        let (first, passed) = (self.plan.after, now.since(self.began_at));
         let chunks = stream.chunks_by(first, passed).max(1);
         let tokens = stream.tokens_of_first(chunks);
         let again = stream.again(first).filter(|(at, _)| *at <= passed);
@@ -194,7 +208,10 @@ impl Out {
             version: self.version,
             ordinal: self.ordinal,
             outcome,
-            usage: self.plan.usage(),
+            usage: match self.place {
+                Place::Waits(_) => Some(Usage::default()),
+                Place::Any | Place::Has => self.plan.usage(),
+            },
             drift: match outcome {
                 Outcome::ClientGone => Drift::NONE,
                 _ => self.plan.drift(),

@@ -3,4 +3,5 @@
 pub mod engine;
 mod flight;
 mod patience;
+mod places;
 pub mod queue;

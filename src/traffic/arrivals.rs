@@ -24,7 +24,7 @@ pub enum Arrivals {
 }
 
 /// So many callers who each have at most one request under way.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Closed {
     /// How many.
     pub callers: u32,
@@ -221,13 +221,16 @@ mod tests {
             stage(Spacing::Poisson, 5.0, 10),
         ]);
         assert_eq!(open.expected(Duration::from_secs(12)), Some(30.0));
-        let think = Distribution::Constant(0.0);
-        let closed = Arrivals::Closed(Closed { callers: 3, think });
+        let at_once = || Distribution::Constant(0.0);
+        let closed = Arrivals::Closed(Closed {
+            callers: 3,
+            think: at_once(),
+        });
         assert_eq!(closed.expected(Duration::from_secs(1)), None);
         let sessions = Arrivals::Sessions(Sessions {
             starts: vec![stage(Spacing::Poisson, 5.0, 10)],
             turns: Distribution::Constant(4.0),
-            think,
+            think: at_once(),
         });
         assert_eq!(sessions.expected(Duration::from_secs(10)), Some(200.0));
     }

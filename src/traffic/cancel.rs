@@ -7,7 +7,7 @@ use crate::rng::distribution::Distribution;
 use crate::rng::{Purpose, draw};
 
 /// Which callers hang up, and when.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
     /// Their share of the requests, 0 to 1.
     pub share: f64,

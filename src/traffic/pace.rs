@@ -75,7 +75,7 @@ impl Pacer {
                 schedule: Schedule::new(stages.clone(), seed).peekable(),
                 made: 0,
             },
-            Arrivals::Closed(closed) => Kind::Closed(ClosedLoop::new(*closed)),
+            Arrivals::Closed(closed) => Kind::Closed(ClosedLoop::new(closed.clone())),
             Arrivals::Sessions(sessions) => {
                 Kind::Sessions(Conversations::new(sessions, limit, seed))
             }
@@ -133,7 +133,7 @@ impl Pacer {
 
 /// When somebody who had this answer asks again. The draw belongs to the answer, so that it is the same
 /// whoever answered it and when.
-fn after(think: Distribution, seed: Seed, key: RequestKey, at: Timestamp) -> Timestamp {
+fn after(think: &Distribution, seed: Seed, key: RequestKey, at: Timestamp) -> Timestamp {
     let drawn = draw(seed, Purpose::Think, key, VersionId::default(), 0);
     at + wait(think.sample(drawn))
 }
@@ -187,7 +187,7 @@ impl ClosedLoop {
         self.underway = self.underway.saturating_sub(1);
         // Later answers come later.
         self.is_over |= at >= end;
-        let again = after(self.think, seed, key, at);
+        let again = after(&self.think, seed, key, at);
         self.free.push(Reverse(again));
     }
 }
@@ -215,8 +215,8 @@ impl Conversations {
         Self {
             seed,
             starts: Schedule::new(sessions.starts.clone(), seed).peekable(),
-            turns: sessions.turns,
-            think: sessions.think,
+            turns: sessions.turns.clone(),
+            think: sessions.think.clone(),
             begun: 0,
             next_key: 0,
             limit,
@@ -286,7 +286,7 @@ impl Conversations {
             // The last of its conversation; where it was the last of all, nothing more comes.
             return self.underway.is_empty();
         };
-        let at = after(self.think, self.seed, key, at);
+        let at = after(&self.think, self.seed, key, at);
         let next = Turn {
             number: turn.number + 1,
             left: turn.left - 1,
@@ -359,12 +359,12 @@ mod tests {
             callers: 2,
             think: Distribution::Exponential(5.0),
         };
-        let arrivals = Arrivals::Closed(closed);
+        let arrivals = Arrivals::Closed(closed.clone());
         let mut pacer = Pacer::new(&arrivals, at(1e6), u64::MAX, Seed(1));
         pacer.take();
         pacer.take();
         assert_eq!(pacer.peek(), Pace::AfterAnswer);
-        let thought = |key| after(closed.think, Seed(1), RequestKey(key), at(1.0));
+        let thought = |key| after(&closed.think, Seed(1), RequestKey(key), at(1.0));
         assert!(pacer.answered(RequestKey(0), at(1.0)));
         assert!(pacer.answered(RequestKey(1), at(1.0)));
         let sooner = thought(0).min(thought(1));
@@ -440,7 +440,7 @@ mod tests {
                     let answered = before.at + Timestamp::from_secs_f64(latency(before.key.0)).elapsed();
                     prop_assert_eq!(due.key.0, before.key.0 + 1);
                     prop_assert_eq!(turn.number, before.turn.unwrap().number + 1);
-                    prop_assert_eq!(due.at, after(sessions.think, Seed(seed), before.key, answered));
+                    prop_assert_eq!(due.at, after(&sessions.think, Seed(seed), before.key, answered));
                 } else {
                     prop_assert_eq!(turn.number, 0);
                 }

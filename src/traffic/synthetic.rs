@@ -75,7 +75,7 @@ impl Synthetic {
             users: config.users.clone(),
             stream: config.stream,
             forced: config.forced.clone(),
-            cancel: config.cancel,
+            cancel: config.cancel.clone(),
             prompts: prompts as u64,
             pacer: Pacer::new(&config.arrivals, end, limit, seed),
         }
@@ -100,7 +100,10 @@ impl Synthetic {
                 },
             },
             forced: self.forced.pick(drawn(Purpose::Forced, due.key)),
-            hangs_up: self.cancel.and_then(|c| c.pick(self.seed, due.key)),
+            hangs_up: self
+                .cancel
+                .as_ref()
+                .and_then(|c| c.pick(self.seed, due.key)),
             stream: drawn(Purpose::Stream, due.key).unit() < self.stream,
         }
     }

@@ -111,6 +111,12 @@ impl ResponsePlan {
         matches!(&self.act, Act::Stream(stream) if stream.has_token())
     }
 
+    /// Does the model itself work on it? Then it takes a place of an upstream with a capacity; refusals,
+    /// resets and silence come from what stands before the model.
+    pub fn needs_place(&self) -> bool {
+        matches!(self.act, Act::Complete(_) | Act::Stream(_) | Act::Odd(_))
+    }
+
     /// When the first chunk of the stream comes that is no earlier than this; none when there is none.
     pub fn next_chunk(&self, at: Duration) -> Option<Duration> {
         match &self.act {

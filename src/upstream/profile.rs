@@ -6,6 +6,9 @@ use crate::id::{RequestKey, Seed, VersionId};
 use crate::protocol::openai::Usage;
 pub use crate::rng::distribution::Distribution;
 use crate::rng::{Draw, Purpose, draw};
+use crate::time::Timestamp;
+use crate::upstream::capacity::Capacity;
+
 use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::stream::{Ending, StreamPlan};
 
@@ -13,22 +16,42 @@ use crate::upstream::stream::{Ending, StreamPlan};
 const DEFAULT_OUTPUT_TOKENS: u32 = 128;
 
 /// How long an upstream takes for an answer.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Timing {
     /// Seconds from taking a request to its whole answer. The chunks of a stream are spread evenly over
     /// that time, the last one at its end.
     Whole(Distribution),
     /// It thinks, and then writes token by token; an answer that is no stream comes with its last token.
     Paced {
-        /// Seconds from taking a request to the first token.
+        /// Seconds from taking a request to the first token, of a prompt without a token.
         first_token: Distribution,
+        /// Seconds more for every token of the prompt: they are read before the first is written.
+        per_input_token: f64,
         /// Tokens a second from then on.
         tokens_per_second: Distribution,
     },
 }
 
-/// The behaviour of an upstream in good health.
+/// An upstream that is slow at first: caches are cold, and weights still being loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarmUp {
+    /// It is slow for requests that it takes before this time.
+    pub until: Timestamp,
+    /// Then every time is multiplied by this as well.
+    pub factor: f64,
+}
+
+/// Answers whose tokens come slowly, as from a server that is short of memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drip {
+    /// The share of such answers, 0 to 1.
+    pub share: f64,
+    /// The time between their tokens is multiplied by this.
+    pub factor: f64,
+}
+
+/// The behaviour of an upstream in good health.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// How long answers take.
     pub timing: Timing,
@@ -38,6 +61,12 @@ pub struct Profile {
     pub tokens_per_chunk: u32,
     /// Tokens of an answer; as many as the caller allows when absent.
     pub output_tokens: Option<Distribution>,
+    /// Slow at first.
+    pub warm_up: Option<WarmUp>,
+    /// Slow now and then.
+    pub drip: Option<Drip>,
+    /// How much it does at once; any number of requests when absent.
+    pub capacity: Option<Capacity>,
 }
 
 /// One attempt, as an upstream sees it.
@@ -58,63 +87,107 @@ pub struct Ask {
 }
 
 impl Profile {
-    /// What the upstream does with an attempt when no fault hits it.
-    pub fn plan(&self, seed: Seed, ask: &Ask) -> ResponsePlan {
-        let drawn = |purpose| draw(seed, purpose, ask.key, ask.version, ask.nth);
-        let completion_tokens = match self.output_tokens {
-            None => ask.max_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
-            Some(tokens) => {
-                let wanted = tokens.sample(drawn(Purpose::OutputTokens)).round() as u32;
-                wanted.clamp(1, ask.max_tokens.unwrap_or(u32::MAX).max(1))
-            }
-        };
-        let usage = Usage {
-            prompt_tokens: ask.input_tokens,
-            completion_tokens,
-        };
-        let per_chunk = self.tokens_per_chunk.max(1);
-        let chunks = completion_tokens.div_ceil(per_chunk);
-        let (first, gap) = self.pace(chunks, drawn);
-        if ask.stream {
-            return ResponsePlan {
-                after: micros(first),
-                act: Act::Stream(StreamPlan {
-                    usage,
-                    gap: micros(gap),
-                    per_chunk,
-                    ending: Ending::Whole,
-                }),
-            };
-        }
-        let seconds = match self.timing {
-            Timing::Whole(latency) => latency.sample(drawn(Purpose::Latency)) * self.latency_factor,
-            Timing::Paced { .. } => first + gap * f64::from(chunks.saturating_sub(1)),
-        };
-        ResponsePlan {
-            after: micros(seconds),
-            act: Act::Complete(usage),
+    /// An upstream that takes this long, and of which nothing else is to be said.
+    pub fn of(timing: Timing) -> Self {
+        Self {
+            timing,
+            latency_factor: 1.0,
+            tokens_per_chunk: 1,
+            output_tokens: None,
+            warm_up: None,
+            drip: None,
+            capacity: None,
         }
     }
 
-    /// Seconds to the first chunk of so many, and between two of them.
-    fn pace(&self, chunks: u32, drawn: impl Fn(Purpose) -> Draw) -> (f64, f64) {
-        match self.timing {
+    /// What the upstream does with an attempt that it takes at `at`, when no fault hits it.
+    pub fn plan(&self, seed: Seed, ask: &Ask, at: Timestamp) -> ResponsePlan {
+        let drawn = |purpose| draw(seed, purpose, ask.key, ask.version, ask.nth);
+        let usage = Usage {
+            prompt_tokens: ask.input_tokens,
+            completion_tokens: self.tokens(ask.max_tokens, drawn),
+        };
+        let per_chunk = self.tokens_per_chunk.max(1);
+        let chunks = usage.completion_tokens.div_ceil(per_chunk);
+        let pace = self.pace(ask.input_tokens, chunks, drawn);
+        let factor = self.latency_factor * self.warm_up_factor(at);
+        let (first, act) = match ask.stream {
+            true => {
+                let stream = StreamPlan {
+                    usage,
+                    gap: micros(pace.gap * factor),
+                    per_chunk,
+                    ending: Ending::Whole,
+                };
+                (pace.first, Act::Stream(stream))
+            }
+            false => (pace.whole, Act::Complete(usage)),
+        };
+        ResponsePlan {
+            after: micros(first * factor),
+            act,
+        }
+    }
+
+    /// Tokens of an answer.
+    fn tokens(&self, most: Option<u32>, drawn: impl Fn(Purpose) -> Draw) -> u32 {
+        let Some(tokens) = &self.output_tokens else {
+            return most.unwrap_or(DEFAULT_OUTPUT_TOKENS);
+        };
+        let wanted = tokens.sample(drawn(Purpose::OutputTokens)).round() as u32;
+        wanted.clamp(1, most.unwrap_or(u32::MAX).max(1))
+    }
+
+    fn warm_up_factor(&self, at: Timestamp) -> f64 {
+        let cold = self.warm_up.filter(|warm_up| at < warm_up.until);
+        cold.map_or(1.0, |warm_up| warm_up.factor)
+    }
+
+    /// The times of an answer of so many chunks to a prompt of so many tokens.
+    fn pace(&self, input_tokens: u32, chunks: u32, drawn: impl Fn(Purpose) -> Draw) -> Pace {
+        let slower = self
+            .drip
+            .filter(|drip| drawn(Purpose::Drip).unit() < drip.share);
+        let after_first = f64::from(chunks.saturating_sub(1));
+        match &self.timing {
             Timing::Whole(latency) => {
-                let whole = latency.sample(drawn(Purpose::Latency)) * self.latency_factor;
+                let whole = latency.sample(drawn(Purpose::Latency));
                 let each = whole / f64::from(chunks.max(1));
-                (each, each)
+                let gap = slower.map_or(each, |drip| each * drip.factor);
+                Pace {
+                    first: each,
+                    gap,
+                    whole: whole + (gap - each) * after_first,
+                }
             }
             Timing::Paced {
                 first_token,
+                per_input_token,
                 tokens_per_second,
             } => {
                 let first = first_token.sample(drawn(Purpose::FirstToken));
+                let first = first + per_input_token * f64::from(input_tokens);
                 let speed = tokens_per_second.sample(drawn(Purpose::Speed)).max(1e-9);
                 let gap = f64::from(self.tokens_per_chunk.max(1)) / speed;
-                (first * self.latency_factor, gap * self.latency_factor)
+                let gap = slower.map_or(gap, |drip| gap * drip.factor);
+                Pace {
+                    first,
+                    gap,
+                    whole: first + gap * after_first,
+                }
             }
         }
     }
+}
+
+/// The times of one answer in seconds, before the factors of the upstream.
+struct Pace {
+    /// To the first chunk.
+    first: f64,
+    /// Between two chunks.
+    gap: f64,
+    /// To the last chunk, with which an answer comes that is no stream.
+    whole: f64,
 }
 
 /// Rounded to µs, and at least one: answers that take no time would stop the time of a virtual run.
@@ -127,6 +200,8 @@ fn micros(seconds: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::stats::quantile::Quantile;
+
+    const START: Timestamp = Timestamp::ZERO;
 
     fn ask(key: u64, max_tokens: Option<u32>) -> Ask {
         Ask {
@@ -141,17 +216,15 @@ mod tests {
 
     fn profile() -> Profile {
         Profile {
-            timing: Timing::Whole(Distribution::lognormal(0.040, 0.180)),
-            latency_factor: 1.0,
-            tokens_per_chunk: 1,
             output_tokens: Some(Distribution::lognormal(120.0, 900.0)),
+            ..Profile::of(Timing::Whole(Distribution::lognormal(0.040, 0.180)))
         }
     }
 
     #[test]
     fn a_lognormal_has_the_median_and_p99_it_was_given() {
         let mut latencies: Vec<_> = (0..20_000)
-            .map(|k| profile().plan(Seed(1), &ask(k, None)).after)
+            .map(|k| profile().plan(Seed(1), &ask(k, None), START).after)
             .collect();
         latencies.sort();
         let at = |q: Quantile| latencies[q.rank(20_000) as usize - 1].as_secs_f64();
@@ -170,7 +243,7 @@ mod tests {
                 timing: Timing::Whole(latency),
                 ..profile()
             };
-            let after = instant.plan(Seed(1), &ask(3, None)).after;
+            let after = instant.plan(Seed(1), &ask(3, None), START).after;
             assert_eq!(after, Duration::from_micros(1));
         }
     }
@@ -179,7 +252,7 @@ mod tests {
     fn the_callers_limit_on_tokens_holds() {
         for key in 0..200 {
             let usage = profile()
-                .plan(Seed(1), &ask(key, Some(50)))
+                .plan(Seed(1), &ask(key, Some(50)), START)
                 .usage()
                 .unwrap();
             assert!((1..=50).contains(&usage.completion_tokens));
@@ -188,7 +261,10 @@ mod tests {
             output_tokens: None,
             ..profile()
         };
-        let usage = as_asked.plan(Seed(1), &ask(1, Some(7))).usage().unwrap();
+        let usage = as_asked
+            .plan(Seed(1), &ask(1, Some(7)), START)
+            .usage()
+            .unwrap();
         assert_eq!(usage.completion_tokens, 7);
     }
 
@@ -198,9 +274,9 @@ mod tests {
             nth: 1,
             ..ask(5, None)
         };
-        let first = profile().plan(Seed(1), &ask(5, None));
-        assert_ne!(first.after, profile().plan(Seed(1), &second).after);
-        assert_eq!(first, profile().plan(Seed(1), &ask(5, None)));
+        let first = profile().plan(Seed(1), &ask(5, None), START);
+        assert_ne!(first.after, profile().plan(Seed(1), &second, START).after);
+        assert_eq!(first, profile().plan(Seed(1), &ask(5, None), START));
     }
 
     #[test]
@@ -210,7 +286,7 @@ mod tests {
                 stream: true,
                 ..ask(4, Some(50))
             };
-            let plan = profile.plan(Seed(1), &ask);
+            let plan = profile.plan(Seed(1), &ask, START);
             let Act::Stream(stream) = plan.act else {
                 panic!("no stream");
             };
@@ -220,6 +296,7 @@ mod tests {
                     stream: false,
                     ..ask
                 },
+                START,
             );
             let (end, _) = stream.end(plan.after).unwrap();
             // Every moment is rounded to µs.
@@ -232,6 +309,7 @@ mod tests {
         let paced = Profile {
             timing: Timing::Paced {
                 first_token: Distribution::Constant(0.2),
+                per_input_token: 0.0,
                 tokens_per_second: Distribution::Constant(50.0),
             },
             tokens_per_chunk: 2,
@@ -240,5 +318,71 @@ mod tests {
         let (first, stream) = stream(paced);
         assert_eq!(first, Duration::from_millis(200));
         assert_eq!(stream.gap, Duration::from_millis(40));
+    }
+
+    fn paced(per_input_token: f64) -> Profile {
+        Profile::of(Timing::Paced {
+            first_token: Distribution::Constant(0.1),
+            per_input_token,
+            tokens_per_second: Distribution::Constant(100.0),
+        })
+    }
+
+    fn streamed(profile: &Profile, ask: Ask, at: Timestamp) -> (Duration, Duration) {
+        let ask = Ask {
+            stream: true,
+            ..ask
+        };
+        let plan = profile.plan(Seed(1), &ask, at);
+        let Act::Stream(stream) = plan.act else {
+            panic!("no stream");
+        };
+        (plan.after, stream.gap)
+    }
+
+    #[test]
+    fn a_longer_prompt_takes_longer_to_its_first_token_and_no_longer_between_tokens() {
+        let long = Ask {
+            input_tokens: 2_000,
+            ..ask(1, Some(5))
+        };
+        let times = streamed(&paced(0.0002), long, START);
+        let ms = Duration::from_millis;
+        assert_eq!(times, (ms(500), ms(10)));
+        let whole = paced(0.0002).plan(Seed(1), &long, START);
+        assert_eq!(whole.after, ms(540));
+    }
+
+    #[test]
+    fn all_is_slower_until_it_is_warm() {
+        let profile = Profile {
+            warm_up: Some(WarmUp {
+                until: Timestamp::from_secs_f64(30.0),
+                factor: 3.0,
+            }),
+            ..paced(0.0)
+        };
+        let at = |seconds| streamed(&profile, ask(1, Some(5)), Timestamp::from_secs_f64(seconds));
+        let ms = Duration::from_millis;
+        assert_eq!(at(29.999), (ms(300), ms(30)));
+        assert_eq!(at(30.0), (ms(100), ms(10)));
+    }
+
+    #[test]
+    fn the_share_of_answers_that_drip_begins_in_time_and_goes_on_slowly() {
+        let profile = Profile {
+            drip: Some(Drip {
+                share: 0.2,
+                factor: 20.0,
+            }),
+            ..paced(0.0)
+        };
+        let ms = Duration::from_millis;
+        let all = (0..10_000).map(|key| streamed(&profile, ask(key, Some(5)), START));
+        let (slow, usual): (Vec<_>, Vec<_>) = all.partition(|(_, gap)| *gap == ms(200));
+        // Five standard deviations of Binomial(10,000, 0.2).
+        assert!((1_800..=2_200).contains(&slow.len()), "{}", slow.len());
+        assert!(slow.iter().all(|(first, _)| *first == ms(100)));
+        assert!(usual.iter().all(|times| *times == (ms(100), ms(10))));
     }
 }

@@ -1,6 +1,7 @@
 //! Real sockets, real time, real clients.
 
 mod admin;
+mod capacity;
 mod conformance;
 mod connections;
 mod cost;
@@ -11,6 +12,7 @@ mod input_log;
 mod judging;
 mod limits;
 mod machinery;
+mod mock;
 mod normalize;
 mod openai_client;
 mod overrides;

@@ -13,6 +13,8 @@ use smallvec::SmallVec;
 use crate::fault::inject::Response;
 use crate::id::{IdMap, RequestKey, VersionId};
 use crate::live::clock::Clock;
+use crate::live::mock::book::{Book, Line};
+use crate::live::mock::places::Held;
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Accepted, UpstreamEnded, What};
 use crate::protocol::drift::Drift;
@@ -122,7 +124,8 @@ struct Shared {
     outbox: Outbox,
     underway: Underway,
     newest: Mutex<Newest>,
-    rows: AtomicU64,
+    /// Counts the rows of all ledgers of one house.
+    rows: Arc<AtomicU64>,
     open: AtomicUsize,
 }
 
@@ -136,7 +139,24 @@ impl Ledger {
                 outbox,
                 underway,
                 newest: Mutex::default(),
-                rows: AtomicU64::new(0),
+                rows: Arc::default(),
+                open: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// An empty ledger of another upstream, beside this one: their rows are counted together.
+    pub fn beside(&self, version: VersionId) -> Self {
+        let shared = &self.shared;
+        let (outbox, underway) = (shared.outbox.clone(), shared.underway.clone());
+        Self {
+            shared: Arc::new(Shared {
+                version,
+                clock: shared.clock,
+                outbox,
+                underway,
+                newest: Mutex::default(),
+                rows: shared.rows.clone(),
                 open: AtomicUsize::new(0),
             }),
         }
@@ -164,6 +184,8 @@ impl Ledger {
             altered,
             usage: None,
             drift: Drift::NONE,
+            place: None,
+            entry: None,
             is_open: true,
         }
     }
@@ -204,6 +226,10 @@ pub struct Row {
     /// The tokens of the answer that it is to get: spent even if nobody waits for it.
     usage: Option<Usage>,
     drift: Drift,
+    /// The place that it takes, until it is closed.
+    place: Option<Held>,
+    /// Its line in the book, where there is one.
+    entry: Option<(Arc<Book>, u64)>,
     is_open: bool,
 }
 
@@ -217,6 +243,23 @@ impl Row {
     pub(super) fn spends(&mut self, usage: Option<Usage>, drift: Drift) {
         self.usage = usage;
         self.drift = drift;
+    }
+
+    /// Takes a place of the upstream.
+    pub(super) fn holds(&mut self, place: Held) {
+        self.place = Some(place);
+    }
+
+    /// Writes its line in a book as well.
+    pub(super) fn enter(&mut self, book: &Arc<Book>, line: Line) {
+        self.entry = Some((book.clone(), book.open(line)));
+    }
+
+    /// The upstream begins on it now.
+    pub(super) fn begin(&self, at: Timestamp) {
+        if let Some((book, row)) = &self.entry {
+            book.begin(*row, at);
+        }
     }
 
     /// Closes the line now.
@@ -248,7 +291,11 @@ impl Row {
             },
         };
         self.shared.outbox.send(at, What::UpstreamEnded(ended));
+        if let Some((book, row)) = &self.entry {
+            book.close(*row, at, outcome, self.usage);
+        }
         self.shared.open.fetch_sub(1, Ordering::AcqRel);
+        self.place = None;
     }
 }
 

@@ -1,14 +1,20 @@
 //! Mock upstreams on their own ports: one [`MockUpstream`] says what happens to each request, two
 //! servers play it. [`native`] plays everything; [`wiremock`] plays whole replies, and its responder
-//! can be mounted in anybody's tests.
+//! can be mounted in anybody's tests. [`house`] is several of them on one port, standing alone.
 
+pub mod admin;
+pub mod book;
 pub mod door;
 pub mod events;
+pub mod house;
 pub mod ledger;
 pub mod native;
+pub mod places;
 mod raw;
 mod streaming;
+pub mod switch;
 pub mod wiremock;
+pub mod wish;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,8 +24,11 @@ use std::time::Duration;
 use crate::fault::inject::{Response, Upstreams};
 use crate::id::{RequestKey, VersionId};
 use crate::live::clock::Clock;
+use crate::live::mock::book::{Book, Line};
 use crate::live::mock::events::Events;
 use crate::live::mock::ledger::{Ledger, Row};
+use crate::live::mock::places::{Place, Places, Turn};
+use crate::live::mock::switch::Switch;
 use crate::protocol::chat::{self, digest};
 use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
@@ -39,11 +48,16 @@ pub struct MockUpstream {
     /// The key it wants to see; any when absent.
     pub api_key: Option<String>,
     /// How all upstreams behave.
-    pub upstreams: Arc<Upstreams>,
+    pub switch: Arc<Switch>,
     /// The time on which faults go on and off.
     pub clock: Clock,
     /// Who came, and how it ended.
     pub ledger: Ledger,
+    /// The places that it has, when it does only so much at once.
+    pub places: Option<Arc<Places>>,
+    /// Where its requests are written down for whoever asks the mock, and under which name; then it does
+    /// as their headers wish, too.
+    alone: Option<(Arc<Book>, Arc<str>)>,
     /// Counts requests without a key of their own.
     anonymous: AtomicU64,
 }
@@ -57,6 +71,8 @@ pub struct Seen<'a> {
     pub n: Option<u32>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
+    /// The error that it asks for.
+    pub wish: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
 }
@@ -70,8 +86,25 @@ pub struct Taken {
     pub response: Response,
     /// Its line.
     pub row: Row,
+    /// The wait for a place, if all are taken. The response counts from its end.
+    pub turn: Option<Turn>,
     /// Does whoever asked want a stream to state its tokens?
     pub states_usage: bool,
+}
+
+impl Taken {
+    /// Waits until the upstream begins on it.
+    async fn begun(mut self) -> Self {
+        if let Some(turn) = self.turn.take() {
+            let (place, since) = turn.wait().await;
+            self.row.holds(place);
+            let plan = &self.response.plan;
+            self.row.spends(plan.usage(), plan.drift());
+            self.row.begin(since);
+            self.at = since;
+        }
+        self
+    }
 }
 
 impl MockUpstream {
@@ -83,13 +116,33 @@ impl MockUpstream {
         clock: Clock,
         ledger: Ledger,
     ) -> Self {
+        Self::under(
+            version,
+            model,
+            Arc::new(Switch::new((*upstreams).clone())),
+            clock,
+            ledger,
+        )
+    }
+
+    /// The same, whose faults can be switched.
+    pub fn under(
+        version: VersionId,
+        model: String,
+        switch: Arc<Switch>,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> Self {
+        let capacity = switch.in_force().upstreams.profiles[version].capacity;
         Self {
             version,
             model,
             api_key: None,
-            upstreams,
+            switch,
             clock,
             ledger,
+            alone: None,
+            places: capacity.map(|capacity| Places::new(capacity, clock)),
             anonymous: AtomicU64::new(0),
         }
     }
@@ -102,6 +155,14 @@ impl MockUpstream {
         }
     }
 
+    /// The same upstream, standing alone: it writes its requests into a book, and returns the errors that they
+    /// ask for.
+    pub fn standing_alone(self, book: Arc<Book>) -> Self {
+        let name = Arc::from(self.model.as_str());
+        let alone = Some((book, name));
+        Self { alone, ..self }
+    }
+
     /// Takes a chat request. One that is not for this upstream (a wrong key, another model, no chat
     /// request) is refused, and goes into the ledger like any other: it did come here.
     pub fn take(&self, seen: Seen<'_>) -> Taken {
@@ -109,7 +170,7 @@ impl MockUpstream {
         let mut row = self.ledger.accept(seen.key, || digest(seen.body));
         let fields = self.fields(&seen);
         let states_usage = fields.as_ref().is_ok_and(chat::wants_usage);
-        let response = match fields {
+        let mut response = match fields {
             Ok(fields) => self.respond(&seen, at, row.ordinal(), &fields),
             Err(refusal) => Response {
                 plan: ResponsePlan {
@@ -119,13 +180,61 @@ impl MockUpstream {
                 fault: None,
             },
         };
-        row.spends(response.plan.usage(), response.plan.drift());
+        let turn = self.place(&mut row, &mut response);
+        // Nothing is spent on it before its turn.
+        let usage = match turn {
+            Some(_) => Some(Usage::default()),
+            None => response.plan.usage(),
+        };
+        row.spends(usage, response.plan.drift());
         self.ledger.announce(at, &row, seen.n, &response);
+        self.write_down(&mut row, at, &seen, &response);
+        if turn.is_none() {
+            row.begin(at);
+        }
         Taken {
             at,
             response,
             row,
+            turn,
             states_usage,
+        }
+    }
+
+    fn write_down(&self, row: &mut Row, at: Timestamp, seen: &Seen<'_>, response: &Response) {
+        let Some((book, model)) = &self.alone else {
+            return;
+        };
+        let line = Line {
+            row: 0,
+            model: model.clone(),
+            key: seen.key,
+            r#try: row.ordinal(),
+            stream: matches!(response.plan.act, Act::Stream(_)),
+            fault: response.fault.and_then(|n| self.switch.name(n)),
+            at_s: at.as_secs_f64(),
+            began_s: None,
+            ended_s: None,
+            outcome: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+        };
+        row.enter(book, line);
+    }
+
+    /// Finds a place for a request, if it needs one, or the wait for it.
+    fn place(&self, row: &mut Row, response: &mut Response) -> Option<Turn> {
+        let places = self.places.as_ref()?;
+        if !response.plan.needs_place() {
+            return None;
+        }
+        match places.enter(response) {
+            Place::Has(held) => {
+                row.holds(held);
+                None
+            }
+            Place::Waits(turn) => Some(turn),
+            Place::Refused => None,
         }
     }
 
@@ -138,7 +247,11 @@ impl MockUpstream {
             max_tokens: max_tokens(fields),
             stream: chat::wants_stream(fields),
         };
-        self.upstreams.respond(&ask, at)
+        let wish = seen.wish.filter(|_| self.alone.is_some());
+        match wish.map(wish::answer) {
+            Some(plan) => Response { plan, fault: None },
+            None => self.switch.respond(&ask, at),
+        }
     }
 
     /// The fields of a chat request that is for this upstream.
@@ -234,6 +347,7 @@ impl<'a> Seen<'a> {
             key: key.map(RequestKey),
             n: header(headers::ATTEMPT).and_then(|n| n.parse().ok()),
             authorization: header("authorization"),
+            wish: header(wish::HEADER),
             body,
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
@@ -53,7 +54,17 @@ async fn chat(
         Ok(body) => body,
         Err(unread) => return unread.reply(),
     };
-    let seen = Seen::new(|name| http::header(&head.headers, name), &body);
+    reply(upstream, &head.headers, &body, connection).await
+}
+
+/// What an upstream does with a chat request that was read.
+pub(super) async fn reply(
+    upstream: &MockUpstream,
+    headers: &HeaderMap,
+    body: &[u8],
+    connection: &Arc<Resettable>,
+) -> Result<Reply, Break> {
+    let seen = Seen::new(|name| http::header(headers, name), body);
     let taken = upstream.take(seen);
     play(upstream, seen.key, taken, connection).await
 }
@@ -70,7 +81,8 @@ async fn play(
         response,
         row,
         states_usage,
-    } = taken;
+        ..
+    } = taken.begun().await;
     let plan = response.plan;
     if let Act::Stream(stream) = &plan.act {
         let events = upstream.events(key, stream, states_usage);

@@ -77,15 +77,10 @@ pub struct FaultyChat {
 impl FaultyChat {
     /// An upstream that serves `model` in 20 ms, without faults, with seed 1.
     pub fn new(model: &str) -> Self {
-        let profile = Profile {
-            timing: Timing::Whole(Distribution::Constant(0.02)),
-            latency_factor: 1.0,
-            tokens_per_chunk: 1,
-            output_tokens: None,
-        };
+        let profile = Profile::of(Timing::Whole(Distribution::Constant(0.02)));
         let upstreams = Upstreams {
             seed: Seed(1),
-            profiles: PerVersion::from_fn(1, |_| profile),
+            profiles: PerVersion::from_fn(1, |_| profile.clone()),
             faults: Vec::new(),
         };
         Self::of(model.to_owned(), upstreams)
@@ -103,7 +98,7 @@ impl FaultyChat {
     }
 
     fn with(self, change: impl FnOnce(&mut Upstreams)) -> Self {
-        let mut upstreams = (*self.upstream.upstreams).clone();
+        let mut upstreams = self.upstream.switch.in_force().upstreams.clone();
         change(&mut upstreams);
         Self::of(self.upstream.model.clone(), upstreams)
     }
@@ -164,6 +159,8 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
         response,
         row,
         states_usage: taken_usage,
+        // Never: what has a capacity is not played by wiremock.
+        turn: _,
     } = taken;
     let plan = response.plan;
     let (reply, after) = match &plan.act {

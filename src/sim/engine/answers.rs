@@ -40,7 +40,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
             return;
         };
         if let Some(out) = flight.out.filter(|out| out.ended.is_none()) {
-            self.emit(at, out.end(flight.key, Outcome::ClientGone));
+            self.hang_up(at, flight.key, &out);
         }
     }
 

@@ -37,7 +37,7 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         let Some(out) = self.out(attempt) else {
             return;
         };
-        let sent = out.sent_at;
+        let sent = out.began_at;
         let next = out.plan.next_chunk(at.since(sent) + idle / 8);
         if let Some(after) = next {
             self.answers.push(sent + after, Due::Progress(attempt));
