@@ -12,7 +12,7 @@
 //! * for a caller who has left, nothing is sent any more, and what is out is given up at once;
 //! * the caller has an answer by the request's deadline;
 //! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit;
-//! * retries over all requests stay within the retry budget ([`retry_budget`](super::retry_budget)).
+//! * retries over all requests stay within the retry budget (`retry_budget`).
 //!
 //! It knows the configuration that the run begins with, and this is enough: nothing in a scenario can
 //! order another one while it runs, and what a rollback or a step of the ramp adopts has other weights, never

@@ -362,7 +362,8 @@ fn requests_that_are_hushed_up_are_caught() {
 
 #[test]
 fn requests_that_are_ended_twice_are_caught() {
-    assert_books_are_red(dead(), "counts its attempts right", |event| {
+    // What is said twice is booked wrong.
+    assert_books_are_red(dead(), "booked on the version tried", |event| {
         let is_end = matches!(event, Event::RequestEnded { .. });
         let copy = is_end.then(|| event.clone());
         copy.into_iter().chain([event]).collect()
