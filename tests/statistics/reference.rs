@@ -211,7 +211,10 @@ impl ReferenceJudge {
                 matches!(outcome, O::RateLimited | O::QuotaExhausted),
                 Metric::RateLimited,
             ),
-            (outcome == O::Truncated, Metric::Truncated),
+            (
+                matches!(outcome, O::Truncated | O::StreamError),
+                Metric::Truncated,
+            ),
             (outcome == O::Malformed, Metric::Malformed),
             (outcome == O::Success && missing_usage, Metric::MissingUsage),
             (outcome == O::BadRequest, Metric::BadRequest),
