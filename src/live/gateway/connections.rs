@@ -78,7 +78,8 @@ struct Shared {
 /// Connections that rest, the one used last at the end.
 #[derive(Debug, Default)]
 struct Idle {
-    lines: Vec<(Timestamp, Line)>,
+    // Each on the heap once for all its life: a line is large, and goes to and fro with every request.
+    lines: Vec<(Timestamp, Box<Line>)>,
     /// Does somebody look after those that are idle for too long?
     is_swept: bool,
 }
@@ -161,7 +162,7 @@ impl Connections {
 #[derive(Debug)]
 pub struct Coming {
     body: Incoming,
-    line: Option<Line>,
+    line: Option<Box<Line>>,
     home: Arc<Shared>,
 }
 
@@ -205,28 +206,28 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect_in_time(&self) -> Result<Line, AnyError> {
+    async fn connect_in_time(&self) -> Result<Box<Line>, AnyError> {
         match tokio::time::timeout(self.limit, self.connect()).await {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         }
     }
 
-    async fn connect(&self) -> Result<Line, AnyError> {
+    async fn connect(&self) -> Result<Box<Line>, AnyError> {
         let mut connector = self.connector.clone();
         poll_fn(|context| connector.poll_ready(context)).await?;
         let stream = connector.call(self.address.clone()).await?;
         let (sender, work) = http1::handshake(stream).await?;
         let is_over = false;
-        Ok(Line {
+        Ok(Box::new(Line {
             sender,
             work,
             is_over,
-        })
+        }))
     }
 
     /// A connection that rested, is still open, and not idle for too long.
-    fn rested(&self) -> Option<Line> {
+    fn rested(&self) -> Option<Box<Line>> {
         let latest = self.clock.now() - self.patience;
         loop {
             let (since, mut line) = self.lock().lines.pop()?;
@@ -236,7 +237,7 @@ impl Shared {
         }
     }
 
-    fn keep(self: &Arc<Self>, line: Line) {
+    fn keep(self: &Arc<Self>, line: Box<Line>) {
         let now = self.clock.now();
         let mut idle = self.lock();
         if idle.lines.len() < MAX_IDLE {

@@ -140,7 +140,7 @@ impl UpstreamClient {
         if let Some(connections) = &self.targets[version].connections {
             let answer = connections.begin(request).await;
             let (head, coming) = answer.map_err(|lost| lost_outcome(&lost))?;
-            return Ok((head, Coming::Own(Box::new(coming))));
+            return Ok((head, Coming::Own(coming)));
         }
         let response = self.client.request(request).await;
         let (head, body) = response.map_err(|e| transport_outcome(&e))?.into_parts();
@@ -211,7 +211,7 @@ pub struct BegunStream {
 #[derive(Debug)]
 pub enum Coming {
     /// Over a connection of the version's own.
-    Own(Box<connections::Coming>),
+    Own(connections::Coming),
     /// From the client that speaks everything else.
     Pooled(Incoming),
 }
