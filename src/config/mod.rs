@@ -18,3 +18,29 @@ pub mod router_text;
 pub mod values;
 pub mod versions;
 pub mod yaml;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What the tests of readers share.
+
+    use super::diagnostic::{Problems, Source};
+    use super::fields::Cx;
+    use super::node::Node;
+    use super::yaml;
+
+    /// What a reader makes of a text, or all that it says is wrong with it.
+    pub(crate) fn read<T>(
+        text: &str,
+        reader: impl FnOnce(Cx<'_>, &Node) -> Option<T>,
+    ) -> Result<T, String> {
+        let source = Source::new("t.yaml", text);
+        let problems = Problems::default();
+        let cx = Cx {
+            source: &source,
+            problems: &problems,
+        };
+        let node = yaml::parse(&source).map_err(|d| d.to_string())?;
+        let read = reader(cx, &node).filter(|_| !problems.has_errors());
+        read.ok_or_else(|| problems.into_diagnostics().to_string())
+    }
+}

@@ -121,24 +121,7 @@ pub fn cost_comparison(cx: Cx<'_>, node: &Node) -> Option<Comparison<Cost>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Problems, Source};
-    use crate::config::yaml;
-
-    fn read<T>(text: &str, reader: impl FnOnce(Cx<'_>, &Node) -> Option<T>) -> Result<T, String> {
-        let source = Source::new("p.yaml", text);
-        let problems = Problems::default();
-        let cx = Cx {
-            source: &source,
-            problems: &problems,
-        };
-        let node = yaml::parse(&source).map_err(|d| d.to_string())?;
-        let value = reader(cx, &node);
-        let said = problems.into_diagnostics().to_string();
-        match value {
-            Some(value) if said.is_empty() => Ok(value),
-            _ => Err(said),
-        }
-    }
+    use crate::config::testing::read;
 
     fn usd(text: &str) -> Cost {
         text.parse().unwrap()
@@ -187,7 +170,7 @@ mod tests {
         ] {
             let said = read(text, |cx, n| price(cx, n, &names)).unwrap_err();
             assert!(said.contains(expected), "{text}: {said}");
-            assert!(said.contains("p.yaml:1:"), "{said}");
+            assert!(said.contains("t.yaml:1:"), "{said}");
         }
         let unset = read("a/one", |cx, n| price(cx, n, &Names::Unset)).unwrap_err();
         assert!(unset.contains("prices: FILE"), "{unset}");

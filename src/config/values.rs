@@ -242,19 +242,7 @@ pub fn bytes_comparison(cx: Cx<'_>, node: &Node) -> Option<Comparison<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Problems, Source};
-    use crate::config::yaml;
-
-    fn read<T>(text: &str, reader: impl FnOnce(Cx<'_>, &Node) -> Option<T>) -> Result<T, String> {
-        let source = Source::new("t.yaml", text);
-        let problems = Problems::default();
-        let cx = Cx {
-            source: &source,
-            problems: &problems,
-        };
-        let node = yaml::parse(&source).map_err(|d| d.to_string())?;
-        reader(cx, &node).ok_or_else(|| problems.into_diagnostics().to_string())
-    }
+    use crate::config::testing::read;
 
     #[test]
     fn durations_carry_their_unit() {

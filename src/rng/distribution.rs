@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rand_distr::{Distribution as _, Exp1, OpenClosed01, StandardNormal};
+use rand_distr::{Distribution as _, Exp1, OpenClosed01, StandardNormal, StandardUniform};
 use rand_pcg::Pcg64Mcg;
 
 use crate::rng::Draw;
@@ -84,25 +84,30 @@ impl Distribution {
 
     /// What a draw makes of it.
     pub fn sample(&self, draw: Draw) -> f64 {
+        self.next(&mut draw.generator())
+    }
+
+    /// The next number of a sequence: for what has an order of its own, as arrivals.
+    pub fn next(&self, random: &mut Pcg64Mcg) -> f64 {
         match self {
             Self::Constant(value) => *value,
             Self::Lognormal { mu, sigma } => {
-                let z: f64 = StandardNormal.sample(&mut draw.generator());
+                let z: f64 = StandardNormal.sample(random);
                 libm::exp(mu + sigma * z)
             }
-            Self::Gamma { shape, scale } => scale * gamma(*shape, &mut draw.generator()),
+            Self::Gamma { shape, scale } => scale * gamma(*shape, random),
             Self::Weibull { shape, scale } => {
                 // Inversion: U is uniform in (0, 1].
-                let u: f64 = OpenClosed01.sample(&mut draw.generator());
+                let u: f64 = OpenClosed01.sample(random);
                 scale * libm::pow(-libm::log(u), 1.0 / shape)
             }
             Self::Exponential(mean) => {
-                let unit: f64 = Exp1.sample(&mut draw.generator());
+                let unit: f64 = Exp1.sample(random);
                 mean * unit
             }
             Self::Empirical(values) => {
-                let index = draw.below(values.len() as u64) as usize;
-                values.get(index).copied().unwrap_or_default()
+                let index = Draw(StandardUniform.sample(random)).below(values.len() as u64);
+                values.get(index as usize).copied().unwrap_or_default()
             }
         }
     }

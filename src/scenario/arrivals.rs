@@ -9,7 +9,6 @@ use crate::rng::distribution::Distribution;
 use crate::scenario::distributions::{self, Kind};
 use crate::traffic::arrivals::{Arrivals, Closed, MOST_TURNS, Sessions, Spacing, Stage};
 use crate::traffic::course::Course;
-use crate::traffic::spacing::CV;
 
 /// The ways requests arrive on schedule.
 const OPEN: [&str; 7] = [
@@ -123,7 +122,7 @@ fn varied(
     length: Option<Duration>,
 ) -> Option<(Spacing, Course)> {
     let fields = cx.fields(node, "arrivals with a coefficient of variation")?;
-    let cv = fields.required("cv", "2", variation);
+    let cv = fields.required("cv", "2", distributions::cv);
     let course = match fields.node("rate") {
         Some(rate) => values::rate(cx, rate).map(Course::Flat),
         None if fields.node("from").is_some() || fields.node("to").is_some() => {
@@ -135,15 +134,6 @@ fn varied(
     };
     fields.finish();
     Some((spacing(cv?), course?))
-}
-
-fn variation(cx: Cx<'_>, node: &Node) -> Option<f64> {
-    let expected = "0.05 to 10; 1 is as uneven as Poisson arrivals";
-    let text = cx.text(node, "a coefficient of variation", expected)?;
-    match text.parse::<f64>().ok().filter(|cv| CV.contains(cv)) {
-        Some(cv) => Some(cv),
-        None => cx.wrong(node, "a coefficient of variation", expected),
-    }
 }
 
 fn bursts(cx: Cx<'_>, node: &Node) -> Option<Course> {
@@ -257,19 +247,10 @@ pub fn wait(cx: Cx<'_>, node: &Node, what: &str) -> Option<Distribution> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Problems, Source};
-    use crate::config::yaml;
+    use crate::config::testing;
 
     fn arrivals(text: &str) -> Result<Arrivals, String> {
-        let source = Source::new("t.yaml", text);
-        let problems = Problems::default();
-        let cx = Cx {
-            source: &source,
-            problems: &problems,
-        };
-        let node = yaml::parse(&source).map_err(|d| d.to_string())?;
-        let read = read(cx, &node).filter(|_| !problems.has_errors());
-        read.ok_or_else(|| problems.into_diagnostics().to_string())
+        testing::read(text, read)
     }
 
     fn only(text: &str) -> (Spacing, Course) {
@@ -340,17 +321,17 @@ mod tests {
             (
                 "{gamma: {rate: 50/s, cv: 0}}",
                 "`0` is not a coefficient",
-                "0.05 to 10",
+                "0.01 to 10",
             ),
             (
                 "{weibull: {rate: 50/s, cv: 11}}",
                 "`11` is not a coefficient",
-                "0.05 to 10",
+                "0.01 to 10",
             ),
             (
                 "{weibull: {rate: 50/s, cv: NaN}}",
                 "`NaN` is not a coefficient",
-                "0.05 to 10",
+                "0.01 to 10",
             ),
             (
                 "{weibull: {rate: 5/s, from: 5/s, cv: 1}}",

@@ -79,21 +79,8 @@ pub fn cancel(cx: Cx<'_>, node: &Node) -> Option<Cancel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Problems, Source};
-    use crate::config::yaml;
+    use crate::config::testing::read;
     use crate::rng::distribution::Distribution;
-
-    fn read<T>(text: &str, reader: impl FnOnce(Cx<'_>, &Node) -> Option<T>) -> Result<T, String> {
-        let source = Source::new("t.yaml", text);
-        let problems = Problems::default();
-        let cx = Cx {
-            source: &source,
-            problems: &problems,
-        };
-        let node = yaml::parse(&source).map_err(|d| d.to_string())?;
-        let read = reader(cx, &node).filter(|_| !problems.has_errors());
-        read.ok_or_else(|| problems.into_diagnostics().to_string())
-    }
 
     #[test]
     fn tenants_and_hang_ups_as_written() {

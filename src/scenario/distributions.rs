@@ -163,8 +163,8 @@ fn by_mean(
 }
 
 /// The standard deviation divided by the mean.
-fn cv(cx: Cx<'_>, node: &Node) -> Option<f64> {
-    let expected = "standard deviation / mean, from 0.01 to 10, like 0.5";
+pub fn cv(cx: Cx<'_>, node: &Node) -> Option<f64> {
+    let expected = "standard deviation / mean, from 0.01 to 10, like 0.5; 1 is as uneven as chance";
     let text = cx.text(node, "a coefficient of variation", expected)?;
     match text.parse::<f64>().ok().filter(|cv| CV.contains(cv)) {
         Some(cv) => Some(cv),

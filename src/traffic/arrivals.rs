@@ -9,7 +9,6 @@ use crate::rng;
 use crate::rng::distribution::Distribution;
 use crate::time::{Timestamp, seconds};
 use crate::traffic::course::Course;
-use crate::traffic::spacing::Gaps;
 pub use crate::traffic::spacing::Spacing;
 
 /// How requests arrive.
@@ -88,7 +87,8 @@ fn expected(stages: &[Stage], length: Duration) -> f64 {
 pub struct Schedule {
     stages: std::vec::IntoIter<Stage>,
     stage: Option<Stage>,
-    gaps: Gaps,
+    /// None where they are even.
+    gaps: Option<Distribution>,
     stage_start: Timestamp,
     /// Arrivals of this stage, and the sum of their gaps of mean 1.
     in_stage: u64,
@@ -103,7 +103,7 @@ impl Schedule {
         let mut schedule = Self {
             stages: stages.into_iter(),
             stage: None,
-            gaps: Gaps::Even,
+            gaps: None,
             stage_start: Timestamp::ZERO,
             in_stage: 0,
             units: 0.0,
@@ -117,7 +117,7 @@ impl Schedule {
     /// Begins the next stage. What was left of a gap is dropped with its stage.
     fn begin(&mut self, at: Timestamp) {
         self.stage = self.stages.next();
-        self.gaps = self.stage.map_or(Gaps::Even, |s| Gaps::new(s.spacing));
+        self.gaps = self.stage.and_then(|stage| stage.spacing.gaps());
         self.stage_start = at;
         self.last = at;
         self.in_stage = 0;
@@ -130,17 +130,17 @@ impl Schedule {
             Course::Flat(rate) => Some(rate),
             _ => None,
         };
-        match (self.gaps, flat) {
+        match (&self.gaps, flat) {
             // From the start of the stage, so that rounding never adds up to a drift.
-            (Gaps::Even, Some(rate)) => {
-                Some(self.stage_start + seconds(self.in_stage as f64 / rate))
+            (None, Some(rate)) => Some(self.stage_start + seconds(self.in_stage as f64 / rate)),
+            (Some(gaps), Some(rate)) => {
+                Some(self.last + seconds(gaps.next(&mut self.random) / rate))
             }
-            (gaps, Some(rate)) => Some(self.last + seconds(gaps.next(&mut self.random) / rate)),
             (gaps, None) => {
                 // Even ones begin at the start of the stage, drawn ones after their first gap.
                 self.units = match gaps {
-                    Gaps::Even => self.in_stage as f64,
-                    _ => self.units + gaps.next(&mut self.random),
+                    None => self.in_stage as f64,
+                    Some(gaps) => self.units + gaps.next(&mut self.random),
                 };
                 let moment = stage.course.moment(self.units)?;
                 Some((self.stage_start + seconds(moment)).max(self.last))

@@ -9,6 +9,7 @@ mod reference;
 mod release;
 mod release_ramp;
 mod release_store;
+mod release_waiting;
 mod rig;
 mod same_as_reference;
 mod scripts;

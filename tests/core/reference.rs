@@ -3,6 +3,9 @@
 //! of its own making are shared with the real one; only the configuration, the random draws and the
 //! names of things.
 
+mod choosing;
+mod judging;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -146,74 +149,6 @@ impl ReferenceRouter {
         match (same.count() as u32, self.config.timeouts.escalation) {
             (0 | 1, _) | (_, None) => self.config.timeouts.attempt,
             (tries, Some(step)) => step * tries,
-        }
-    }
-
-    /// Who calls, if that decides.
-    fn caller<'f>(&self, facts: &'f RequestFacts) -> Option<&'f str> {
-        let name = match self.config.split.sticky.as_ref()? {
-            StickyBy::User => facts.user.as_ref()?,
-            StickyBy::Header(header) => &facts.headers.iter().find(|(n, _)| n == header)?.1,
-        };
-        (!name.is_empty()).then_some(name)
-    }
-
-    fn choose(&self, key: RequestKey, facts: &RequestFacts) -> (VersionId, Choice) {
-        let (stable, canary) = (self.config.stable, self.config.canary);
-        let can = |needs: Features| {
-            let has = self.config.versions[canary].features;
-            (has.streaming || !needs.streaming) && (has.tools || !needs.tools)
-        };
-        let exists = |v: VersionId| v == stable || v == canary;
-        if let Some(forced) = facts.forced.filter(|v| exists(*v)) {
-            return match (forced == canary, self.closed, can(facts.needs)) {
-                (true, true, _) => (stable, Choice::CanaryClosed),
-                (true, false, false) => (stable, Choice::Features),
-                _ => (forced, Choice::Forced),
-            };
-        }
-        match facts.chosen {
-            Some(Chosen::Version(v)) if v == stable => return (stable, Choice::Override),
-            Some(Chosen::Version(v)) if v == canary && !self.closed && can(facts.needs) => {
-                return (canary, Choice::Override);
-            }
-            Some(_) => return (stable, Choice::OverrideRefused),
-            None if !can(facts.needs) => return (stable, Choice::Features),
-            None => {}
-        }
-        let holds = |c: &Condition| match c {
-            Condition::Tenant(tenant) => facts.tenant.as_ref() == Some(tenant),
-            Condition::Tier(t) => facts.tier.as_ref() == Some(t),
-            Condition::Model(m) => facts.model == *m,
-            Condition::Header { name, value } => {
-                facts.headers.contains(&(name.clone(), value.clone()))
-            }
-        };
-        let rule = (0..)
-            .zip(&self.config.routes)
-            .find(|(_, r)| r.when.iter().all(holds));
-        let (version, choice) = match rule {
-            Some((i, rule)) => (rule.to, Choice::Route(i)),
-            None => {
-                let weights = &self.config.split.weights;
-                let share = match self.closed {
-                    false => weights[canary] / (weights[stable] + weights[canary]),
-                    true => 0.0,
-                };
-                let (place, choice) = match self.caller(facts) {
-                    Some(name) => (keyed_hash(salt(&self.config, 0), name), Choice::Sticky),
-                    None => {
-                        let drawn = draw(self.seed, Purpose::Split, key, VersionId(0), 0);
-                        (drawn, Choice::Random)
-                    }
-                };
-                (if place.unit() < share { canary } else { stable }, choice)
-            }
-        };
-        if self.closed && version == self.config.canary {
-            (self.config.stable, Choice::CanaryClosed)
-        } else {
-            (version, choice)
         }
     }
 
@@ -577,76 +512,6 @@ impl ReferenceRouter {
         }
     }
 
-    /// The samples of the canary that the window still holds, by brute force.
-    fn look(&mut self, now: Timestamp, is_tick: bool) {
-        if self.closed {
-            return;
-        }
-        let JudgeConfig::Literal(judge) = self.config.judge.clone() else {
-            return;
-        };
-        let slot = judge.window.as_nanos() as u64 / 60;
-        let canary = self.config.canary;
-        let in_window: Vec<(Outcome, Duration)> = self
-            .samples
-            .iter()
-            .filter(|s| s.version == canary && s.at.0 / slot + 60 > now.0 / slot)
-            .filter(|s| class(s.outcome).2 != "no")
-            .map(|s| (s.outcome, s.latency))
-            .collect();
-        let mut decisive = None;
-        for (i, threshold) in judge.thresholds.iter().enumerate() {
-            let evidence = evidence(&judge, i, canary, &in_window);
-            if is_tick || evidence.violated != self.violated[i] {
-                self.events.push_back(Event::Judged(evidence));
-            }
-            self.violated[i] = evidence.violated;
-            let is_decisive = evidence.violated && threshold.action == ThresholdAction::Rollback;
-            decisive = decisive.or(is_decisive.then_some(evidence));
-        }
-        if let Some(reason) = decisive {
-            self.closed = true;
-            self.samples.clear();
-            self.events.push_back(Event::RolledBack(Rollback {
-                id: format!("rb-{}-1-{}", self.config.name(self.config.canary), now.0),
-                from: canary,
-                to: self.config.stable,
-                reason: Reason::Judged(reason),
-                at: now,
-                unix_ms: None,
-                revision: 1,
-                step: None,
-                restored: None,
-                sha256: String::new(),
-                affected_requests: self.given_to_canary,
-            }));
-            self.clear_the_canary(now);
-        }
-    }
-
-    /// Nobody waits for a closed canary, and attempts there are taken back if so configured.
-    fn clear_the_canary(&mut self, now: Timestamp) {
-        let canary = self.config.canary;
-        let there = |(id, r): (&RequestId, &Request)| (r.version == canary).then_some(*id);
-        let there: Vec<RequestId> = self.requests.iter().filter_map(there).collect();
-        for id in &there {
-            let request = &self.requests[id];
-            let is_out = request.out_since.is_some() && !request.forwarded;
-            if is_out && self.config.rollback.in_flight == InFlight::Cancel {
-                self.cancel(now, *id, Outcome::Shutdown);
-                self.note(*id, Outcome::Shutdown, None);
-                self.fall_back(now, *id);
-            }
-        }
-        for id in there {
-            // One that was taken back may be over: stable had no slot in time.
-            let waits = |r: &Request| r.version == canary && r.queued.is_some();
-            if self.requests.get(&id).is_some_and(waits) {
-                self.turn_away(now, id);
-            }
-        }
-    }
-
     /// Everybody whose turn it is.
     fn let_through(&mut self, now: Timestamp) {
         for version in [VersionId(0), VersionId(1)] {
@@ -681,39 +546,6 @@ impl ReferenceRouter {
         while let Some(due) = self.poll_timeout().filter(|due| *due < now) {
             self.due_now(due);
         }
-    }
-}
-
-fn evidence(
-    judge: &LiteralConfig,
-    index: usize,
-    version: VersionId,
-    samples: &[(Outcome, Duration)],
-) -> Evidence {
-    let threshold = judge.thresholds[index];
-    let n = samples.len();
-    let good = samples
-        .iter()
-        .filter(|(o, _)| *o == Outcome::Success)
-        .count();
-    let rate = |x: usize| (n > 0).then(|| x as f64 / n as f64);
-    let mut latencies: Vec<Duration> = samples.iter().map(|(_, l)| *l).collect();
-    latencies.sort();
-    let p99 = (n > 0).then(|| latencies[(99 * n).div_ceil(100) - 1]);
-    let (value, crossed) = match threshold.limit {
-        Limit::ErrorRate(bound) => (rate(n - good), rate(n - good).is_some_and(|r| r > bound)),
-        Limit::SuccessRate(bound) => (rate(good), rate(good).is_some_and(|r| r < bound)),
-        Limit::P99(bound) => (p99.map(|l| l.as_secs_f64()), p99.is_some_and(|l| l > bound)),
-    };
-    Evidence {
-        version,
-        measure: threshold.limit.measure(),
-        value,
-        bound: threshold.limit.bound(),
-        samples: n as u64,
-        min_samples: judge.min_requests,
-        action: threshold.action,
-        violated: crossed && n as u64 >= judge.min_requests,
     }
 }
 

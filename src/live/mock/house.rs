@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::{Method, Request};
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,11 +13,10 @@ use crate::fault::schedule::Fault;
 use crate::live::clock::Clock;
 use crate::live::http::drain::Drain;
 use crate::live::http::server::{self, Limits, Resettable};
-use crate::live::http::{self, Break, Reply};
+use crate::live::http::{Break, Reply};
 use crate::live::mock::book::Book;
 use crate::live::mock::switch::Switch;
 use crate::live::mock::{MockUpstream, admin, native};
-use crate::protocol::openai::model_list;
 
 /// Reads a list of faults as people write it, with times that count from its arrival, or says what is wrong
 /// with it.
@@ -71,32 +70,11 @@ async fn answer(
     connection: Arc<Resettable>,
     is_near: bool,
 ) -> Result<Reply, Break> {
-    match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => chat(&house, request, &connection).await,
-        (&Method::GET, "/v1/models") => Ok(http::json(200, model_list(house.names()))),
-        (_, path) if path.starts_with("/admin/") => admin::answer(&house, request, is_near).await,
-        (_, "/v1/chat/completions") => Ok(http::refuse(405, "method_not_allowed", "POST it")),
-        (_, path) => {
-            let message = format!("there is nothing at {path}");
-            Ok(http::refuse(404, "not_found", message))
-        }
+    if request.uri().path().starts_with("/admin/") {
+        return admin::answer(&house, request, is_near).await;
     }
-}
-
-async fn chat(
-    house: &House,
-    request: Request<Incoming>,
-    connection: &Arc<Resettable>,
-) -> Result<Reply, Break> {
-    let (head, body) = request.into_parts();
-    let body = match http::body::read(body, Limits::default()).await {
-        Ok(body) => body,
-        Err(unread) => return unread.reply(),
-    };
-    match house.model_for(&body) {
-        Some(model) => native::reply(model, &head.headers, &body, connection).await,
-        None => Err(Break),
-    }
+    let find = |body: &[u8]| house.model_for(body);
+    native::respond(house.names(), find, request, &connection).await
 }
 
 /// What is looked for in a body, to know whom it is for.

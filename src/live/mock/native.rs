@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
 use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
@@ -34,9 +33,21 @@ async fn answer(
     request: Request<Incoming>,
     connection: Arc<Resettable>,
 ) -> Result<Reply, Break> {
+    let names = std::iter::once(upstream.model.as_str());
+    respond(names, |_| Some(&*upstream), request, &connection).await
+}
+
+/// What a server of models with these `names` answers; `find` knows which of them a body is for.
+pub(super) async fn respond<'u>(
+    names: impl Iterator<Item = &'u str>,
+    find: impl FnOnce(&[u8]) -> Option<&'u MockUpstream>,
+    request: Request<Incoming>,
+    connection: &Arc<Resettable>,
+) -> Result<Reply, Break> {
     match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => chat(&upstream, request, &connection).await,
-        (&Method::GET, "/v1/models") => Ok(http::json(200, model_list([upstream.model.as_str()]))),
+        (&Method::POST, "/v1/chat/completions") => chat(find, request, connection).await,
+        (&Method::GET, "/v1/models") => Ok(http::json(200, model_list(names))),
+        (_, "/v1/chat/completions") => Ok(http::refuse(405, "method_not_allowed", "POST it")),
         (_, path) => {
             let message = format!("there is nothing at {path}");
             Ok(http::refuse(404, "not_found", message))
@@ -44,8 +55,8 @@ async fn answer(
     }
 }
 
-async fn chat(
-    upstream: &MockUpstream,
+async fn chat<'u>(
+    find: impl FnOnce(&[u8]) -> Option<&'u MockUpstream>,
     request: Request<Incoming>,
     connection: &Arc<Resettable>,
 ) -> Result<Reply, Break> {
@@ -54,17 +65,8 @@ async fn chat(
         Ok(body) => body,
         Err(unread) => return unread.reply(),
     };
-    reply(upstream, &head.headers, &body, connection).await
-}
-
-/// What an upstream does with a chat request that was read.
-pub(super) async fn reply(
-    upstream: &MockUpstream,
-    headers: &HeaderMap,
-    body: &[u8],
-    connection: &Arc<Resettable>,
-) -> Result<Reply, Break> {
-    let seen = Seen::new(|name| http::header(headers, name), body);
+    let upstream = find(&body).ok_or(Break)?;
+    let seen = Seen::new(|name| http::header(&head.headers, name), &body);
     let taken = upstream.take(seen);
     play(upstream, seen.key, taken, connection).await
 }

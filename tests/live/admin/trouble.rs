@@ -97,14 +97,19 @@ impl Desk {
 
     /// Waits until it is degraded for this reason.
     async fn degraded(&self, reason: &str) {
-        let expected = (200, json!({"status": "degraded", "reasons": [reason]}));
+        let degraded = json!({"status": "degraded", "reasons": [reason]});
+        self.until((200, degraded)).await;
+    }
+
+    /// Waits until it says this of its readiness.
+    async fn until(&self, expected: (u16, Value)) {
         tokio::time::timeout(std::time::Duration::from_secs(30), async {
             while self.ready().await != expected {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         })
         .await
-        .expect("degraded");
+        .expect("what it should say in the end");
     }
 }
 
@@ -136,9 +141,7 @@ async fn missing_model() {
         json!(null),
         "at once, and not when it has been counted"
     );
-    while desk.ready().await != ready {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    desk.until(ready).await;
     desk.drain.begin();
     assert_eq!(desk.ready().await.0, 503);
 }
