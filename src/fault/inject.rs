@@ -31,6 +31,11 @@ impl Upstreams {
     /// The response to an attempt that is taken at `at`.
     pub fn respond(&self, ask: &Ask, at: Timestamp) -> Response {
         let healthy = self.profiles[ask.version].plan(self.seed, ask, at);
+        self.spoil(healthy, ask, at)
+    }
+
+    /// What the faults make of a response in good health to an attempt that is taken at `at`.
+    pub fn spoil(&self, healthy: ResponsePlan, ask: &Ask, at: Timestamp) -> Response {
         match self.fault_for(ask, at, &healthy) {
             None => Response {
                 plan: healthy,

@@ -81,6 +81,14 @@ impl Outcome {
         self == Self::Success
     }
 
+    /// What a whole answer with this outcome is for whoever wanted one, or a stream.
+    pub fn of_whole_answer(self, is_stream_wanted: bool) -> Self {
+        match self {
+            Self::Success if is_stream_wanted => Self::Malformed,
+            outcome => outcome,
+        }
+    }
+
     /// May the same version be tried again? Never for answers that will be the same next time
     /// (bad key, missing model, bad request, spent quota).
     pub fn is_retryable(self) -> bool {

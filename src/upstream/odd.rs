@@ -134,19 +134,12 @@ impl Reading {
     }
 }
 
-impl Odd {
+impl Script {
     /// What the gateway makes of it, and its caller of that.
     pub fn reading(&self) -> Reading {
-        let sample = Completion {
-            id: "chatcmpl".to_owned(),
-            model: "m",
-            content: "tok",
-            usage: self.usage,
-        };
-        let script = self.script(&sample.body());
-        let read = |body| receive(script.status, Some(script.content_type), body);
-        let text = script.body.as_str();
-        let received = match script.delivery {
+        let read = |body| receive(self.status, Some(self.content_type), body);
+        let text = self.body.as_str();
+        let received = match self.delivery {
             Delivery::Half => return Reading::lost(Outcome::Truncated),
             Delivery::Endless => return Reading::lost(Outcome::Malformed),
             Delivery::HalfAnnounced => read(Bytes::copy_from_slice(half(text).as_bytes())),
@@ -162,6 +155,19 @@ impl Odd {
             drift: received.drift,
             remaining,
         }
+    }
+}
+
+impl Odd {
+    /// What the gateway makes of it, and its caller of that.
+    pub fn reading(&self) -> Reading {
+        let sample = Completion {
+            id: "chatcmpl".to_owned(),
+            model: "m",
+            content: "tok",
+            usage: self.usage,
+        };
+        self.script(&sample.body()).reading()
     }
 
     /// The answer, made from the completion that it should have been.

@@ -1,7 +1,7 @@
 //! The gray router as an OpenAI-compatible gateway.
 //!
 //! [`driver`] holds the core behind one lock, [`server`] speaks HTTP with callers, [`upstream`] with
-//! the versions over their [`connections`], [`probe`] asks them what they serve, [`secret`] keeps their
+//! the versions over their [`connections`], [`probe`] asks them what they serve and [`member`] says what that means, [`secret`] keeps their
 //! keys, [`choosers`] knows who may choose a version. [`orders`] are what the core wants done for a request, [`input_log`] keeps what went into it, and [`unheard`]
 //! counts what never did.
 
@@ -9,6 +9,7 @@ pub mod choosers;
 pub mod connections;
 pub mod driver;
 pub mod input_log;
+pub mod member;
 pub mod orders;
 pub mod probe;
 pub mod release;

@@ -109,10 +109,7 @@ impl UpstreamClient {
     /// for. Cancelled by dropping.
     pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> Attempted {
         let is_stream = message.is_stream;
-        let Some(request) = self.targets[version].request(message) else {
-            return Attempted::lost(Outcome::Connect);
-        };
-        let (head, body) = match self.send(version, request).await {
+        let (head, body) = match self.send(version, message).await {
             Ok(answer) => answer,
             Err(outcome) => return Attempted::lost(outcome),
         };
@@ -121,22 +118,26 @@ impl UpstreamClient {
             return self.targets[version].begin(head, body).await;
         }
         match self.collect(version, head, body).await {
-            // Whole answers are for those who asked for one.
-            Ok(result) if is_stream && result.outcome.is_success() => {
-                Attempted::lost(Outcome::Malformed)
-            }
-            Ok(result) => Attempted::Ended(result),
+            Ok(result) => match result.outcome.of_whole_answer(is_stream) {
+                outcome if outcome == result.outcome => Attempted::Ended(result),
+                outcome => Attempted::lost(outcome),
+            },
             Err(outcome) => Attempted::lost(outcome),
         }
     }
 
     /// Sends a request and waits for the head of the answer: over a connection of the version's own, or
     /// by the client that speaks everything else.
-    async fn send(
+    ///
+    /// # Errors
+    /// How the attempt ended, when no head came.
+    pub async fn send(
         &self,
         version: VersionId,
-        request: Request<Full<Bytes>>,
+        message: Message,
     ) -> Result<(Parts, Coming), Outcome> {
+        let request = self.targets[version].request(message);
+        let request = request.ok_or(Outcome::Connect)?;
         if let Some(connections) = &self.targets[version].connections {
             let answer = connections.begin(request).await;
             let (head, coming) = answer.map_err(|lost| lost_outcome(&lost))?;
@@ -147,18 +148,18 @@ impl UpstreamClient {
         Ok((head, Coming::Pooled(body)))
     }
 
+    /// An answer as others may see it: without the version's key.
+    pub fn held(&self, version: VersionId, reply: HeldReply) -> HeldReply {
+        self.targets[version].held(reply)
+    }
+
     async fn collect(
         &self,
         version: VersionId,
         head: Parts,
         body: Coming,
     ) -> Result<AttemptResult, Outcome> {
-        // What is announced as too large is not read first.
-        if body.size_hint().lower() > MAX_ANSWER as u64 {
-            return Err(Outcome::Malformed);
-        }
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|e| body_outcome(e.as_ref()))?.to_bytes();
+        let body = read_whole(body).await?;
         let status = head.status.as_u16();
         let received =
             normalize::receive(status, http::header(&head.headers, "content-type"), body);
@@ -179,6 +180,19 @@ impl UpstreamClient {
             })),
         })
     }
+}
+
+/// Reads the whole body of an answer.
+///
+/// # Errors
+/// How the attempt ended, when it does not come whole, or is larger than any answer.
+pub async fn read_whole(body: Coming) -> Result<Bytes, Outcome> {
+    // What is announced as too large is not read first.
+    if body.size_hint().lower() > MAX_ANSWER as u64 {
+        return Err(Outcome::Malformed);
+    }
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    Ok(body.map_err(|e| body_outcome(e.as_ref()))?.to_bytes())
 }
 
 /// What came of an attempt.

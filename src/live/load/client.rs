@@ -218,11 +218,7 @@ impl LoadClient {
             body: &body,
         });
         let model = reading.model.as_deref();
-        let outcome = match reading.outcome {
-            // A whole answer is not what was asked for.
-            Outcome::Success if stream => Outcome::Malformed,
-            outcome => outcome,
-        };
+        let outcome = reading.outcome.of_whole_answer(stream);
         let drift = match outcome.is_success() {
             true => normalize(&body).drift,
             false => Drift::NONE,

@@ -7,14 +7,16 @@ use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
 use crate::id::RequestKey;
-use crate::live::clock;
+use crate::live::clock::{self, Clock};
 use crate::live::http::drain::Drain;
 use crate::live::http::server::{self, Limits, Resettable};
 use crate::live::http::{self, Break, Reply};
+use crate::live::mock::ledger::Row;
 use crate::live::mock::{MockUpstream, Seen, Taken, raw, streaming};
-use crate::protocol::openai::model_list;
+use crate::protocol::openai::{Usage, model_list};
 use crate::protocol::outcome::Outcome;
-use crate::upstream::plan::Act;
+use crate::time::Timestamp;
+use crate::upstream::plan::{Act, ResponsePlan};
 
 /// Serves an upstream on a listener for ever.
 pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
@@ -92,12 +94,25 @@ async fn play(
         let times = (upstream.clock, at, plan.after);
         return Ok(streaming::reply(events, times, outcome, row, connection));
     }
-    let due = at + plan.until_first_byte();
-    upstream.clock.sleep_until(due).await;
+    let completion = |usage| upstream.completion(key, usage);
+    act(plan, (upstream.clock, at), completion, row, connection).await
+}
+
+/// Does what the plan of a request says that was taken at this time, when it is due; streams are not for here.
+/// `completion` writes the answer that should have been given. When the other side hangs up, this future is
+/// dropped, and with it the row.
+pub(in crate::live) async fn act(
+    plan: ResponsePlan,
+    (clock, taken): (Clock, Timestamp),
+    completion: impl Fn(Usage) -> String,
+    row: Row,
+    connection: &Resettable,
+) -> Result<Reply, Break> {
+    clock.sleep_until(taken + plan.until_first_byte()).await;
     let outcome = plan.outcome();
     let reply = match plan.act {
         Act::Stream(_) => Err(Break),
-        Act::Complete(usage) => Ok(http::json(200, upstream.completion(key, usage))),
+        Act::Complete(usage) => Ok(http::json(200, completion(usage))),
         Act::Refuse(refusal) => {
             let mut reply = http::json(refusal.status, refusal.body());
             if let Some((name, value)) = refusal.wish.and_then(|w| w.header(clock::unix_now())) {
@@ -106,7 +121,7 @@ async fn play(
             Ok(reply)
         }
         Act::Odd(odd) => {
-            let script = odd.script(&upstream.completion(key, odd.usage));
+            let script = odd.script(&completion(odd.usage));
             return raw::play(script, outcome, row, connection).await;
         }
         Act::Reset => {
