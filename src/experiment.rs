@@ -16,6 +16,7 @@ use crate::traffic::caller::{Caller, Intent};
 use crate::traffic::replay::{MAX_SPEED_CONCURRENCY, RecordedLog, Replay, Speed};
 use crate::traffic::source::Source;
 use crate::traffic::synthetic::{Synthetic, SyntheticConfig};
+use crate::upstream::real::{Budget, RealUpstream};
 
 /// A complete experiment. Everything in it is plain data; both engines run the same one.
 #[derive(Clone, Debug)]
@@ -28,6 +29,10 @@ pub struct Experiment {
     pub upstreams: Upstreams,
     /// Which kind of server plays each upstream in a live run; chosen by graygate when absent.
     pub servers: PerVersion<Option<MockServer>>,
+    /// On what terms the upstreams are asked that are real; none for mocks.
+    pub real: PerVersion<Option<RealUpstream>>,
+    /// What all of the real ones together may cost.
+    pub budget: Budget,
     /// Who sends requests.
     pub callers: Vec<Caller>,
     /// What they ask.
@@ -130,6 +135,11 @@ impl Traffic {
 const EXTRA_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Experiment {
+    /// Is any of its upstreams real?
+    pub fn has_real_upstreams(&self) -> bool {
+        self.real.values().any(Option::is_some)
+    }
+
     /// How long a caller waits before it gives up. A router that keeps its own deadline is never
     /// given up on.
     pub fn patience(&self) -> Duration {

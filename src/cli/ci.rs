@@ -27,6 +27,12 @@ pub(super) fn broken(name: &str, why: &str) -> String {
     format!("::error title={title}::{}\n", value(why))
 }
 
+/// An annotation for a scenario that cannot be run here.
+pub(super) fn skipped(name: &str, why: &str) -> String {
+    let title = property(&format!("{name}: skipped"));
+    format!("::warning title={title}::{}\n", value(why))
+}
+
 /// An annotation for a mistake in a file, at its place.
 pub(super) fn mistake(diagnostic: &Diagnostic) -> String {
     let level = match diagnostic.severity {

@@ -191,6 +191,8 @@ impl Sink for LedgerFile {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

@@ -7,6 +7,7 @@ pub mod exit;
 mod files;
 mod mock;
 mod output;
+mod real;
 mod replay;
 mod run;
 mod serve;

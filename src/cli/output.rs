@@ -12,10 +12,12 @@ use serde_json::Value;
 use crate::cli::{OutputFormat, RunFlags, ci, env, exit};
 use crate::config::redact::redact;
 use crate::live::clock::Clock;
+use crate::live::real::RealEndpoints;
 use crate::observe::meta::Engine;
 use crate::progress::{Mode, Progress};
+use crate::report::json;
+use crate::report::junit::{self, NotRun};
 use crate::report::pretty::{self, Style};
-use crate::report::{json, junit};
 use crate::runner::run_dir::OutputError;
 use crate::runner::{self, RunError, RunOptions, RunOutput};
 use crate::scenario::Scenario;
@@ -56,6 +58,7 @@ pub(super) fn engine(flags: &RunFlags, scenario: &Scenario) -> Engine {
 pub(super) fn run_one(
     scenario: &Scenario,
     flags: &RunFlags,
+    real: Option<RealEndpoints>,
     mode: Mode,
     cancel: &Arc<AtomicBool>,
 ) -> Result<RunOutput, RunError> {
@@ -63,6 +66,7 @@ pub(super) fn run_one(
     let options = RunOptions {
         out: Some(flags.out.clone()),
         records: flags.records.map(Into::into),
+        real,
         ..RunOptions::new(engine)
     };
     let clock = Clock::starting_now();
@@ -99,6 +103,11 @@ enum Ending {
         name: String,
         why: String,
     },
+    /// It cannot be run here, for this reason.
+    Skipped {
+        name: String,
+        why: String,
+    },
 }
 
 /// Collects the results of an invocation and says what they are.
@@ -109,6 +118,7 @@ pub(super) struct Results {
     codes: Vec<u8>,
     endings: Vec<Ending>,
     junit: Option<JunitFile>,
+    requires_all: bool,
 }
 
 impl Results {
@@ -126,7 +136,29 @@ impl Results {
             codes: Vec::new(),
             endings: Vec::new(),
             junit: junit.map(JunitFile::create).transpose()?,
+            requires_all: false,
         })
+    }
+
+    /// The same, where a scenario that is skipped is an error.
+    pub(super) fn requiring_all(self, requires_all: bool) -> Self {
+        Self {
+            requires_all,
+            ..self
+        }
+    }
+
+    /// Notes a scenario that cannot be run here, and shows that.
+    pub(super) fn skip(&mut self, scenario: &Scenario, why: &str) {
+        say(format_args!("skipped: {}: {why}", scenario.path.display()));
+        let (name, why) = (scenario.name.clone(), redact(why));
+        if self.format == OutputFormat::Github {
+            data(&ci::skipped(&name, &why));
+        }
+        if self.requires_all {
+            self.codes.push(exit::BROKEN);
+        }
+        self.endings.push(Ending::Skipped { name, why });
     }
 
     /// Takes a result in and shows it.
@@ -185,9 +217,10 @@ impl Results {
             let all = self.endings.iter().map(|ending| match ending {
                 Ending::Ran(output) => json::value(&output.report),
                 Ending::Broken { name, why } => json::not_run(name, why, &[]),
+                Ending::Skipped { name, why } => json::skipped(name, why),
             });
             data(&format!("{:#}\n", all.collect::<Value>()));
-        } else if self.codes.len() > 1 {
+        } else if self.endings.len() > 1 {
             data(&self.last_line());
         }
         let mut codes = self.codes;
@@ -210,13 +243,20 @@ impl Results {
             (exit::BROKEN, "could not run"),
             (exit::INTERRUPTED, "interrupted"),
         ];
-        let counts: Vec<String> = words
+        let skipped = self.endings.iter();
+        let skipped = skipped.filter(|e| matches!(e, Ending::Skipped { .. }));
+        let mut counts = words.map(|(code, word)| (count(code), word)).to_vec();
+        counts.push((skipped.count(), "skipped"));
+        let counts: Vec<String> = counts
             .into_iter()
-            .map(|(code, word)| (count(code), word))
             .filter(|(n, word)| *n > 0 || *word == "passed")
             .map(|(n, word)| format!("{n} {word}"))
             .collect();
-        format!("\n{} scenarios: {}\n", self.codes.len(), counts.join(", "))
+        format!(
+            "\n{} scenarios: {}\n",
+            self.endings.len(),
+            counts.join(", ")
+        )
     }
 }
 
@@ -237,14 +277,15 @@ impl JunitFile {
     }
 
     fn write(mut self, endings: &[Ending]) -> Result<(), OutputError> {
-        let (mut reports, mut broken) = (Vec::new(), Vec::new());
+        let (mut reports, mut others) = (Vec::new(), Vec::new());
         for ending in endings {
             match ending {
                 Ending::Ran(output) => reports.push(&output.report),
-                Ending::Broken { name, why } => broken.push((name.clone(), why.clone())),
+                Ending::Broken { name, why } => others.push(NotRun::broken(name, why)),
+                Ending::Skipped { name, why } => others.push(NotRun::skipped(name, why)),
             }
         }
-        let xml = junit::render(&reports, &broken).map_err(std::io::Error::other);
+        let xml = junit::render(&reports, &others).map_err(std::io::Error::other);
         let written = xml.and_then(|xml| self.file.write_all(xml.as_bytes()));
         written.map_err(|e| OutputError::file(&self.path, e))
     }

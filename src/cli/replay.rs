@@ -100,7 +100,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
     };
     let cancel = signals::install();
     let mode = output::progress_mode(&args.flags, 1);
-    let outcome = output::run_one(&scenario, &args.flags, mode, &cancel);
+    let outcome = output::run_one(&scenario, &args.flags, None, mode, &cancel);
     results.add(&scenario, outcome);
     results.finish()
 }

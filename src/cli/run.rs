@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use crate::cli::files::scenario_files;
 use crate::cli::output::{self, Results, data, error, say};
-use crate::cli::{OutputFormat, RunFlags, ci, exit, signals};
+use crate::cli::{OutputFormat, RunFlags, ci, exit, real, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::id::Seed;
+use crate::live::real::RealEndpoints;
 use crate::observe::meta::Engine;
 use crate::report::json;
 use crate::runner::{RunError, RunOutput};
@@ -38,6 +39,12 @@ pub(super) struct RunArgs {
     /// Stop after the first scenario that did not pass
     #[arg(long)]
     fail_fast: bool,
+    /// Let scenarios with real upstreams send requests to them, within their budgets
+    #[arg(long)]
+    allow_real: bool,
+    /// A scenario that cannot run here is an error (exit code 5), and not just skipped
+    #[arg(long)]
+    require_all: bool,
 }
 
 pub(super) fn run(args: &RunArgs) -> u8 {
@@ -50,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     };
     let junit = args.flags.junit.as_deref();
     let mut results = match Results::new(args.format, args.flags.quiet, junit) {
-        Ok(results) => results,
+        Ok(results) => results.requiring_all(args.require_all),
         Err(trouble) => {
             error(trouble);
             return exit::BROKEN;
@@ -58,7 +65,14 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     };
     let cancel = signals::install();
     let is_live = |s: &Scenario| output::engine(&args.flags, s) == Engine::Live;
-    let (live, virtuals): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(is_live);
+    let (mut live, mut virtuals) = (Vec::new(), Vec::new());
+    for scenario in scenarios {
+        match real::look(&scenario, is_live(&scenario), args.allow_real) {
+            Err(why) => results.skip(&scenario, &why),
+            Ok(real) if is_live(&scenario) => live.push((scenario, real)),
+            Ok(_) => virtuals.push(scenario),
+        }
+    }
     let is_stopped = run_virtuals(args, &virtuals, &cancel, &mut results);
     if !is_stopped {
         run_live(args, &live, &cancel, &mut results);
@@ -181,7 +195,7 @@ fn run_virtuals(
                     let Some(scenario) = scenarios.get(index) else {
                         break;
                     };
-                    let outcome = output::run_one(scenario, &args.flags, mode, cancel);
+                    let outcome = output::run_one(scenario, &args.flags, None, mode, cancel);
                     if sender.send((index, outcome)).is_err() {
                         break;
                     }
@@ -210,13 +224,13 @@ fn run_virtuals(
 
 fn run_live(
     args: &RunArgs,
-    scenarios: &[Scenario],
+    scenarios: &[(Scenario, Option<RealEndpoints>)],
     cancel: &Arc<AtomicBool>,
     results: &mut Results,
 ) {
     let mode = output::progress_mode(&args.flags, 1);
-    for scenario in scenarios {
-        let outcome = output::run_one(scenario, &args.flags, mode, cancel);
+    for (scenario, real) in scenarios {
+        let outcome = output::run_one(scenario, &args.flags, real.clone(), mode, cancel);
         let code = results.add(scenario, outcome);
         if is_end(args, code) {
             break;

@@ -85,14 +85,14 @@ fn named(cx: Cx<'_>, node: &Node, name: &str, names: &Names) -> Option<Price> {
 /// `input` and `output`, or `flat` for both.
 fn figures(fields: &crate::config::fields::Fields<'_, '_>) -> Option<Price> {
     if fields.node("flat").is_none() {
-        let input = fields.required("input", "$2.00 (per million tokens)", amount);
-        let output = fields.required("output", "$8.00 (per million tokens)", amount);
+        let input = fields.required("input", "$2.00 (per million tokens)", per_million);
+        let output = fields.required("output", "$8.00 (per million tokens)", per_million);
         return Some(Price {
             input: input?,
             output: output?,
         });
     }
-    let flat = fields.optional("flat", amount);
+    let flat = fields.optional("flat", per_million);
     let others = ["input", "output"].map(|key| fields.node(key).is_some());
     if others.contains(&true) {
         let expected = "flat alone, or input and output";
@@ -102,8 +102,16 @@ fn figures(fields: &crate::config::fields::Fields<'_, '_>) -> Option<Price> {
     flat.map(Price::flat)
 }
 
+/// An amount of money: `$1.00`.
+pub fn amount(cx: Cx<'_>, node: &Node) -> Option<Cost> {
+    let expected = "an amount in dollars, like $1.00";
+    let text = cx.text(node, "an amount", expected)?;
+    let parsed = text.parse().ok();
+    parsed.or_else(|| cx.wrong(node, "an amount", expected))
+}
+
 /// A price of a million tokens: `$2.00`.
-fn amount(cx: Cx<'_>, node: &Node) -> Option<Cost> {
+fn per_million(cx: Cx<'_>, node: &Node) -> Option<Cost> {
     let expected = "dollars for a million tokens, like $2.00";
     let text = cx.text(node, "an amount", expected)?;
     match text.parse::<Cost>() {

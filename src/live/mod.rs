@@ -9,7 +9,9 @@ pub mod load;
 pub mod mock;
 pub mod outbox;
 pub mod pacer;
+pub mod real;
 pub mod store;
+mod upstreams;
 
 use std::fmt;
 use std::io;
@@ -33,14 +35,15 @@ use crate::time::Timestamp;
 use clock::Clock;
 use gateway::driver::Driver;
 use gateway::server::Gateway;
-use gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig, Secret};
+use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
 use http::client::Trust;
 use http::server::Limits;
 use load::client::LoadClient;
-use mock::MockUpstream;
-use mock::door::ClosedDoor;
 use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
+use real::RealEndpoints;
+use real::purse::SharedPurse;
+use upstreams::{Acting, Means, Servers};
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
 /// one it matches.
@@ -52,10 +55,29 @@ const LEAD: Duration = Duration::from_millis(250);
 /// Time for the last ledger lines to be closed once all answers are in.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// How a live run is set up: which server plays which upstream.
+/// What stands for a version's upstream in a live run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Player {
+    /// A mock.
+    Mock(MockServer),
+    /// A real one, behind a proxy.
+    Real,
+}
+
+impl Player {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mock(server) => server.name(),
+            Self::Real => "real",
+        }
+    }
+}
+
+/// How a live run is set up: what stands for which upstream.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    servers: PerVersion<MockServer>,
+    players: PerVersion<Player>,
 }
 
 impl Plan {
@@ -64,24 +86,27 @@ impl Plan {
     pub fn new(experiment: &Experiment) -> Self {
         let is_small = is_small(&experiment.traffic);
         let has_streams = experiment.traffic.has_streams();
-        let servers = experiment.servers.iter().map(|(version, asked)| {
+        let players = experiment.servers.iter().map(|(version, asked)| {
+            if experiment.real[version].is_some() {
+                return Player::Real;
+            }
             let can_wiremock =
                 is_small && !has_streams && needs_native(experiment, version).is_none()
                     // wiremock sees nobody hang up, and so not when a place is free again.
                     && experiment.upstreams.profiles[version].capacity.is_none();
-            asked.unwrap_or(match can_wiremock {
+            Player::Mock(asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,
-            })
+            }))
         });
         Self {
-            servers: servers.collect(),
+            players: players.collect(),
         }
     }
 
-    /// Which server plays which upstream.
-    pub fn servers(&self) -> &PerVersion<MockServer> {
-        &self.servers
+    /// What stands for which upstream.
+    pub fn players(&self) -> &PerVersion<Player> {
+        &self.players
     }
 }
 
@@ -100,13 +125,6 @@ pub fn needs_native(experiment: &Experiment, version: VersionId) -> Option<Fault
         .filter(|fault| fault.on.contains(&version))
         .map(|fault| fault.kind)
         .find(|kind| !kind.is_whole_reply())
-}
-
-/// The fault that keeps everybody out of a version.
-fn door(experiment: &Experiment, version: VersionId) -> Option<FaultKind> {
-    let faults = experiment.upstreams.faults.iter();
-    let on_it = faults.filter(|fault| fault.on.contains(&version));
-    on_it.map(|f| f.kind).find(FaultKind::keeps_out)
 }
 
 /// Why the live machinery could not be started.
@@ -212,15 +230,15 @@ pub fn most_connections() -> usize {
 pub fn run(
     experiment: &Experiment,
     plan: Plan,
-    core: Box<dyn Core>,
-    forward: Forward,
+    (core, forward): (Box<dyn Core>, Forward),
+    real: &RealEndpoints,
     sink: &mut dyn Sink,
     cancel: &Arc<AtomicBool>,
 ) -> Result<Ending, StartError> {
     let runtime = runtime()?;
     let (outbox, inbox) = outbox();
     let experiment = Arc::new(experiment.clone());
-    let stage = runtime.block_on(Stage::set(experiment, &plan, core, forward, outbox))?;
+    let stage = runtime.block_on(Stage::set(experiment, &plan, (core, forward), real, outbox))?;
     let clock = stage.clock;
     let is_over = Arc::new(AtomicBool::new(false));
     let play = runtime.spawn(stage.play(cancel.clone(), Over(is_over.clone())));
@@ -247,6 +265,8 @@ struct Stage {
     driver: Arc<Driver>,
     ledgers: Vec<Ledger>,
     client: Arc<LoadClient>,
+    /// What real upstreams may cost, where there are any.
+    purse: Option<SharedPurse>,
     /// They stop when dropped.
     wiremocks: Vec<::wiremock::MockServer>,
 }
@@ -255,38 +275,41 @@ impl Stage {
     async fn set(
         experiment: Arc<Experiment>,
         plan: &Plan,
-        core: Box<dyn Core>,
-        forward: Forward,
+        (core, forward): (Box<dyn Core>, Forward),
+        real: &RealEndpoints,
         outbox: Outbox,
     ) -> Result<Self, StartError> {
         // What takes long comes before the clock is set: time 0 must find everything ready.
+        let trust = real::trust(real)?;
+        real::call_the_roll(&experiment.router, real, &trust).await?;
         let servers = Servers::open(&experiment, plan).await?;
         let listener = bind("127.0.0.1:0").await?;
         let uri = chat_uri(&listener)?;
         let clock = Clock::starting_in(LEAD);
         let underway = Underway::default();
         let ledgers = plan
-            .servers
+            .players
             .iter()
             .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), underway.clone()));
         let ledgers: PerVersion<Ledger> = ledgers.collect();
-        let mocks = ledgers.iter().map(|(version, ledger)| {
-            Arc::new(mock_upstream(&experiment, version, clock, ledger.clone()))
-        });
-        let mocks: PerVersion<Arc<MockUpstream>> = mocks.collect();
+        let means = Means::new(experiment.clone(), real, &trust, clock, outbox.clone());
+        let players = ledgers.iter();
+        let players = players.map(|(version, ledger)| means.player(version, ledger.clone()));
+        let players: PerVersion<Acting> = players.collect();
+        let purse = experiment.has_real_upstreams().then_some(means.purse);
         let router = experiment.router.clone();
         let driver = Driver::new(core, router, clock, outbox.clone(), false);
         let config = GatewayConfig {
             router: experiment.router.clone(),
-            endpoints: FindEndpoints::fixed(servers.endpoints(&mocks)),
+            endpoints: FindEndpoints::fixed(servers.endpoints(&players)),
             choosers: FindChoosers::nobody(),
             is_harness: true,
             forward,
             limits: Limits::default(),
-            // Its mocks speak plain HTTP.
+            // Its mocks and proxies speak plain HTTP.
             trust: Trust::nobody(),
         };
-        let wiremocks = servers.play(&mocks).await;
+        let wiremocks = servers.play(players).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
         let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), underway);
         Ok(Self {
@@ -296,6 +319,7 @@ impl Stage {
             driver,
             ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
+            purse,
             wiremocks,
         })
     }
@@ -307,9 +331,13 @@ impl Stage {
             () = load => Ending::Complete,
             () = cancelled(&cancel) => Ending::Interrupted,
             () = self.measure_memory() => Ending::Interrupted,
+            () = self.purse_is_shut() => Ending::OutOfBudget,
         };
         if ending == Ending::Complete {
             self.settle().await;
+        }
+        if let Some(purse) = &self.purse {
+            purse.tell();
         }
         drop(self.wiremocks);
         drop(over);
@@ -340,6 +368,13 @@ impl Stage {
         }
     }
 
+    async fn purse_is_shut(&self) {
+        match &self.purse {
+            Some(purse) => purse.shut().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until the core and the ledgers have had their last word.
     async fn settle(&self) {
         let give_up = self.clock.now() + SETTLING;
@@ -351,97 +386,6 @@ impl Stage {
             self.clock.sleep(Duration::from_millis(2)).await;
         }
     }
-}
-
-/// The servers of a run's upstreams: ports that are open, before anybody plays on them.
-struct Servers(Vec<Server>);
-
-struct Server {
-    base: String,
-    kind: ServerKind,
-}
-
-enum ServerKind {
-    Closed(ClosedDoor),
-    Native(TcpListener),
-    Wiremock(::wiremock::MockServer),
-}
-
-impl Servers {
-    async fn open(experiment: &Experiment, plan: &Plan) -> Result<Self, StartError> {
-        let mut servers = Vec::new();
-        for (version, server) in plan.servers.iter() {
-            servers.push(match door(experiment, version) {
-                Some(fault) => Server::closed(fault)?,
-                None => Server::open(*server).await?,
-            });
-        }
-        Ok(Self(servers))
-    }
-
-    fn endpoints(&self, mocks: &PerVersion<Arc<MockUpstream>>) -> PerVersion<Endpoint> {
-        let endpoint = |(server, mock): (&Server, &Arc<MockUpstream>)| Endpoint {
-            base: server.base.clone(),
-            api_key: mock.api_key.clone().map(Secret::new),
-        };
-        self.0.iter().zip(mocks.values()).map(endpoint).collect()
-    }
-
-    /// Plays the upstreams on them. wiremock's servers stop when dropped.
-    async fn play(self, mocks: &PerVersion<Arc<MockUpstream>>) -> Vec<::wiremock::MockServer> {
-        let mut wiremocks = Vec::new();
-        for (server, upstream) in self.0.into_iter().zip(mocks.values().cloned()) {
-            match server.kind {
-                ServerKind::Closed(door) => door.stand(),
-                ServerKind::Native(listener) => {
-                    tokio::spawn(mock::native::serve(listener, upstream));
-                }
-                ServerKind::Wiremock(server) => {
-                    mock::wiremock::play(&server, upstream).await;
-                    wiremocks.push(server);
-                }
-            }
-        }
-        wiremocks
-    }
-}
-
-impl Server {
-    fn closed(fault: FaultKind) -> Result<Self, StartError> {
-        let door = ClosedDoor::new(fault).map_err(StartError::Runtime)?;
-        Ok(Self {
-            base: door.base(),
-            kind: ServerKind::Closed(door),
-        })
-    }
-
-    async fn open(server: MockServer) -> Result<Self, StartError> {
-        let listener = bind("127.0.0.1:0").await?;
-        let base = base_url(&listener)?;
-        let kind = match server {
-            MockServer::Native => ServerKind::Native(listener),
-            MockServer::Wiremock => {
-                let listener = listener.into_std().map_err(StartError::Runtime)?;
-                ServerKind::Wiremock(mock::wiremock::open(listener).await)
-            }
-        };
-        Ok(Self { base, kind })
-    }
-}
-
-fn mock_upstream(
-    experiment: &Experiment,
-    version: VersionId,
-    clock: Clock,
-    ledger: Ledger,
-) -> MockUpstream {
-    let config = &experiment.router.versions[version];
-    let upstreams = Arc::new(experiment.upstreams.clone());
-    let model = config.model.clone();
-    // Versions that share a variable share a key, as in service.
-    let variable = config.api_key_env.as_deref().unwrap_or("none");
-    let key = format!("sk-mock-{}", variable.to_lowercase());
-    MockUpstream::new(version, model, upstreams, clock, ledger).with_api_key(key)
 }
 
 /// `http://127.0.0.1:PORT/v1`

@@ -15,6 +15,7 @@ use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
+use crate::upstream::real::PurseState;
 
 /// Something that happened in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,15 @@ pub enum What {
         /// On or off.
         on: bool,
     },
+    /// A cap on a real upstream held an attempt back for so long, or for no time at all.
+    HeldBack {
+        /// The upstream's version.
+        version: VersionId,
+        /// How long.
+        wait: Duration,
+    },
+    /// How the purse for real upstreams stands: told when it is shut, and at the end.
+    Purse(PurseState),
     /// What the router holds in memory.
     Memory {
         /// Requests under way.
@@ -289,7 +299,7 @@ pub struct Gap {
 /// version's as another's, is found out by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The request that a mock upstream answered, by the id of its answer.
+    /// The request that the upstream answered, by the id of its answer; none when it does not tell.
     pub key: Option<RequestKey>,
     /// The version whose model the answer names.
     pub version: Option<VersionId>,

@@ -95,6 +95,8 @@ impl Join {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
         Joined::default()

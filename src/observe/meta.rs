@@ -33,6 +33,8 @@ pub enum Ending {
     Complete,
     /// Somebody stopped it.
     Interrupted,
+    /// The next request could have passed the budget for real upstreams.
+    OutOfBudget,
 }
 
 /// The circumstances of a run.

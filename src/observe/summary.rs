@@ -239,6 +239,8 @@ impl Summary {
             | What::Held(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {

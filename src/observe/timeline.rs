@@ -298,6 +298,8 @@ impl Timeline {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
     }

@@ -137,6 +137,8 @@ impl<W: Write> Sink for Progress<W> {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

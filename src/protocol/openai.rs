@@ -107,6 +107,12 @@ pub struct Reading {
     pub model: Option<String>,
 }
 
+/// The `id` of an answer, when it has one.
+pub fn answer_id(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    body.get("id")?.as_str().map(str::to_owned)
+}
+
 /// Reads a complete HTTP answer to a chat request. Only what makes it a completion must have its
 /// form; a version with another shape of usage, say, still counts as having answered.
 pub fn read(answer: HttpAnswer<'_>) -> Reading {

@@ -69,6 +69,12 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
             "share": standing.share,
             "cause": standing.cause,
         })),
+        What::Purse(state) => Some(json!({
+            "event": "purse",
+            "spent": state.spent,
+            "under_way": state.under_way,
+            "refused": state.refused,
+        })),
         What::Sent(_)
         | What::Assigned { .. }
         | What::Dispatched { .. }
@@ -79,6 +85,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Settled(_)
         | What::Answered(_)
         | What::Gaps(_)
+        | What::HeldBack { .. }
         | What::Memory { .. } => None,
     }
 }

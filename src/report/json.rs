@@ -37,6 +37,11 @@ pub fn not_run(scenario: &str, why: &str, mistakes: &[&Diagnostic]) -> Value {
     })
 }
 
+/// What stands for a scenario that cannot be run here.
+pub fn skipped(scenario: &str, why: &str) -> Value {
+    json!({"format": NOT_RUN_FORMAT, "scenario": scenario, "status": "skipped", "why": why})
+}
+
 fn diagnostic(diagnostic: &Diagnostic) -> Value {
     json!({
         "severity": match diagnostic.severity {

@@ -6,14 +6,55 @@ use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatu
 use crate::report::Report;
 use crate::verdict::result::{Check, GateResult, Status};
 
-/// The file for these runs. Scenarios that could not run are given as (name, why).
+/// A scenario without a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun {
+    name: String,
+    why: String,
+    is_skipped: bool,
+}
+
+impl NotRun {
+    /// One that could not be run.
+    pub fn broken(name: &str, why: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            why: why.to_owned(),
+            is_skipped: false,
+        }
+    }
+
+    /// One that is not for here.
+    pub fn skipped(name: &str, why: &str) -> Self {
+        Self {
+            is_skipped: true,
+            ..Self::broken(name, why)
+        }
+    }
+
+    fn suite(&self) -> TestSuite {
+        let mut suite = TestSuite::new(&self.name);
+        let status = match self.is_skipped {
+            false => error("could not run", &self.why),
+            true => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(&self.why);
+                status
+            }
+        };
+        suite.add_test_case(TestCase::new("run", status));
+        suite
+    }
+}
+
+/// The file for these runs, and for scenarios without one.
 ///
 /// # Errors
 /// When the XML cannot be written, which only happens when memory is short.
-pub fn render(reports: &[&Report], broken: &[(String, String)]) -> Result<String, String> {
+pub fn render(reports: &[&Report], others: &[NotRun]) -> Result<String, String> {
     let mut file = JunitReport::new("graygate");
     file.add_test_suites(reports.iter().map(|r| suite(r)));
-    file.add_test_suites(broken.iter().map(|(name, why)| broken_suite(name, why)));
+    file.add_test_suites(others.iter().map(NotRun::suite));
     file.to_string().map_err(|e| e.to_string())
 }
 
@@ -57,12 +98,6 @@ fn error(kind: &str, message: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_type(kind).set_message(message);
     status
-}
-
-fn broken_suite(name: &str, why: &str) -> TestSuite {
-    let mut suite = TestSuite::new(name);
-    suite.add_test_case(TestCase::new("run", error("could not run", why)));
-    suite
 }
 
 /// The first check that did not pass, in one line.

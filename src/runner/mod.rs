@@ -16,6 +16,7 @@ use crate::canonical;
 use crate::experiment::Experiment;
 use crate::id::PerVersion;
 use crate::live;
+use crate::live::real::RealEndpoints;
 use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
 use crate::protocol::chat::{self, Forward};
@@ -66,6 +67,8 @@ pub struct RunOptions {
     pub core: Option<CoreFactory>,
     /// How the gateway turns a caller's body into an upstream's.
     pub forward: Forward,
+    /// Where the real upstreams are, when they may be asked.
+    pub real: Option<RealEndpoints>,
 }
 
 impl RunOptions {
@@ -77,6 +80,7 @@ impl RunOptions {
             records: None,
             core: None,
             forward: chat::forward,
+            real: None,
         }
     }
 }
@@ -99,6 +103,8 @@ pub enum RunError {
     Output(OutputError),
     /// Gateway, mocks or client could not be started.
     Live(live::StartError),
+    /// It has upstreams that are real, and nobody said that they may be asked, or there is no real time.
+    NotReal,
 }
 
 impl fmt::Display for RunError {
@@ -106,6 +112,9 @@ impl fmt::Display for RunError {
         match self {
             Self::Output(error) => error.fmt(f),
             Self::Live(error) => error.fmt(f),
+            Self::NotReal => {
+                f.write_str("its upstreams are real, and may not be asked in this run")
+            }
         }
     }
 }
@@ -124,13 +133,14 @@ pub fn run(
     cancel: &Arc<AtomicBool>,
 ) -> Result<RunOutput, RunError> {
     let experiment = &scenario.experiment;
+    let real = real_endpoints(experiment, options)?;
     let plan = match options.engine {
         Engine::Virtual => None,
         Engine::Live => Some(live::Plan::new(experiment)),
     };
     let played_by = match &plan {
         None => PerVersion::from_fn(experiment.router.versions.len(), |_| "simulated"),
-        Some(plan) => plan.servers().iter().map(|(_, s)| s.name()).collect(),
+        Some(plan) => plan.players().iter().map(|(_, p)| p.name()).collect(),
     };
     let meta = meta(scenario, options.engine, &played_by);
     let dir = options
@@ -149,6 +159,9 @@ pub fn run(
             spec.tolerance = lateness(options.engine);
         }
     }
+    if experiment.has_real_upstreams() {
+        gates.push(GateSpec::Budget(experiment.budget));
+    }
     gates.push(GateSpec::Policy(policy(&experiment.router, options.engine)));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
@@ -156,19 +169,30 @@ pub fn run(
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {
             let core = core(experiment, options);
-            live::run(
-                experiment,
-                plan,
-                core,
-                options.forward,
-                &mut recorder,
-                cancel,
-            )
-            .map_err(RunError::Live)?
+            let router = (core, options.forward);
+            live::run(experiment, plan, router, &real, &mut recorder, cancel)
+                .map_err(RunError::Live)?
         }
     };
-    let interrupted = ending == Ending::Interrupted;
-    Ok(recorder.finish(interrupted))
+    Ok(recorder.finish(ending))
+}
+
+/// Where the real upstreams of an experiment are.
+fn real_endpoints(
+    experiment: &Experiment,
+    options: &RunOptions,
+) -> Result<RealEndpoints, RunError> {
+    if !experiment.has_real_upstreams() {
+        return Ok(experiment.real.values().map(|_| None).collect());
+    }
+    let given = options.real.as_ref();
+    let given = given.filter(|_| options.engine == Engine::Live);
+    let is_complete = |given: &&RealEndpoints| {
+        let both = experiment.real.values().zip(given.values());
+        let mut both = both.map(|(terms, endpoint)| terms.is_some() == endpoint.is_some());
+        both.all(|fits| fits) && given.len() == experiment.real.len()
+    };
+    given.filter(is_complete).cloned().ok_or(RunError::NotReal)
 }
 
 fn run_virtual(

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 
 use crate::observe::event::{Finding, RunEvent, Sink, What};
 use crate::observe::join::{Join, Joined};
-use crate::observe::meta::RunMeta;
+use crate::observe::meta::{Ending, RunMeta};
 use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::observe::timeline::{Step, Timeline};
@@ -110,7 +110,7 @@ impl<'o> Recorder<'o> {
     }
 
     /// The end of the run: judges it and writes the rest of its files.
-    pub fn finish(mut self, interrupted: bool) -> RunOutput {
+    pub fn finish(mut self, ending: Ending) -> RunOutput {
         for story in self.join.finish() {
             self.summary.unfinished(&story);
             self.evaluator.story(&story);
@@ -134,7 +134,7 @@ impl<'o> Recorder<'o> {
             }
         });
         let report = Report {
-            verdict: evaluator.finish(&summary, interrupted),
+            verdict: evaluator.finish(&summary, ending),
             reproduce: meta.command_line(&meta.command),
             records: match &files {
                 Some(files) => files.keep.kept(files.rows),

@@ -17,7 +17,7 @@ use crate::scenario::distributions::Files;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
-use crate::scenario::{Scenario, advice, faults, gates, traffic, upstreams};
+use crate::scenario::{Scenario, advice, faults, gates, real, traffic, upstreams};
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::Caller;
 
@@ -70,7 +70,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let names = router.as_ref().map(version_names).unwrap_or_default();
     let files = Files { from: path, loader };
-    let upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names, files));
+    let mut upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names, files));
     let has_duration = fields.node("duration").is_some();
     let traffic = fields.required("traffic", "{synthetic: {arrivals: …}}", |cx, n| {
         let length = traffic::Length {
@@ -81,8 +81,20 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();
-    if let Some(upstreams) = &upstreams {
+    let budget = fields.optional("budget", real::budget);
+    if fields.node("upstreams").is_none() {
+        upstreams = Some(upstreams::default(names.len()));
+    }
+    if let (Some(upstreams), Some(router)) = (&mut upstreams, &router) {
         upstreams::check_servers(cx, upstreams, &faults);
+        let setting = real::Setting {
+            real: &upstreams.real_places,
+            router,
+            engine,
+            budget,
+        };
+        real::check(cx, &setting);
+        upstreams.budget = budget.map(|(budget, _)| budget).unwrap_or_default();
     }
     let expect = fields.required("expect", "a list of gates", |cx, n| {
         // Gates depend on the router; without one, its own mistakes are enough.
@@ -97,7 +109,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     let traffic = traffic?;
     let parts = Parts {
         seed: seed.map_or(DEFAULT_SEED, Seed),
-        upstreams: upstreams.unwrap_or_else(|| upstreams::default(names.len())),
+        upstreams: upstreams?,
         router: router?,
         faults,
     };
@@ -146,6 +158,8 @@ impl Parts {
                 faults: self.faults,
             },
             servers: self.upstreams.servers,
+            real: self.upstreams.real,
+            budget: self.upstreams.budget,
             callers,
             bodies: Bodies::new(spec.templates, model),
             traffic: spec.traffic,

@@ -1,7 +1,7 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`] with their [`distributions`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`] with their [`distributions`], [`real`] ones, [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`advice`] warns of what cannot work out.
 
 pub mod advice;
@@ -19,6 +19,7 @@ pub mod gates;
 pub mod load;
 pub mod mock;
 pub mod pressure;
+pub mod real;
 pub mod replay;
 pub mod traffic;
 pub mod upstreams;

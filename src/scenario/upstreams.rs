@@ -9,9 +9,10 @@ use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
 use crate::rng::distribution::Distribution;
 use crate::scenario::distributions::{self, Files, Kind};
-use crate::scenario::pressure;
+use crate::scenario::{pressure, real};
 use crate::upstream::capacity::Capacity;
 use crate::upstream::profile::{Drip, Profile, Timing, WarmUp};
+use crate::upstream::real::{Budget, RealUpstream};
 
 /// The upstreams of a scenario.
 #[derive(Clone, Debug)]
@@ -22,6 +23,12 @@ pub struct UpstreamSpecs {
     pub servers: PerVersion<Option<MockServer>>,
     /// Where the file says so.
     pub server_places: PerVersion<Option<Place>>,
+    /// Those that are real.
+    pub real: PerVersion<Option<RealUpstream>>,
+    /// Where the file says so.
+    pub real_places: PerVersion<Option<Place>>,
+    /// What the real ones may cost.
+    pub budget: Budget,
 }
 
 impl UpstreamSpecs {
@@ -32,6 +39,9 @@ impl UpstreamSpecs {
             profiles,
             servers: PerVersion::from_fn(versions, |_| None),
             server_places: PerVersion::from_fn(versions, |_| None),
+            real: PerVersion::from_fn(versions, |_| None),
+            real_places: PerVersion::from_fn(versions, |_| None),
+            budget: Budget::default(),
         }
     }
 }
@@ -68,12 +78,17 @@ pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
     }
 }
 
+/// The word for an upstream that is no mock.
+const REAL: &str = "real";
+
 /// Most models of one stand-alone mock.
 pub const MOST_MODELS: usize = 64;
 
-/// One mock as written, before `like` is followed.
+/// One upstream as written, before `like` is followed.
 #[derive(Clone, Debug, Default)]
 struct Written {
+    /// It is real. Nothing else is said of it then.
+    real: Option<(RealUpstream, Place)>,
     like: Option<(VersionId, Place)>,
     timing: Option<Timing>,
     latency_factor: Option<f64>,
@@ -117,12 +132,37 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Opti
         profiles: profiles.into_iter().collect::<Option<_>>()?,
         servers: written.values().map(|w| Some(w.server?.0)).collect(),
         server_places: written.values().map(|w| Some(w.server?.1)).collect(),
+        real_places: written.values().map(|w| Some(w.real.as_ref()?.1)).collect(),
+        real: written
+            .values()
+            .map(|w| Some(w.real.as_ref()?.0.clone()))
+            .collect(),
+        budget: Budget::default(),
     })
 }
 
 fn upstream(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Option<Written> {
-    let entry = cx.choice(node, "an upstream", &["mock"])?;
-    mock(cx, &entry.value, Some(names), true, files)
+    if matches!(&node.value, Value::Scalar(word) if word == REAL) {
+        return real(
+            cx,
+            &Node {
+                value: Value::Map(Vec::new()),
+                ..node.clone()
+            },
+        );
+    }
+    let entry = cx.choice(node, "an upstream", &["mock", REAL])?;
+    match entry.key.as_str() {
+        REAL => real(cx, &entry.value),
+        _ => mock(cx, &entry.value, Some(names), true, files),
+    }
+}
+
+fn real(cx: Cx<'_>, node: &Node) -> Option<Written> {
+    Some(Written {
+        real: Some((real::read(cx, node)?, node.place)),
+        ..Written::default()
+    })
 }
 
 /// A mock's profile by itself, as `graygate mock --profile` and `replay --canary-profile` take it.
@@ -181,6 +221,7 @@ fn mock(
     });
     let timing = timing(cx, &fields, node, files);
     let written = Written {
+        real: None,
         like,
         timing: timing.clone().flatten(),
         latency_factor: fields.optional("latency_factor", values::factor),
@@ -212,10 +253,18 @@ fn resolve(
     written: &Written,
     all: &PerVersion<Written>,
 ) -> Option<Profile> {
+    if written.real.is_some() {
+        // Nobody asks for it.
+        return Some(default_profile());
+    }
     let model = match written.like {
         None => None,
         Some((version, place)) => {
             let model = &all[version];
+            if model.real.is_some() {
+                let message = "`like` must name a mock, and this version is real";
+                return cx.error(cx.at(place, message));
+            }
             if model.like.is_some() {
                 let message = "`like` must name a version that is described by itself";
                 return cx.error(cx.at(place, message));

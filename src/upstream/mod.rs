@@ -4,5 +4,6 @@ pub mod capacity;
 pub mod odd;
 pub mod plan;
 pub mod profile;
+pub mod real;
 pub mod stream;
 pub mod wish;

@@ -81,6 +81,18 @@ impl Refusal {
 }
 
 impl ResponsePlan {
+    /// The plan of an answer that somebody else gives: what is planned is only whether it is a stream. Faults can
+    /// spoil it like any other.
+    pub fn passed_on(is_stream: bool) -> Self {
+        let usage = Usage::default();
+        let act = match is_stream {
+            false => Act::Complete(usage),
+            true => Act::Stream(StreamPlan::EMPTY),
+        };
+        let after = Duration::ZERO;
+        Self { after, act }
+    }
+
     /// How the attempt ends for whoever asked, if they wait long enough; none for silence.
     pub fn outcome(&self) -> Option<Outcome> {
         match &self.act {

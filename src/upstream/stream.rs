@@ -150,6 +150,17 @@ pub struct Moment {
 }
 
 impl StreamPlan {
+    /// A stream of nothing: for what is said of a stream whatever comes with it.
+    pub const EMPTY: Self = Self {
+        usage: Usage {
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        },
+        gap: Duration::ZERO,
+        per_chunk: 1,
+        ending: Ending::Whole,
+    };
+
     /// All it does, when its first token comes after `first`. The role comes half-way there, as from servers
     /// that speak before they think.
     pub fn moments(&self, first: Duration) -> impl Iterator<Item = Moment> + use<> {

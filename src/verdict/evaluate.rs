@@ -3,11 +3,12 @@
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
-use crate::observe::meta::FaultMeta;
+use crate::observe::meta::{Ending, FaultMeta};
 use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::after_rollback::AfterRollbackGate;
 use crate::verdict::gates::attribution::AttributionGate;
+use crate::verdict::gates::budget::BudgetGate;
 use crate::verdict::gates::contract::ContractGate;
 use crate::verdict::gates::cost::CostGate;
 use crate::verdict::gates::fallback::FallbackGate;
@@ -84,12 +85,14 @@ impl Evaluator {
     }
 
     /// The verdict.
-    pub fn finish(&self, summary: &Summary, interrupted: bool) -> Verdict {
+    pub fn finish(&self, summary: &Summary, ending: Ending) -> Verdict {
+        let interrupted = ending == Ending::Interrupted;
+        let cut_short = ending != Ending::Complete;
         let end = End {
             summary,
             canary: self.canary,
             flake: self.flake,
-            interrupted,
+            cut_short,
             join_is_leaky: is_leaky(strays(summary), summary.ledger_rows),
         };
         let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();
@@ -103,7 +106,7 @@ impl Evaluator {
         let status = worst.unwrap_or(Status::Inconclusive);
         Verdict {
             // Nothing that was not seen to its end has passed.
-            status: match interrupted {
+            status: match cut_short {
                 true => status.max(Status::Inconclusive),
                 false => status,
             },
@@ -134,6 +137,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),
         GateSpec::Contract(spec) => Box::new(ContractGate::new(spec)),
         GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
+        GateSpec::Budget(budget) => Box::new(BudgetGate::new(budget)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
     }
 }

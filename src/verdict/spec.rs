@@ -8,6 +8,7 @@ use crate::protocol::outcome::Outcome;
 use crate::stats::compare::{Comparison, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
+use crate::upstream::real::Budget;
 
 /// One gate with its conditions.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,8 @@ pub enum GateSpec {
     Cost(CostSpec),
     /// Answers have the OpenAI shape, whichever version gives them.
     Contract(ContractSpec),
+    /// What real upstreams cost stays within this. Every run with such has it.
+    Budget(Budget),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -65,6 +68,7 @@ impl GateSpec {
             Self::Ramp(spec) => spec.name,
             Self::Cost(_) => "cost",
             Self::Contract(_) => "contract",
+            Self::Budget(_) => "budget",
             Self::Memory { .. } => "memory",
         }
     }

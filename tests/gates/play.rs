@@ -8,7 +8,7 @@ use graygate::observe::event::{
     RunEvent, Sent, Settled, Streamed, UpstreamEnded, What,
 };
 use graygate::observe::join::Join;
-use graygate::observe::meta::FaultMeta;
+use graygate::observe::meta::{Ending, FaultMeta};
 use graygate::observe::summary::Summary;
 use graygate::pricing::Price;
 use graygate::protocol::drift::Drift;
@@ -417,19 +417,19 @@ impl Play {
     }
 
     pub(crate) fn verdict(self) -> Verdict {
-        self.ended(false)
+        self.ended(Ending::Complete)
     }
 
     pub(crate) fn interrupted(self) -> Verdict {
-        self.ended(true)
+        self.ended(Ending::Interrupted)
     }
 
-    fn ended(mut self, interrupted: bool) -> Verdict {
+    fn ended(mut self, ending: Ending) -> Verdict {
         for story in self.join.finish() {
             self.summary.unfinished(&story);
             self.evaluator.story(&story);
         }
-        self.evaluator.finish(&self.summary, interrupted)
+        self.evaluator.finish(&self.summary, ending)
     }
 
     /// The verdict of the one gate that was asked for.

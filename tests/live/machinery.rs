@@ -12,7 +12,7 @@ use graygate::live::gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConf
 use graygate::live::http::client::Trust;
 use graygate::live::http::server::Limits;
 use graygate::live::outbox::outbox;
-use graygate::live::{self, Plan};
+use graygate::live::{self, Plan, Player};
 use graygate::observe::meta::Engine;
 use graygate::protocol::chat;
 use graygate::router::core::{Core, Footprint};
@@ -137,8 +137,8 @@ expect: [attribution]
 "
         );
         let plan = Plan::new(&written("closed", &text).experiment);
-        plan.servers().values().copied().collect::<Vec<_>>()
+        plan.players().values().copied().collect::<Vec<_>>()
     };
-    assert_eq!(servers(200), [MockServer::Wiremock; 2]);
-    assert_eq!(servers(201), [MockServer::Native; 2]);
+    assert_eq!(servers(200), [Player::Mock(MockServer::Wiremock); 2]);
+    assert_eq!(servers(201), [Player::Mock(MockServer::Native); 2]);
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::cli::env;
 use crate::cli::serve::dotenv::DotEnv;
 use crate::cli::serve::keys::KeyRule;
-use crate::config::diagnostic::{Diagnostic, Problems};
-use crate::id::PerVersion;
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
+use crate::id::{PerVersion, VersionId};
 use crate::live::gateway::{Choosers, Endpoint, FindChoosers, FindEndpoints, Secret};
 use crate::live::store::post;
 use crate::router::config::{RouterConfig, VersionConfig};
@@ -28,6 +28,29 @@ pub(super) fn collect(
     let are_receivers_known = search.receivers(router);
     choosers?;
     found.filter(|_| are_receivers_known)
+}
+
+/// Where these versions of a router are, with their keys.
+///
+/// # Errors
+/// What is missing, of all of them.
+pub(in crate::cli) fn of_some(
+    path: &Path,
+    router: &RouterConfig,
+    is_wanted: impl Fn(VersionId) -> bool,
+) -> Result<PerVersion<Option<Endpoint>>, Diagnostics> {
+    let problems = Problems::default();
+    let search = Search::new(path, router, KeyRule::Any, &problems);
+    let all = router.versions.iter();
+    let found = all.map(|(id, version)| match is_wanted(id) {
+        true => search.endpoint(version),
+        false => None,
+    });
+    let found = found.collect();
+    match problems.has_errors() {
+        true => Err(problems.into_diagnostics()),
+        false => Ok(found),
+    }
 }
 
 /// A variable of the environment, or of a `.env` file near the router file as it is now.

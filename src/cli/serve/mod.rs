@@ -2,7 +2,7 @@
 
 pub(super) mod admin;
 mod dotenv;
-mod endpoints;
+pub(super) mod endpoints;
 mod input_file;
 mod keys;
 mod life;

@@ -91,6 +91,8 @@ impl Sink for News {
             | What::Answered(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
     }

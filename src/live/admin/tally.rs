@@ -336,6 +336,8 @@ impl Tally {
             | What::NotPromoted(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::HeldBack { .. }
+            | What::Purse(_)
             | What::Memory { .. } => {}
         }
     }

@@ -26,7 +26,7 @@ use crate::live::http::drain::Drain;
 use crate::live::http::reply_body::ReplyBody;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
-use crate::protocol::{gateway, headers, openai};
+use crate::protocol::{gateway, headers, openai, request_id};
 use crate::router::config::{Features, RouterConfig};
 use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
 
@@ -62,8 +62,8 @@ pub struct Gateway {
     current: Current,
     /// What the core never hears of.
     unheard: Arc<Unheard>,
-    /// What the ids of requests begin with.
-    id_prefix: String,
+    /// What stands for this process in the ids of requests.
+    id_mark: u64,
 }
 
 impl Gateway {
@@ -82,7 +82,7 @@ impl Gateway {
         Arc::new(Self {
             current: Current::new(&config),
             unheard: Arc::default(),
-            id_prefix: id_prefix(config.is_harness),
+            id_mark: id_mark(config.is_harness),
             config,
             driver,
             forcing,
@@ -218,7 +218,7 @@ impl Gateway {
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| request_id(&self.id_prefix, request)),
+            id: id.unwrap_or_else(|| made_up_id(self.id_mark, request)),
             head,
             body,
             key,
@@ -432,21 +432,20 @@ impl RequestTask<'_> {
     }
 }
 
-/// What the ids of requests begin with. A number alone comes again with the next process, and in every
-/// instance: in service, each process has a prefix of its own. A run of the harness says the same every
-/// time.
-fn id_prefix(is_harness: bool) -> String {
+/// What the ids of requests say of their process. A number alone comes again with the next process, and in every
+/// instance. A run of the harness says the same every time.
+fn id_mark(is_harness: bool) -> u64 {
     match is_harness {
-        true => "gg-".to_owned(),
-        false => format!("gg-{:016x}-", clock::process_mark()),
+        true => request_id::HARNESS,
+        false => clock::process_mark(),
     }
 }
 
 /// The id of a request whose caller gave it none.
-fn request_id(prefix: &str, request: RequestId) -> HeaderValue {
-    let id = format!("{prefix}{}", request.0);
+fn made_up_id(mark: u64, request: RequestId) -> HeaderValue {
+    let id = request_id::request_id(mark, request.0);
     // Letters, digits and dashes only.
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("gg"))
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("graygate"))
 }
 
 fn why_unread(unread: &body::Unread) -> Why {

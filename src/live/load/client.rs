@@ -23,6 +23,7 @@ use crate::protocol::drift::Drift;
 use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
+use crate::protocol::request_id::{HARNESS, request_id};
 use crate::protocol::{chat, headers, openai, stream};
 use crate::traffic::caller::Intent;
 use crate::traffic::source::Planned;
@@ -173,7 +174,11 @@ impl LoadClient {
         let map = request.headers_mut();
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         http::set(map, headers::REQUEST_KEY, &planned.key.to_string());
-        http::set(map, headers::REQUEST_ID, &request_id(planned.key));
+        http::set(
+            map,
+            headers::REQUEST_ID,
+            &request_id(HARNESS, planned.key.0),
+        );
         if let Some(version) = planned.forced {
             http::set(map, headers::FORCED, self.experiment.router.name(version));
         }
@@ -268,7 +273,7 @@ impl LoadClient {
     /// What an answer with this id by this model says of where it comes from.
     fn origin(&self, id: Option<&str>, model: Option<&str>) -> Origin {
         Origin {
-            key: id.and_then(answered_key),
+            key: id.and_then(|id| answered_key(id).or_else(|| self.underway.answered(id))),
             version: model.and_then(|m| self.experiment.router.version_of_model(m)),
         }
     }
@@ -281,8 +286,4 @@ impl LoadClient {
             attempts: http::header(map, headers::ATTEMPTS).and_then(|a| a.parse().ok()),
         }
     }
-}
-
-fn request_id(key: RequestKey) -> String {
-    format!("graygate-{key}")
 }

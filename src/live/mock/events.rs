@@ -39,6 +39,11 @@ impl Events {
         }
     }
 
+    /// Single events as a stream with this id by this model would have them.
+    pub fn like(id: &str, model: &str) -> Self {
+        Self::new(StreamPlan::EMPTY, id, model, false)
+    }
+
     /// What is sent for a piece; nothing for those that only end.
     pub fn bytes(&self, piece: Piece) -> Option<Bytes> {
         let text = match piece {

@@ -4,7 +4,7 @@
 //! Which try it was needs memory, and memory is bounded: in a run a request is forgotten once its
 //! client is done with it; otherwise an upstream remembers its newest 100,000 keys.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +29,14 @@ pub const KEYS_REMEMBERED: usize = 100_000;
 /// What ledgers remember of the requests that a load client has under way. One for all upstreams of a
 /// run; without a client, nothing is ever under way.
 #[derive(Clone, Debug, Default)]
-pub struct Underway(Arc<Mutex<IdMap<RequestKey, Request>>>);
+pub struct Underway(Arc<Mutex<Memory>>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    requests: IdMap<RequestKey, Request>,
+    /// Which request got the answer with this id; none when several did.
+    answers: BTreeMap<Box<str>, Option<RequestKey>>,
+}
 
 #[derive(Debug)]
 struct Request {
@@ -37,35 +44,64 @@ struct Request {
     digest: Option<u64>,
     /// How often it came to each version's upstream, by the version's position.
     tries: SmallVec<[u32; 2]>,
+    /// The ids of the answers that real upstreams gave it.
+    answers: Vec<Box<str>>,
 }
 
 impl Underway {
     /// Notes a request that is sent, with the fingerprint of its body.
     pub fn note(&self, key: RequestKey, digest: Option<u64>) {
-        let tries = SmallVec::new();
-        self.lock().insert(key, Request { digest, tries });
+        let request = Request {
+            digest,
+            tries: SmallVec::new(),
+            answers: Vec::new(),
+        };
+        self.lock().requests.insert(key, request);
     }
 
     /// Forgets a request that is over.
     pub fn forget(&self, key: RequestKey) {
-        self.lock().remove(key);
+        let mut memory = self.lock();
+        let request = memory.requests.remove(key);
+        for id in request.into_iter().flat_map(|request| request.answers) {
+            if memory.answers.get(&id) == Some(&Some(key)) {
+                memory.answers.remove(&id);
+            }
+        }
+    }
+
+    /// Notes that a request was given the answer with this id, by an upstream whose ids do not say so themselves.
+    fn note_answer(&self, key: RequestKey, id: &str) {
+        let mut memory = self.lock();
+        let Some(request) = memory.requests.get_mut(key) else {
+            return;
+        };
+        request.answers.push(id.into());
+        let known = memory.answers.entry(id.into()).or_insert(Some(key));
+        // Some servers give the same id again and again.
+        *known = known.filter(|one| *one == key);
+    }
+
+    /// The request under way that was given the answer with this id, if that is certain.
+    pub fn answered(&self, id: &str) -> Option<RequestKey> {
+        self.lock().answers.get(id).copied().flatten()
     }
 
     /// How many requests are under way.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().requests.len()
     }
 
     /// True when no request is under way.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().requests.is_empty()
     }
 
     /// Counts a try: how many were there before at this upstream? None for a request of which no
     /// client said that it is under way.
     fn next_try(&self, key: RequestKey, version: VersionId) -> Option<u32> {
-        let mut requests = self.lock();
-        let tries = &mut requests.get_mut(key)?.tries;
+        let mut memory = self.lock();
+        let tries = &mut memory.requests.get_mut(key)?.tries;
         if tries.len() <= version.index() {
             tries.resize(version.index() + 1, 0);
         }
@@ -76,11 +112,11 @@ impl Underway {
 
     /// Does this fingerprint differ from what the client sent? None when the client's is not known.
     fn differs(&self, key: RequestKey, digest: impl FnOnce() -> Option<u64>) -> Option<bool> {
-        let original = self.lock().get(key)?.digest?;
+        let original = self.lock().requests.get(key)?.digest?;
         Some(digest() != Some(original))
     }
 
-    fn lock(&self) -> MutexGuard<'_, IdMap<RequestKey, Request>> {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,7 +204,7 @@ impl Ledger {
     }
 
     /// Opens a line. `digest` is the fingerprint of the body, asked for only when it can be compared.
-    pub(super) fn accept(
+    pub(in crate::live) fn accept(
         &self,
         key: Option<RequestKey>,
         digest: impl FnOnce() -> Option<u64>,
@@ -191,7 +227,13 @@ impl Ledger {
     }
 
     /// Tells of a line that was opened, once it is known what happens to it.
-    pub(super) fn announce(&self, at: Timestamp, row: &Row, n: Option<u32>, response: &Response) {
+    pub(in crate::live) fn announce(
+        &self,
+        at: Timestamp,
+        row: &Row,
+        n: Option<u32>,
+        response: &Response,
+    ) {
         let accepted = Accepted {
             row: row.number,
             key: row.key,
@@ -240,9 +282,16 @@ impl Row {
     }
 
     /// Notes the tokens that are spent on it, and the shape of its answer.
-    pub(super) fn spends(&mut self, usage: Option<Usage>, drift: Drift) {
+    pub(in crate::live) fn spends(&mut self, usage: Option<Usage>, drift: Drift) {
         self.usage = usage;
         self.drift = drift;
+    }
+
+    /// Notes the id of its answer, where that does not say whose it is.
+    pub(in crate::live) fn gives(&self, id: &str) {
+        if let Some(key) = self.key {
+            self.shared.underway.note_answer(key, id);
+        }
     }
 
     /// Takes a place of the upstream.
@@ -343,6 +392,27 @@ mod tests {
         underway.note(RequestKey(3), None);
         let found = [altered(1), altered(2), altered(3), altered(4)];
         assert_eq!(found, [Some(false), Some(true), None, None]);
+    }
+
+    #[test]
+    fn an_answer_is_known_by_its_id_while_its_request_is_under_way() {
+        let underway = Underway::default();
+        let ledger = ledger(0, &underway);
+        let give = |key, id| ledger.accept(Some(RequestKey(key)), || None).gives(id);
+        give(9, "of nobody");
+        underway.note(RequestKey(1), None);
+        underway.note(RequestKey(2), None);
+        give(1, "a");
+        give(2, "b");
+        let found = ["a", "b", "of nobody", "c"].map(|id| underway.answered(id));
+        assert_eq!(
+            found,
+            [Some(RequestKey(1)), Some(RequestKey(2)), None, None]
+        );
+        give(2, "a");
+        assert_eq!(underway.answered("a"), None, "it is two answers'");
+        underway.forget(RequestKey(2));
+        assert_eq!(underway.answered("b"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod house;
 pub mod ledger;
 pub mod native;
 pub mod places;
-mod raw;
+pub(in crate::live) mod raw;
 mod streaming;
 pub mod switch;
 pub mod wiremock;

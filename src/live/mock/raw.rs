@@ -22,7 +22,7 @@ static ZEROS: [u8; 1 << 16] = [b'0'; 1 << 16];
 ///
 /// # Errors
 /// When the connection ends with it, as it does unless the reply is a whole one.
-pub(super) async fn play(
+pub(in crate::live) async fn play(
     script: Script,
     outcome: Option<Outcome>,
     row: Row,

@@ -10,8 +10,11 @@ use crate::observe::summary::Summary;
 use crate::stats::quantile::Quantile;
 use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate};
-use crate::verdict::result::{Check, GateResult, Status, percent};
+use crate::verdict::result::{Check, GateResult, Status, percent, share_of};
 use crate::verdict::spec::GeneratorSpec;
+
+/// One in this many attempts may be held back: 1 %.
+const HELD_BACK: u64 = 100;
 
 /// The gate at work.
 pub struct GeneratorGate {
@@ -19,6 +22,9 @@ pub struct GeneratorGate {
     /// Requests that were sent, and those of them that were sent in time.
     sent: u64,
     in_time: u64,
+    /// Attempts that went through the caps of real upstreams, and those that these held back for too long.
+    capped: u64,
+    held_back: u64,
 }
 
 impl GeneratorGate {
@@ -28,6 +34,8 @@ impl GeneratorGate {
             spec,
             sent: 0,
             in_time: 0,
+            capped: 0,
+            held_back: 0,
         }
     }
 
@@ -76,17 +84,44 @@ fn planned_and_took(summary: &Summary) -> Option<(Duration, Duration)> {
     (planned > Duration::ZERO).then_some((planned, took))
 }
 
+impl GeneratorGate {
+    /// Who waits for a cap has a latency that is not its upstream's.
+    fn caps(&self) -> Option<Check> {
+        let (x, n) = (self.held_back, self.capped);
+        let (status, seen) = match x.saturating_mul(HELD_BACK) > n {
+            false => (Status::Pass, share_of(x, n)),
+            true => {
+                let words = "the traffic is more than the caps let through";
+                (Status::Invalid, format!("{}: {words}", share_of(x, n)))
+            }
+        };
+        let limit = Human(self.spec.dispatch_delay_p99);
+        let condition = format!("attempts held back by caps for > {limit} <= 1 %");
+        let share = (n > 0).then(|| x as f64 / n as f64);
+        (n > 0).then(|| Check::census(condition, status, seen).figure(share, "share", n))
+    }
+}
+
 impl Gate for GeneratorGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
-        if let What::Sent(sent) = &event.what {
-            let delay = event.at.since(sent.scheduled_at);
-            self.sent += 1;
-            self.in_time += u64::from(delay <= self.spec.dispatch_delay_p99);
+        let limit = self.spec.dispatch_delay_p99;
+        match &event.what {
+            What::Sent(sent) => {
+                let delay = event.at.since(sent.scheduled_at);
+                self.sent += 1;
+                self.in_time += u64::from(delay <= limit);
+            }
+            What::HeldBack { wait, .. } => {
+                self.capped += 1;
+                self.held_back += u64::from(*wait > limit);
+            }
+            _ => {}
         }
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let checks = vec![self.delay(end.summary), self.rate(end.summary)];
+        let mut checks = vec![self.delay(end.summary), self.rate(end.summary)];
+        checks.extend(self.caps());
         GateResult::of("generator", checks)
     }
 }

@@ -67,7 +67,7 @@ fn check(condition: &str, part: u64, whole: u64, status: Status) -> Check {
 impl Gate for JoinGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![unexplained(end.summary), stray_rows(end.summary)];
-        if !end.interrupted {
+        if !end.cut_short {
             checks.push(unanswered(end.summary));
         }
         GateResult::of("join", checks)

@@ -3,6 +3,7 @@
 
 pub mod after_rollback;
 pub mod attribution;
+pub mod budget;
 pub mod contract;
 pub mod cost;
 pub mod fallback;
@@ -77,7 +78,7 @@ pub struct End<'a> {
     /// Largest probability of a false failure that one statistical gate may have.
     pub flake: f64,
     /// Was the run stopped before its end?
-    pub interrupted: bool,
+    pub cut_short: bool,
     /// Is the join of requests with the upstreams' ledgers too incomplete to count on?
     pub join_is_leaky: bool,
 }

@@ -204,7 +204,7 @@ impl RequestsGate {
             .needs(n, self.spec.min_n.max(1))
     }
 
-    fn count_check(&self, limit: Comparison<u64>, interrupted: bool) -> Check {
+    fn count_check(&self, limit: Comparison<u64>, cut_short: bool) -> Check {
         let n = self.units;
         // What was not to be too few may just not have come yet.
         let is_missing = match limit.op {
@@ -212,7 +212,7 @@ impl RequestsGate {
             Op::Greater => n <= limit.bound,
             Op::Less | Op::AtMost => false,
         };
-        let may_come = interrupted && is_missing;
+        let may_come = cut_short && is_missing;
         let status = match (limit.holds(n), may_come) {
             (true, _) => Status::Pass,
             (false, true) => Status::Inconclusive,
@@ -284,7 +284,7 @@ impl Gate for RequestsGate {
         checks.extend(self.tokens.checks(spec.min_n));
         checks.extend(
             spec.count
-                .map(|limit| self.count_check(limit, end.interrupted)),
+                .map(|limit| self.count_check(limit, end.cut_short)),
         );
         let tallies = [
             (

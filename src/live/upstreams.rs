@@ -1,0 +1,204 @@
+//! The upstreams of a live run: ports that are open before the clock starts, and what stands behind each of them:
+//! a mock, a proxy before a real upstream, or a door that is closed.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::experiment::{Experiment, MockServer};
+use crate::fault::inject::Upstreams;
+use crate::fault::kind::FaultKind;
+use crate::id::{PerVersion, VersionId};
+use crate::live::clock::{self, Clock};
+use crate::live::gateway::upstream::UpstreamClient;
+use crate::live::gateway::{Endpoint, Secret};
+use crate::live::http::client::Trust;
+use crate::live::mock::door::ClosedDoor;
+use crate::live::mock::ledger::Ledger;
+use crate::live::mock::{self, MockUpstream};
+use crate::live::outbox::Outbox;
+use crate::live::real::RealEndpoints;
+use crate::live::real::caps::Caps;
+use crate::live::real::proxy::{self, Proxy};
+use crate::live::real::purse::SharedPurse;
+use crate::live::{Plan, Player, StartError, base_url, bind};
+use crate::upstream::real::RealUpstream;
+
+/// What plays an upstream.
+pub(super) enum Acting {
+    Mock(Arc<MockUpstream>),
+    Real(Arc<Proxy>),
+}
+
+impl Acting {
+    /// The key that the gateway must show.
+    fn api_key(&self) -> Option<Secret> {
+        match self {
+            Self::Mock(mock) => mock.api_key.clone().map(Secret::new),
+            Self::Real(proxy) => Some(proxy.door_key.clone()),
+        }
+    }
+}
+
+/// What those who play upstreams need.
+pub(super) struct Means {
+    pub(super) experiment: Arc<Experiment>,
+    pub(super) clock: Clock,
+    pub(super) outbox: Outbox,
+    /// What real upstreams may cost.
+    pub(super) purse: SharedPurse,
+    upstreams: Arc<Upstreams>,
+    asker: Arc<UpstreamClient>,
+}
+
+impl Means {
+    pub(super) fn new(
+        experiment: Arc<Experiment>,
+        real: &RealEndpoints,
+        trust: &Trust,
+        clock: Clock,
+        outbox: Outbox,
+    ) -> Self {
+        // Nobody asks those who are not real.
+        let nowhere = || Endpoint {
+            base: String::new(),
+            api_key: None,
+        };
+        let endpoints = real.values().cloned();
+        let endpoints = endpoints.map(|endpoint| endpoint.unwrap_or_else(nowhere));
+        let asker = UpstreamClient::new(&experiment.router, &endpoints.collect(), trust);
+        Self {
+            purse: SharedPurse::new(experiment.budget, clock, outbox.clone()),
+            upstreams: Arc::new(experiment.upstreams.clone()),
+            asker: Arc::new(asker),
+            experiment,
+            clock,
+            outbox,
+        }
+    }
+
+    /// Who plays the upstream of a version.
+    pub(super) fn player(&self, version: VersionId, ledger: Ledger) -> Acting {
+        match &self.experiment.real[version] {
+            None => Acting::Mock(Arc::new(self.mock(version, ledger))),
+            Some(terms) => Acting::Real(Arc::new(self.proxy(version, terms, ledger))),
+        }
+    }
+
+    fn mock(&self, version: VersionId, ledger: Ledger) -> MockUpstream {
+        let config = &self.experiment.router.versions[version];
+        let model = config.model.clone();
+        // Versions that share a variable share a key, as in service.
+        let variable = config.api_key_env.as_deref().unwrap_or("none");
+        let key = format!("sk-mock-{}", variable.to_lowercase());
+        MockUpstream::new(version, model, self.upstreams.clone(), self.clock, ledger)
+            .with_api_key(key)
+    }
+
+    fn proxy(&self, version: VersionId, terms: &RealUpstream, ledger: Ledger) -> Proxy {
+        // Whoever else is on this machine cannot guess it.
+        let key = format!("sk-run-{:016x}", clock::fresh_seed());
+        Proxy {
+            version,
+            door_key: Secret::new(key),
+            upstreams: self.upstreams.clone(),
+            clock: self.clock,
+            ledger,
+            client: self.asker.clone(),
+            terms: terms.clone(),
+            price: self.experiment.router.versions[version].price,
+            caps: Caps::new(terms, self.clock),
+            purse: self.purse.clone(),
+            outbox: self.outbox.clone(),
+        }
+    }
+}
+
+/// The fault that keeps everybody out of a version.
+fn door(experiment: &Experiment, version: VersionId) -> Option<FaultKind> {
+    let faults = experiment.upstreams.faults.iter();
+    let on_it = faults.filter(|fault| fault.on.contains(&version));
+    on_it.map(|f| f.kind).find(FaultKind::keeps_out)
+}
+
+/// The servers of a run's upstreams: ports that are open, before anybody plays on them.
+pub(super) struct Servers(Vec<Server>);
+
+struct Server {
+    base: String,
+    kind: ServerKind,
+}
+
+enum ServerKind {
+    Closed(ClosedDoor),
+    /// graygate's own server.
+    Own(TcpListener),
+    Wiremock(::wiremock::MockServer),
+}
+
+impl Servers {
+    pub(super) async fn open(experiment: &Experiment, plan: &Plan) -> Result<Self, StartError> {
+        let mut servers = Vec::new();
+        for (version, player) in plan.players().iter() {
+            servers.push(match door(experiment, version) {
+                Some(fault) => Server::closed(fault)?,
+                None => Server::open(*player).await?,
+            });
+        }
+        Ok(Self(servers))
+    }
+
+    pub(super) fn endpoints(&self, players: &PerVersion<Acting>) -> PerVersion<Endpoint> {
+        let endpoint = |(server, player): (&Server, &Acting)| Endpoint {
+            base: server.base.clone(),
+            api_key: player.api_key(),
+        };
+        self.0.iter().zip(players.values()).map(endpoint).collect()
+    }
+
+    /// Plays the upstreams on them. wiremock's servers stop when dropped.
+    pub(super) async fn play(self, players: PerVersion<Acting>) -> Vec<::wiremock::MockServer> {
+        let mut wiremocks = Vec::new();
+        for (server, player) in self.0.into_iter().zip(players.values()) {
+            match (server.kind, player) {
+                (ServerKind::Closed(door), _) => door.stand(),
+                (ServerKind::Own(listener), Acting::Mock(mock)) => {
+                    tokio::spawn(mock::native::serve(listener, mock.clone()));
+                }
+                (ServerKind::Own(listener), Acting::Real(proxy)) => {
+                    tokio::spawn(proxy::serve(listener, proxy.clone()));
+                }
+                (ServerKind::Wiremock(server), Acting::Mock(mock)) => {
+                    mock::wiremock::play(&server, mock.clone()).await;
+                    wiremocks.push(server);
+                }
+                // No wiremock is opened for a real upstream.
+                (ServerKind::Wiremock(_), Acting::Real(_)) => {}
+            }
+        }
+        wiremocks
+    }
+}
+
+impl Server {
+    fn closed(fault: FaultKind) -> Result<Self, StartError> {
+        let door = ClosedDoor::new(fault).map_err(StartError::Runtime)?;
+        Ok(Self {
+            base: door.base(),
+            kind: ServerKind::Closed(door),
+        })
+    }
+
+    async fn open(player: Player) -> Result<Self, StartError> {
+        let listener = bind("127.0.0.1:0").await?;
+        let base = base_url(&listener)?;
+        let kind = match player {
+            Player::Real | Player::Mock(MockServer::Native) => ServerKind::Own(listener),
+            Player::Mock(MockServer::Wiremock) => {
+                let listener = listener.into_std().map_err(StartError::Runtime)?;
+                ServerKind::Wiremock(mock::wiremock::open(listener).await)
+            }
+        };
+        Ok(Self { base, kind })
+    }
+}
