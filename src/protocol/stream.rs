@@ -203,16 +203,19 @@ impl StreamReader {
     /// How the stream ended, when no more bytes come: by its own end, or by one of the connection
     /// (which broke with `broken`, or was closed in good order).
     pub fn outcome(&self, broken: Option<Outcome>) -> Outcome {
-        let is_finished =
-            !self.begun.is_empty() && self.begun.iter().all(|index| self.finished.contains(index));
         match self.failure.or(broken) {
             // What comes after the end of an answer cannot spoil it.
-            _ if self.is_done && self.failure.is_none() && is_finished => Outcome::Success,
+            _ if self.is_done && self.failure.is_none() && self.is_finished() => Outcome::Success,
             Some(failure) => failure,
             // It says that it is done, and is not.
             None if self.is_done => Outcome::Malformed,
             None => Outcome::Truncated,
         }
+    }
+
+    /// Has every choice that began its finish reason?
+    pub fn is_finished(&self) -> bool {
+        !self.begun.is_empty() && self.begun.iter().all(|index| self.finished.contains(index))
     }
 
     /// Did it end by itself, with `[DONE]` or a failure?

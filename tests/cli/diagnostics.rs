@@ -394,3 +394,92 @@ fn mistakes_in_what_is_forced() {
         assert!(done.err.contains(message), "{forced}: {}", done.err);
     }
 }
+
+#[test]
+fn what_real_upstreams_lack_is_told() {
+    let folder = Folder::new();
+    let said = |upstreams: &str, more: &str, version: &str| {
+        let text = format!(
+            "name: real
+duration: 10s
+router:
+  versions:
+    v1: {{role: stable, model: a{version}}}
+    v2: {{role: canary, model: b}}
+  split: {{weights: {{v1: 90, v2: 10}}}}
+upstreams: {upstreams}
+{more}
+traffic: {{synthetic: {{arrivals: {{poisson: 5/s}}}}}}
+expect: [attribution]
+"
+        );
+        let file = folder.write("real.yaml", &text);
+        graygate(&["validate", &file])
+    };
+    let v2 = "v2: {mock: {latency: 20ms}}";
+    let there = ", endpoint: \"http://127.0.0.1:8000/v1\", price: {flat: $1}";
+    let fine = said(
+        &format!("{{v1: real, {v2}}}"),
+        "engine: live\nbudget: {money: $1}",
+        there,
+    );
+    assert_eq!(fine.code, Some(0), "{}", fine.err);
+    let all = said(&format!("{{v1: real, {v2}}}"), "budget: {money: $1}", "");
+    assert_eq!(all.code, Some(2));
+    for message in [
+        "`v1` is real, and has no endpoint",
+        "`v1` is real and has no price",
+        "the engine has no real time",
+    ] {
+        assert!(all.err.contains(message), "{message}: {}", all.err);
+    }
+    for (upstreams, more, message) in [
+        ("v1: real", "engine: live", "there is no budget"),
+        (
+            "v1: {mock: {latency: 1s}}",
+            "budget: {tokens: 5}",
+            "no upstream that is real",
+        ),
+        (
+            "v1: real",
+            "engine: live\nbudget: {}",
+            "a budget limits something",
+        ),
+        (
+            "v1: real",
+            "engine: live\nbudget: {money: 1}",
+            "an amount in dollars",
+        ),
+        ("v1: {real: {concurrency: 0}}", "engine: live", "at least 1"),
+        (
+            "v1: {real: {concurrency: 10001}}",
+            "engine: live",
+            "1 to 10000",
+        ),
+        ("v1: {real: {rate: 0/s}}", "engine: live", "a rate above 0"),
+        (
+            "v1: {real: {limit_field: n}}",
+            "engine: live",
+            "max_completion_tokens",
+        ),
+        (
+            "v1: {real: {latency: 1s}}",
+            "engine: live",
+            "unknown key `latency`",
+        ),
+        ("v1: {mock: {like: v2}}", "engine: live", "must name a mock"),
+    ] {
+        let v2 = if message.contains("a mock") {
+            "v2: real"
+        } else {
+            v2
+        };
+        let done = said(&format!("{{{upstreams}, {v2}}}"), more, there);
+        assert_eq!(done.code, Some(2), "{upstreams} {more}");
+        assert!(
+            done.err.contains(message),
+            "{upstreams} {more}: {}",
+            done.err
+        );
+    }
+}

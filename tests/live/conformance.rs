@@ -20,7 +20,7 @@ use crate::support::{Stories, gate, keys, live_run, run_with, shipped, written};
 
 /// What happened to a request, as far as both engines must agree.
 #[derive(Debug, PartialEq, Eq)]
-struct Fate {
+pub(crate) struct Fate {
     key: RequestKey,
     outcome: Option<Outcome>,
     claim: Option<Claim>,
@@ -50,7 +50,7 @@ fn step(attempt: &Attempt) -> Step {
     }
 }
 
-fn fates(stories: &[Story]) -> Vec<Fate> {
+pub(crate) fn fates(stories: &[Story]) -> Vec<Fate> {
     let fate = |story: &Story| Fate {
         key: story.key,
         outcome: story.outcome(),
@@ -68,7 +68,7 @@ fn fates(stories: &[Story]) -> Vec<Fate> {
     stories.iter().map(fate).collect()
 }
 
-fn virtual_stories(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
+pub(crate) fn virtual_stories(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
     let mut stories = Stories::default();
     let options = RunOptions::new(Engine::Virtual);
     let output = run_with(scenario, &options, &mut stories);
@@ -132,7 +132,7 @@ fn with_fault(server: &str, fault: &str) -> Scenario {
 }
 
 /// Every kind, in every form that differs on the wire. Those that keep everybody out come below.
-const FAULTS: [&str; 36] = [
+pub(crate) const FAULTS: [&str; 36] = [
     "kind: unauthorized, share: 30%",
     "kind: forbidden, share: 30%",
     "kind: forbidden, share: 30%, status: 402",
@@ -250,7 +250,7 @@ expect:
 }
 
 /// What came of a stream: how it ended, its tokens, and those that its content amounts to.
-fn stream_fate(story: &Story) -> (Option<StreamEnd>, Option<(u32, Option<u32>)>) {
+pub(crate) fn stream_fate(story: &Story) -> (Option<StreamEnd>, Option<(u32, Option<u32>)>) {
     let streamed = story.streamed();
     (story.stream_end(), streamed.map(|s| (s.tokens, s.content)))
 }

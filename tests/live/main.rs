@@ -18,6 +18,7 @@ mod openai_client;
 mod overrides;
 mod process;
 mod rate_limit;
+mod real;
 mod redaction;
 mod reload;
 mod responder;

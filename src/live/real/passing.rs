@@ -103,8 +103,10 @@ impl Passing {
 
     fn take(&mut self, raw: Bytes, news: News) {
         // A stream may be shorter than a fault would have it.
-        let is_last = matches!(news, News::Done | News::Error | News::Malformed);
+        let is_last = self.reader.is_finished() || is_end(news);
         match self.breakage {
+            // What is told by the missing end has everything else.
+            Some((_, Breakage::NoDone)) if !is_end(news) => self.pass(raw, news),
             Some((after, how)) if after == 0 || is_last => {
                 self.break_off(how);
                 if self.coming.is_some() {
@@ -121,7 +123,7 @@ impl Passing {
             self.contents += 1;
             self.last = raw.clone();
         }
-        if matches!(news, News::Done | News::Error | News::Malformed) {
+        if is_end(news) {
             let outcome = self.reader.outcome(None);
             self.end(outcome);
             self.steps.extend([Step::Send(raw), Step::End]);
@@ -261,6 +263,11 @@ impl Passing {
             }
         }
     }
+}
+
+/// Does nothing of a stream come after this?
+fn is_end(news: News) -> bool {
+    matches!(news, News::Done | News::Error | News::Malformed)
 }
 
 impl Body for Passing {

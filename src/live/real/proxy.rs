@@ -176,7 +176,8 @@ impl Proxy {
             }
             // Nobody is asked.
             _ => {
-                let (row, times) = (taken.row, (self.clock, taken.at));
+                let (mut row, times) = (taken.row, (self.clock, taken.at));
+                row.spends(plan.usage(), plan.drift());
                 native::act(plan, times, |_| String::new(), row, connection).await
             }
         }
