@@ -145,9 +145,7 @@ pub fn run(
     };
     let mut gates = scenario.gates.clone();
     for gate in &mut gates {
-        if let GateSpec::Ramp(spec) = gate {
-            spec.tolerance = lateness(options.engine);
-        }
+        settle(gate, experiment, options.engine);
     }
     gates.push(GateSpec::Policy(policy(&experiment.router, options.engine)));
     let mut recorder =
@@ -199,6 +197,16 @@ fn core(experiment: &Experiment, options: &RunOptions) -> Box<dyn Core> {
 
 fn built_in(experiment: &Experiment) -> GrayRouter {
     GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
+}
+
+/// What a gate can only know when a run begins: how late the engine may be, and who sends.
+fn settle(gate: &mut GateSpec, experiment: &Experiment, engine: Engine) {
+    match gate {
+        GateSpec::Ramp(spec) => spec.tolerance = lateness(engine),
+        GateSpec::RateLimit(spec) => spec.tolerance = lateness(engine),
+        GateSpec::Stickiness(spec) => spec.callers = experiment.callers_by(&spec.header).into(),
+        _ => {}
+    }
 }
 
 /// What the router promises by its configuration.

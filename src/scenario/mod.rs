@@ -19,7 +19,10 @@ pub mod gates;
 pub mod load;
 pub mod mock;
 pub mod pressure;
+mod rate_limits;
 pub mod replay;
+mod retries;
+mod stickiness;
 pub mod traffic;
 pub mod upstreams;
 

@@ -216,7 +216,9 @@ mod tests {
         for text in ["0", "1", "1.2", "1000000", "0.000000001"] {
             assert_eq!(Ratio::parse(text).unwrap().to_string(), text);
         }
-        for bad in ["", "1.2x", "-1", "+1", "NaN", "inf", "1e3", "1000001", "1.2.3"] {
+        for bad in [
+            "", "1.2x", "-1", "+1", "NaN", "inf", "1e3", "1000001", "1.2.3",
+        ] {
             assert_eq!(Ratio::parse(bad), None, "{bad}");
         }
     }

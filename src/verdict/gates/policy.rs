@@ -228,10 +228,7 @@ impl PolicyGate {
 
 fn windows(spec: &PolicySpec) -> PerVersion<Option<Window>> {
     let watch = |(most, window)| Window::new(most, window, spec.tolerance);
-    spec.limits
-        .values()
-        .map(|limit| limit.map(watch))
-        .collect()
+    spec.limits.values().map(|limit| limit.map(watch)).collect()
 }
 
 /// The stream of this attempt, if that is what the caller was given: of the last one there was.

@@ -88,7 +88,9 @@ impl RateLimitGate {
             (None, Status::Pass) => seen,
             (None, _) => {
                 let fullest = self.spec.fullest;
-                format!("{seen}; nobody pressed against it: a window filled to {fullest} would show something")
+                format!(
+                    "{seen}; nobody pressed against it: a window filled to {fullest} would show something"
+                )
             }
         }
     }

@@ -135,9 +135,10 @@ impl Gate for StickinessGate {
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let (x, n, limit) = (self.moved, self.returned, self.spec.moved);
+        let may_come = end.interrupted && limit.is_still_to_come(x);
         let status = match limit.holds(x) {
+            _ if n == 0 || may_come => Status::Inconclusive,
             true => Status::Pass,
-            false if end.interrupted && limit.is_still_to_come(x) => Status::Inconclusive,
             false => Status::Fail,
         };
         let (moved, seen) = (grouped(x), grouped(n));

@@ -34,7 +34,11 @@ impl Window {
     pub(super) fn take(&mut self, at: Timestamp) -> u64 {
         self.seen += 1;
         let length = self.length;
-        while self.taken.pop_front_if(|first| at.since(*first) >= length).is_some() {}
+        while self
+            .taken
+            .pop_front_if(|first| at.since(*first) >= length)
+            .is_some()
+        {}
         if self.taken.len() as u64 > self.twice() {
             self.taken.pop_front();
         }
