@@ -310,3 +310,45 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         command: scenario.command.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::compile;
+
+    /// What a shipped scenario expects, settled for a run on an engine.
+    fn settled(name: &str, engine: Engine) -> Vec<GateSpec> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let (scenario, _) = compile::file(&folder.join(name)).expect("a scenario");
+        let mut gates = scenario.gates;
+        for gate in &mut gates {
+            settle(gate, &scenario.experiment, engine);
+        }
+        gates
+    }
+
+    #[test]
+    fn a_live_run_is_given_time() {
+        for (engine, expected) in [(Engine::Virtual, Duration::ZERO), (Engine::Live, LATENESS)] {
+            let gates = settled("rate-limited-canary.yaml", engine);
+            let mut tolerances = gates.iter().filter_map(|gate| match gate {
+                GateSpec::RateLimit(spec) => Some(spec.tolerance),
+                _ => None,
+            });
+            assert_eq!(tolerances.next(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn who_sends_is_known_when_a_run_begins() {
+        let gates = settled("sticky-users-stay.yaml", Engine::Virtual);
+        let mut callers = gates.iter().filter_map(|gate| match gate {
+            GateSpec::Stickiness(spec) => Some(&spec.callers),
+            _ => None,
+        });
+        let callers = callers.next().expect("the gate");
+        assert_eq!((callers.len(), callers[7_999]), (8_000, Some(7_999)));
+    }
+}
