@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::fault::inject::Upstreams;
 use crate::id::{PerVersion, Seed};
-use crate::protocol::headers;
 use crate::router::config::RouterConfig;
 use crate::router::io::RequestFacts;
 use crate::router::{routes, split};
@@ -174,12 +173,7 @@ impl Experiment {
     pub fn facts(&self) -> Vec<Arc<RequestFacts>> {
         let model = self.bodies.model();
         let of = |caller: &Caller| {
-            let header = |name: &str| match name {
-                headers::USER_TIER => caller.tier.as_deref(),
-                headers::USER_ID => caller.user.as_deref(),
-                headers::TENANT => caller.tenant.as_deref(),
-                _ => None,
-            };
+            let header = |name: &str| caller.header(name);
             Arc::new(RequestFacts::collect(&self.router, model, None, header))
         };
         self.callers.iter().map(of).collect()
@@ -188,20 +182,38 @@ impl Experiment {
     /// Where the configuration obliges each caller's requests to go.
     pub fn intents(&self) -> Vec<Intent> {
         let sticky = self.router.split.sticky.as_ref();
-        // Callers of one name (a tenant's, say) stay together: the first of them stands for all.
-        let mut named: BTreeMap<String, u32> = BTreeMap::new();
+        let mut names = Names::default();
         let of = |(number, facts): (usize, &Arc<RequestFacts>)| {
             if let Some((_, version)) = routes::find(&self.router.routes, facts) {
                 return Intent::Pinned(version);
             }
             match sticky.and_then(|by| split::caller(by, facts)) {
-                // More callers than u32 holds do not exist: their number is read as a u32.
-                Some(name) => {
-                    Intent::Sticky(*named.entry(name.to_owned()).or_insert(number as u32))
-                }
+                Some(name) => Intent::Sticky(names.number(name, number)),
                 None => Intent::Random,
             }
         };
         self.facts().iter().enumerate().map(of).collect()
+    }
+
+    /// Who each caller is by what they send in a header: one number for all of one name, none for those who
+    /// send nothing there.
+    pub fn callers_by(&self, header: &str) -> Vec<Option<u32>> {
+        let mut names = Names::default();
+        let callers = self.callers.iter().enumerate();
+        callers
+            .map(|(number, caller)| Some(names.number(caller.header(header)?, number)))
+            .collect()
+    }
+}
+
+/// Callers of one name (a tenant's, say) stay together: the first of them stands for all.
+#[derive(Default)]
+struct Names(BTreeMap<String, u32>);
+
+impl Names {
+    fn number(&mut self, name: &str, caller: usize) -> u32 {
+        // More callers than u32 holds do not exist: their number is read as a u32.
+        let first = self.0.entry(name.to_owned());
+        *first.or_insert(caller as u32)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, closest, listed};
 use crate::config::node::Node;
-use crate::stats::compare::{Comparison, Op, Share};
+use crate::stats::compare::{Comparison, Op, Ratio, Share};
 
 /// Longest duration in a file: ten years.
 const LONGEST: Duration = Duration::from_secs(3_660 * 86_400);
@@ -228,6 +228,11 @@ pub fn count_comparison(cx: Cx<'_>, node: &Node) -> Option<Comparison<u64>> {
     })
 }
 
+/// A comparison with a plain number: `"<= 1.2"`.
+pub fn ratio_comparison(cx: Cx<'_>, node: &Node) -> Option<Comparison<Ratio>> {
+    comparison(cx, node, "\"<= 1.2\", \"< 2\" or \"1\"", Ratio::parse)
+}
+
 /// A comparison with an amount of memory: `"<= 256KiB"`. The bound is in bytes.
 pub fn bytes_comparison(cx: Cx<'_>, node: &Node) -> Option<Comparison<u64>> {
     comparison(cx, node, "\"<= 256KiB\", \"< 1MiB\"", |t| {
@@ -315,6 +320,9 @@ mod tests {
             read("\"<= 256KiB\"", bytes_comparison).map(|c| c.bound),
             Ok(262_144)
         );
+        let ratio = read("\"<= 1.2\"", ratio_comparison).unwrap();
+        assert!(ratio.holds_for(12, 10) && !ratio.holds_for(13, 10));
+        assert!(read("\"<= 120%\"", ratio_comparison).is_err());
         assert!(read("\"=> 1\"", count_comparison).is_err());
         assert!(read("\">= 500ms\"", share_comparison).is_err());
     }

@@ -155,9 +155,7 @@ pub fn run(
     };
     let mut gates = scenario.gates.clone();
     for gate in &mut gates {
-        if let GateSpec::Ramp(spec) = gate {
-            spec.tolerance = lateness(options.engine);
-        }
+        settle(gate, experiment, options.engine);
     }
     if experiment.has_real_upstreams() {
         gates.push(GateSpec::Budget(experiment.budget));
@@ -223,6 +221,16 @@ fn core(experiment: &Experiment, options: &RunOptions) -> Box<dyn Core> {
 
 fn built_in(experiment: &Experiment) -> GrayRouter {
     GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
+}
+
+/// What a gate can only know when a run begins: how late the engine may be, and who sends.
+fn settle(gate: &mut GateSpec, experiment: &Experiment, engine: Engine) {
+    match gate {
+        GateSpec::Ramp(spec) => spec.tolerance = lateness(engine),
+        GateSpec::RateLimit(spec) => spec.tolerance = lateness(engine),
+        GateSpec::Stickiness(spec) => spec.callers = experiment.callers_by(&spec.header).into(),
+        _ => {}
+    }
 }
 
 /// What the router promises by its configuration.
@@ -324,5 +332,47 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         planned_end: experiment.traffic.planned_length().map(Timestamp::from),
         log: scenario.log.clone(),
         command: scenario.command.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::compile;
+
+    /// What a shipped scenario expects, settled for a run on an engine.
+    fn settled(name: &str, engine: Engine) -> Vec<GateSpec> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let (scenario, _) = compile::file(&folder.join(name)).expect("a scenario");
+        let mut gates = scenario.gates;
+        for gate in &mut gates {
+            settle(gate, &scenario.experiment, engine);
+        }
+        gates
+    }
+
+    #[test]
+    fn a_live_run_is_given_time() {
+        for (engine, expected) in [(Engine::Virtual, Duration::ZERO), (Engine::Live, LATENESS)] {
+            let gates = settled("rate-limited-canary.yaml", engine);
+            let mut tolerances = gates.iter().filter_map(|gate| match gate {
+                GateSpec::RateLimit(spec) => Some(spec.tolerance),
+                _ => None,
+            });
+            assert_eq!(tolerances.next(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn who_sends_is_known_when_a_run_begins() {
+        let gates = settled("sticky-users-stay.yaml", Engine::Virtual);
+        let mut callers = gates.iter().filter_map(|gate| match gate {
+            GateSpec::Stickiness(spec) => Some(&spec.callers),
+            _ => None,
+        });
+        let callers = callers.next().expect("the gate");
+        assert_eq!((callers.len(), callers[7_999]), (8_000, Some(7_999)));
     }
 }

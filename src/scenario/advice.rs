@@ -1,5 +1,7 @@
 //! What is allowed but cannot work out: warnings before the run.
 
+use std::collections::BTreeSet;
+
 use crate::config::diagnostic::Diagnostic;
 use crate::experiment::{Experiment, Traffic};
 use crate::router::config::JudgeConfig;
@@ -7,17 +9,18 @@ use crate::stats::proportion::samples_for_split;
 use crate::traffic::caller::Intent;
 use crate::verdict::evaluate::flake_per_gate;
 use crate::verdict::result::grouped;
-use crate::verdict::spec::{GateSpec, Scope, SplitSpec};
+use crate::verdict::spec::{GateSpec, Scope, SplitSpec, StickinessSpec};
 
 /// Warnings about a scenario that stands in `file`.
 pub fn warnings(file: &str, experiment: &Experiment, gates: &[GateSpec]) -> Vec<Diagnostic> {
     let flake = flake_per_gate(gates);
-    let splits = gates.iter().filter_map(|gate| match gate {
+    let too_few = gates.iter().filter_map(|gate| match gate {
         GateSpec::Split(spec) => too_few_for_split(experiment, spec, flake),
+        GateSpec::Stickiness(spec) => too_few_callers(experiment, spec),
         _ => None,
     });
     let warning = |message: String| Diagnostic::file(file, message).warning();
-    splits
+    too_few
         .chain(idle_judge(experiment, gates))
         .chain(unwatched_rollback(gates))
         .map(warning)
@@ -45,6 +48,20 @@ fn too_few_for_split(experiment: &Experiment, spec: &SplitSpec, flake: f64) -> O
              it will most likely be inconclusive",
             grouped(needed),
             grouped(planned as u64)
+        )
+    })
+}
+
+fn too_few_callers(experiment: &Experiment, spec: &StickinessSpec) -> Option<String> {
+    let callers = experiment.callers_by(&spec.header).into_iter();
+    let named = callers.flatten().collect::<BTreeSet<u32>>().len() as u64;
+    (named < spec.min_n).then(|| {
+        format!(
+            "the stickiness gate needs {} callers who come again, and {} can be told apart by `{}`: \
+             it will be inconclusive (name users with `users: {{count: …}}`, or lower `min_n`)",
+            grouped(spec.min_n),
+            grouped(named),
+            spec.header,
         )
     })
 }

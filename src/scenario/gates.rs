@@ -13,7 +13,7 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
 use crate::router::judge::sequential::Metric;
-use crate::scenario::{contract, costs};
+use crate::scenario::{contract, costs, rate_limits, retries, stickiness};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
@@ -35,7 +35,7 @@ pub struct Setting<'a> {
     pub faults: &'a [Fault],
 }
 
-const GATES: [&str; 14] = [
+const GATES: [&str; 17] = [
     "ramp",
     "promotion",
     "split",
@@ -45,6 +45,9 @@ const GATES: [&str; 14] = [
     "after_rollback",
     "requests",
     "stream",
+    "retries",
+    "rate_limit",
+    "stickiness",
     "attribution",
     "generator",
     "memory",
@@ -80,6 +83,9 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "after_rollback" => one(after_rollback(cx, entry, setting)),
         "requests" => one(requests(cx, value, setting)),
         "stream" => one(stream(cx, value)),
+        "retries" => one(retries::read(cx, value, setting)),
+        "rate_limit" => rate_limits::read(cx, value, setting),
+        "stickiness" => one(stickiness::read(cx, value, setting)),
         "attribution" => {
             one(min_n(cx, value, "attribution").map(|min_n| GateSpec::Attribution { min_n }))
         }
@@ -482,4 +488,52 @@ fn at_most<T>(cx: Cx<'_>, node: &Node, limit: Comparison<T>) -> Option<T> {
         return Some(limit.bound);
     }
     cx.wrong(node, "an upper limit", "\"<= …\"")
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! What the tests of single gates share.
+
+    use super::*;
+    use crate::config::router_file;
+    use crate::config::testing::read as read_text;
+
+    fn router(sticky: &str) -> RouterConfig {
+        let text = format!(
+            "{{versions: {{v1: {{role: stable, model: a}}, v2: {{role: canary, model: b}}}}, \
+             split: {{weights: {{v1: 90, v2: 10}}, {sticky}}}}}"
+        );
+        read_text(&text, router_file::read).expect("a router")
+    }
+
+    fn read_gates(text: &str, sticky: &str) -> Result<Vec<GateSpec>, String> {
+        let router = router(sticky);
+        let names = ["v1".to_owned(), "v2".to_owned()];
+        let setting = Setting {
+            router: &router,
+            names: &names,
+            faults: &[],
+        };
+        read_text(&format!("[{{{text}}}]"), |cx, node| read(cx, node, setting))
+    }
+
+    /// The gates that a text is read as.
+    pub(in crate::scenario) fn gates(text: &str) -> Vec<GateSpec> {
+        read_gates(text, "").expect(text)
+    }
+
+    /// The one gate that a text is read as.
+    pub(in crate::scenario) fn gate(text: &str) -> GateSpec {
+        gates(text).remove(0)
+    }
+
+    /// The same, with something more in the router's split.
+    pub(in crate::scenario) fn gate_of(text: &str, sticky: &str) -> GateSpec {
+        read_gates(text, sticky).expect(text).remove(0)
+    }
+
+    /// All that is wrong with a text.
+    pub(in crate::scenario) fn mistake(text: &str) -> String {
+        read_gates(text, "").expect_err(text)
+    }
 }

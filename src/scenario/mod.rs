@@ -19,8 +19,11 @@ pub mod gates;
 pub mod load;
 pub mod mock;
 pub mod pressure;
+mod rate_limits;
 pub mod real;
 pub mod replay;
+mod retries;
+mod stickiness;
 pub mod traffic;
 pub mod upstreams;
 

@@ -1,6 +1,7 @@
 //! Who sends requests.
 
 use crate::id::VersionId;
+use crate::protocol::headers;
 
 /// A caller, as far as a gateway can tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,21 @@ pub struct Caller {
     pub user: Option<String>,
     /// Sent as the tenant header.
     pub tenant: Option<String>,
+}
+
+impl Caller {
+    /// The headers that callers say something of themselves in.
+    pub const HEADERS: [&'static str; 3] = [headers::USER_ID, headers::TENANT, headers::USER_TIER];
+
+    /// What it sends in a header of this name (in lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        match name {
+            headers::USER_TIER => self.tier.as_deref(),
+            headers::USER_ID => self.user.as_deref(),
+            headers::TENANT => self.tenant.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// Where the configuration obliges a gateway to send a request, worked out by the harness and not

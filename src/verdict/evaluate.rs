@@ -18,10 +18,13 @@ use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::no_rollback::NoRollbackGate;
 use crate::verdict::gates::policy::PolicyGate;
 use crate::verdict::gates::ramp::RampGate;
+use crate::verdict::gates::rate_limit::RateLimitGate;
 use crate::verdict::gates::requests::RequestsGate;
+use crate::verdict::gates::retries::RetriesGate;
 use crate::verdict::gates::rollback::RollbackGate;
 use crate::verdict::gates::sample::SampleGate;
 use crate::verdict::gates::split::SplitGate;
+use crate::verdict::gates::stickiness::StickinessGate;
 use crate::verdict::gates::stream::StreamGate;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{GateResult, Status, Verdict};
@@ -133,6 +136,9 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
         GateSpec::Stream(spec) => Box::new(StreamGate::new(spec)),
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
+        GateSpec::Retries(spec) => Box::new(RetriesGate::new(spec)),
+        GateSpec::RateLimit(spec) => Box::new(RateLimitGate::new(spec)),
+        GateSpec::Stickiness(spec) => Box::new(StickinessGate::new(spec, canary)),
         GateSpec::Policy(spec) => Box::new(PolicyGate::new(spec)),
         GateSpec::Ramp(spec) => Box::new(RampGate::new(spec, canary)),
         GateSpec::Contract(spec) => Box::new(ContractGate::new(spec)),

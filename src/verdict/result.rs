@@ -41,7 +41,7 @@ pub struct Evidence {
     pub estimate: Option<f64>,
     /// Its limits, when it is an estimate of something that holds beyond this run.
     pub interval: Option<[f64; 2]>,
-    /// Of what: `share`, `s`, `requests`, `attempts`, `bytes`.
+    /// Of what: `share`, `ratio`, `s`, `requests`, `attempts`, `callers`, `bytes`.
     pub unit: &'static str,
     /// How many observations it rests on.
     pub n: u64,

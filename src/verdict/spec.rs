@@ -1,11 +1,12 @@
 //! What a run is expected to show: gates as plain data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
 use crate::pricing::Cost;
 use crate::protocol::outcome::Outcome;
-use crate::stats::compare::{Comparison, Share};
+use crate::stats::compare::{Comparison, Ratio, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
 use crate::upstream::real::Budget;
@@ -34,6 +35,12 @@ pub enum GateSpec {
     Stream(StreamSpec),
     /// The load generator kept its schedule.
     Generator(GeneratorSpec),
+    /// Trying again does not multiply the load.
+    Retries(RetriesSpec),
+    /// No window sees more attempts arrive at a version than this.
+    RateLimit(RateLimitSpec),
+    /// Callers stay on the version they met.
+    Stickiness(StickinessSpec),
     /// The router keeps to its own configuration: tries, waits, limits.
     Policy(PolicySpec),
     /// The canary goes up by its steps.
@@ -64,6 +71,9 @@ impl GateSpec {
             Self::Attribution { .. } => "attribution",
             Self::Stream(_) => "stream",
             Self::Generator(_) => "generator",
+            Self::Retries(_) => "retries",
+            Self::RateLimit(_) => "rate_limit",
+            Self::Stickiness(_) => "stickiness",
             Self::Policy(_) => "policy",
             Self::Ramp(spec) => spec.name,
             Self::Cost(_) => "cost",
@@ -271,6 +281,60 @@ pub struct ContractSpec {
     pub answers: Option<Comparison<u64>>,
     /// Fewest answers of each version.
     pub min_n: u64,
+}
+
+/// See [`GateSpec::Retries`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RetriesSpec {
+    /// Only the attempts at this version, and the requests that reached it.
+    pub version: Option<VersionId>,
+    /// Attempts that arrived, for each request that reached an upstream.
+    pub amplification: Option<Comparison<Ratio>>,
+    /// The most attempts that a single request made.
+    pub per_request: Option<Comparison<u64>>,
+    /// Fewest requests that must have reached an upstream.
+    pub min_n: u64,
+    /// When.
+    pub scope: Scope,
+}
+
+/// See [`GateSpec::RateLimit`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimitSpec {
+    /// The version.
+    pub version: VersionId,
+    /// Its name.
+    pub name: String,
+    /// So many attempts at most …
+    pub most: u32,
+    /// … in any window of this length.
+    pub window: Duration,
+    /// How full the fullest window must have been, as a share of `most`, to show anything of a limit.
+    pub fullest: Share,
+    /// Fewest attempts that must have arrived.
+    pub min_n: u64,
+    /// When they arrive.
+    pub scope: Scope,
+    /// How late a busy machine may be: 0 in virtual time.
+    pub tolerance: Duration,
+}
+
+/// See [`GateSpec::Stickiness`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct StickinessSpec {
+    /// The header by whose value callers are told apart.
+    pub header: String,
+    /// Who each caller of the run is by that header: one number for all of one name. Known when the run
+    /// begins; nobody is anybody before.
+    pub callers: Arc<[Option<u32>]>,
+    /// The share of the requests that chance gives to the canary in the beginning, 0 to 1.
+    pub canary_share: f64,
+    /// How many callers may move.
+    pub moved: Comparison<u64>,
+    /// Fewest callers who must have been seen twice.
+    pub min_n: u64,
+    /// When.
+    pub scope: Scope,
 }
 
 /// See [`GateSpec::Policy`].

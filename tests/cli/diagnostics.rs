@@ -374,6 +374,51 @@ fn a_file_that_is_not_there_is_looked_for_where_its_name_says() {
 }
 
 #[test]
+fn mistakes_in_gates_about_load_and_callers() {
+    let folder = Folder::new();
+    for (gate, message) in [
+        ("retries", "nothing is expected of the retries"),
+        ("retries: {amplification: \"<= 20%\"}", "`<= 20%` is not"),
+        ("rate_limit: {v2: 60}", "`window` is missing"),
+        (
+            "rate_limit: {window: 60s}",
+            "no version's limit is expected",
+        ),
+        ("rate_limit: {v3: 60, window: 60s}", "unknown key `v3`"),
+        (
+            "stickiness: {by: {header: cookie}}",
+            "say nothing of themselves",
+        ),
+        ("stickiness: {moved: 0%}", "`0%` is not"),
+    ] {
+        let file = folder.write("gate.yaml", &scenario(&format!("  - {gate}")));
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{gate}");
+        assert!(done.err.contains(message), "{gate}: {}", done.err);
+    }
+}
+
+/// Callers without names cannot be told apart: that is known before the run.
+#[test]
+fn too_few_callers_for_stickiness_are_warned_of() {
+    let folder = Folder::new();
+    let text = scenario("  - stickiness: {min_n: 50}");
+    for (users, named) in [
+        ("", "and 0 can be told apart"),
+        ("users: {count: 49}, ", "and 49 can"),
+    ] {
+        let text = text.replace("synthetic: {", &format!("synthetic: {{{users}"));
+        let file = folder.write("callers.yaml", &text);
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        assert!(done.err.contains(named), "{}", done.err);
+    }
+    let text = text.replace("synthetic: {", "synthetic: {users: {count: 50}, ");
+    let file = folder.write("callers.yaml", &text);
+    assert_eq!(graygate(&["validate", &file]).err, "");
+}
+
+#[test]
 fn mistakes_in_what_is_forced() {
     let folder = Folder::new();
     for (forced, message) in [

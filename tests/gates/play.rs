@@ -315,6 +315,11 @@ impl Play {
         self.event(at, What::Accepted(accepted));
     }
 
+    /// An upstream takes a request that was sent before, or by nobody.
+    pub(crate) fn arrive(&mut self, at: Timestamp, key: RequestKey, to: &To) {
+        self.take(key, at, 0, to, 0);
+    }
+
     /// A request that an upstream took, and that nobody heard of again.
     pub(crate) fn take_only(&mut self, second: f64, version: VersionId) {
         let key = self.send_only(second);

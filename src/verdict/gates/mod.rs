@@ -14,13 +14,17 @@ pub mod no_rollback;
 pub mod policy;
 mod quantiles;
 pub mod ramp;
+pub mod rate_limit;
 pub mod requests;
+pub mod retries;
 mod retry_budget;
 pub mod rollback;
 pub mod sample;
 pub mod split;
+pub mod stickiness;
 pub mod stream;
 mod tokens;
+mod window;
 
 use std::time::Duration;
 

@@ -21,7 +21,6 @@
 //!
 //! Limits of a live run may be passed by the spec's tolerance: timers of a busy machine are late.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::id::{PerVersion, RequestKey};
@@ -31,6 +30,7 @@ use crate::observe::story::{Attempt, Story};
 use crate::protocol::outcome::Outcome;
 use crate::time::{Human, Timestamp, seconds};
 use crate::verdict::gates::retry_budget::BudgetWatch;
+use crate::verdict::gates::window::Window;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::PolicySpec;
@@ -51,8 +51,8 @@ pub struct PolicyGate {
     rate: Rule,
     /// Absent where any number of retries is allowed.
     budget: Option<BudgetWatch>,
-    /// What each upstream took last, as many as its limit.
-    taken: PerVersion<VecDeque<Timestamp>>,
+    /// What each upstream with a limit took last.
+    taken: PerVersion<Option<Window>>,
 }
 
 /// How many of those that could break a rule did.
@@ -93,7 +93,7 @@ impl PolicyGate {
     pub fn new(spec: PolicySpec) -> Self {
         Self {
             budget: BudgetWatch::new(&spec),
-            taken: PerVersion::from_fn(spec.limits.len(), |_| VecDeque::new()),
+            taken: windows(&spec),
             spec,
             tries: Rule::default(),
             after_answer: Rule::default(),
@@ -117,17 +117,13 @@ impl PolicyGate {
 
     /// Notes what an upstream took: within any window no more than its limit.
     fn accepted(&mut self, at: Timestamp, row: &Accepted) {
-        let Some((most, window)) = self.spec.limits[row.version] else {
+        let Some(window) = &mut self.taken[row.version] else {
             return;
         };
-        let taken = &mut self.taken[row.version];
-        taken.push_back(at);
-        if taken.len() > most as usize {
-            let before = taken.pop_front();
-            // What a busy machine holds up on the way is not the router's doing.
-            let window = window.saturating_sub(self.spec.tolerance.min(window / 10));
-            let is_kept = before.is_none_or(|before| at.since(before) >= window);
-            self.rate.look(row.key, is_kept);
+        let inside = window.take(at);
+        // As many as the limit break it in no window.
+        if window.seen() > window.most() {
+            self.rate.look(row.key, inside <= window.most());
         }
     }
 
@@ -228,6 +224,11 @@ impl PolicyGate {
         let wait = spec.base.as_secs_f64() * libm::pow(spec.factor, f64::from(retry));
         seconds(wait.min(spec.max_wait.as_secs_f64()) * (1.0 - spec.jitter))
     }
+}
+
+fn windows(spec: &PolicySpec) -> PerVersion<Option<Window>> {
+    let watch = |(most, window)| Window::new(most, window, spec.tolerance);
+    spec.limits.values().map(|limit| limit.map(watch)).collect()
 }
 
 /// The stream of this attempt, if that is what the caller was given: of the last one there was.

@@ -207,12 +207,7 @@ impl RequestsGate {
     fn count_check(&self, limit: Comparison<u64>, cut_short: bool) -> Check {
         let n = self.units;
         // What was not to be too few may just not have come yet.
-        let is_missing = match limit.op {
-            Op::AtLeast | Op::Equal => n < limit.bound,
-            Op::Greater => n <= limit.bound,
-            Op::Less | Op::AtMost => false,
-        };
-        let may_come = cut_short && is_missing;
+        let may_come = cut_short && limit.is_still_to_come(n);
         let status = match (limit.holds(n), may_come) {
             (true, _) => Status::Pass,
             (false, true) => Status::Inconclusive,

@@ -83,6 +83,7 @@ fn hang_ups_that_are_booked_as_timeouts_are_caught() {
 fn conversations_that_change_their_version_are_caught() {
     let output = with_config(SESSIONS, |config| config.split.sticky = None);
     assert_red(&output, "split", "sticky callers stay");
+    assert_red(&output, "stickiness", "moved == 0");
 }
 
 #[test]

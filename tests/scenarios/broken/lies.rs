@@ -48,6 +48,7 @@ fn callers_who_are_thrown_anew_every_time_are_caught() {
     }
     let output = with_defect("sticky-users-stay", |_| Forgetful::default());
     assert_red(&output, "split", "sticky callers stay");
+    assert_red(&output, "stickiness", "moved == 0");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use graygate::router::io::{Action, Event, Input};
 use graygate::router::limit::RateLimit;
 use graygate::time::Timestamp;
 
-use super::{assert_red, router, with_core};
+use super::{assert_red, router, with_config, with_core};
 
 /// How a limiter goes wrong.
 #[derive(Clone, Copy, PartialEq)]
@@ -131,6 +131,7 @@ impl Core for Flawed {
 }
 
 const RULE: &str = "no window sees more than its rate limit";
+const GATE: &str = "at most 10 attempts at v2 in any 1 s";
 
 #[test]
 fn defect_12_a_limiter_that_does_not_look_again_is_caught() {
@@ -138,6 +139,7 @@ fn defect_12_a_limiter_that_does_not_look_again_is_caught() {
         Box::new(Flawed::new(e, Flaw::LooksOnce))
     });
     assert_red(&output, "policy", RULE);
+    assert_red(&output, "rate_limit", GATE);
 }
 
 #[test]
@@ -146,4 +148,15 @@ fn a_limiter_that_bursts_at_the_edges_of_its_windows_is_caught() {
         Box::new(Flawed::new(e, Flaw::ByTheClock))
     });
     assert_red(&output, "policy", RULE);
+    assert_red(&output, "rate_limit", GATE);
+}
+
+/// A router whose own file promises nothing breaks no promise: only the gate knows of the upstream's limit.
+#[test]
+fn a_router_that_was_never_told_of_a_limit_is_caught_by_the_gate_alone() {
+    let output = with_config("rate-limited-canary", |config| {
+        let canary = config.canary;
+        config.versions[canary].rate_limit = None;
+    });
+    assert_red(&output, "rate_limit", GATE);
 }

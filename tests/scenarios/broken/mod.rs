@@ -8,6 +8,7 @@ mod failovers;
 mod forced;
 mod lies;
 mod limiters;
+mod movers;
 mod seeds;
 mod storms;
 mod streams;

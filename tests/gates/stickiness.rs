@@ -1,0 +1,297 @@
+//! `stickiness`: callers stay on the version they met.
+
+use std::sync::Arc;
+
+use graygate::id::{RequestKey, VersionId};
+use graygate::observe::event::{Sent, What};
+use graygate::protocol::outcome::Outcome;
+use graygate::stats::compare::Op;
+use graygate::time::Timestamp;
+use graygate::traffic::caller::Intent;
+use graygate::verdict::result::{Check, Status};
+use graygate::verdict::spec::{GateSpec, Scope, StickinessSpec};
+
+use crate::play::{CANARY, Play, STABLE, To, count, to};
+use crate::ramp::stand;
+
+const OK: Outcome = Outcome::Success;
+
+/// Ten callers, each somebody else, and a canary of a tenth.
+fn spec() -> StickinessSpec {
+    StickinessSpec {
+        header: "x-user-id".to_owned(),
+        callers: (0..10).map(Some).collect(),
+        canary_share: 0.1,
+        moved: count(Op::Equal, 0),
+        min_n: 1,
+        scope: Scope::default(),
+    }
+}
+
+fn play(spec: StickinessSpec) -> Play {
+    Play::new(&[GateSpec::Stickiness(spec)])
+}
+
+/// A caller sends a request, which meets these versions one after the other.
+fn visit(play: &mut Play, second: f64, caller: u32, versions: &[VersionId]) {
+    play.caller = caller;
+    let attempts: Vec<To> = match versions.split_last() {
+        None => Vec::new(),
+        Some((last, before)) => {
+            let failed = before.iter().map(|v| to(*v, Outcome::Overloaded));
+            failed.chain([to(*last, OK)]).collect()
+        }
+    };
+    play.request(second, &attempts);
+}
+
+/// One caller's requests, a second apart.
+fn visits(spec: StickinessSpec, versions: &[VersionId]) -> Check {
+    let mut play = play(spec);
+    for (second, version) in (0..).zip(versions) {
+        visit(&mut play, f64::from(second), 7, &[*version]);
+    }
+    check(play)
+}
+
+fn check(play: Play) -> Check {
+    play.gate().checks.remove(0)
+}
+
+/// Its status, how many moved, and of how many.
+fn found(check: &Check) -> (Status, Option<f64>, u64) {
+    (check.status, check.evidence.estimate, check.evidence.n)
+}
+
+#[test]
+fn who_stays_passes_and_who_moves_does_not() {
+    for version in [STABLE, CANARY] {
+        let check = visits(spec(), &[version; 3]);
+        assert_eq!(found(&check), (Status::Pass, Some(0.0), 1));
+    }
+    for versions in [[CANARY, STABLE, STABLE], [STABLE, CANARY, STABLE]] {
+        let check = visits(spec(), &versions);
+        assert_eq!(found(&check), (Status::Fail, Some(1.0), 1), "once is once");
+        assert_eq!(check.offenders, [RequestKey(1)]);
+        assert_eq!(check.seen, "1 of 1 callers who came again moved");
+    }
+}
+
+#[test]
+fn only_callers_who_come_again_show_anything() {
+    let mut once = play(spec());
+    (0..10).for_each(|caller| visit(&mut once, 1.0, caller, &[STABLE]));
+    assert_eq!(found(&check(once)), (Status::Inconclusive, None, 0));
+    let mut demanding = play(StickinessSpec { min_n: 3, ..spec() });
+    for caller in [1, 2, 1, 2, 1] {
+        visit(&mut demanding, 1.0, caller, &[STABLE]);
+    }
+    let check = check(demanding);
+    assert_eq!(found(&check), (Status::Inconclusive, Some(0.0), 2));
+    assert_eq!(check.more_requests, Some(1));
+}
+
+#[test]
+fn as_many_may_move_as_somebody_says() {
+    let movers = |n| {
+        let mut play = play(StickinessSpec {
+            moved: count(Op::AtMost, 2),
+            ..spec()
+        });
+        (0..10).for_each(|caller| visit(&mut play, 1.0, caller, &[STABLE]));
+        (0..n).for_each(|caller| visit(&mut play, 2.0, caller, &[CANARY]));
+        found(&check(play))
+    };
+    assert_eq!(movers(2), (Status::Pass, Some(2.0), 2));
+    assert_eq!(movers(3), (Status::Fail, Some(3.0), 3));
+}
+
+/// Where a request ends up is no matter: only who took it first.
+#[test]
+fn a_fallback_is_no_move() {
+    let mut fallen = play(spec());
+    visit(&mut fallen, 0.0, 7, &[CANARY]);
+    visit(&mut fallen, 1.0, 7, &[CANARY, STABLE]);
+    visit(&mut fallen, 2.0, 7, &[CANARY]);
+    assert_eq!(found(&check(fallen)), (Status::Pass, Some(0.0), 1));
+    // Nor is one from a canary that could not be reached.
+    let mut refused = play(spec());
+    visit(&mut refused, 0.0, 7, &[CANARY]);
+    let unreached = To {
+        arrives: false,
+        ..to(CANARY, Outcome::Connect)
+    };
+    refused.request(1.0, &[unreached, to(STABLE, OK)]);
+    assert_eq!(check(refused).status, Status::Inconclusive);
+}
+
+#[test]
+fn what_a_rule_or_somebody_decides_is_no_move() {
+    let mut play = play(spec());
+    visit(&mut play, 0.0, 7, &[STABLE]);
+    for named in [Intent::Pinned(CANARY), Intent::Forced(CANARY)] {
+        play.intent = named;
+        visit(&mut play, 1.0, 7, &[CANARY]);
+    }
+    play.intent = Intent::Sticky(7);
+    visit(&mut play, 2.0, 7, &[STABLE]);
+    assert_eq!(found(&check(play)), (Status::Pass, Some(0.0), 1));
+}
+
+/// Callers come to a canary that grows, and never go back.
+#[test]
+fn a_canary_that_grows_is_given_callers() {
+    let after_growth = |versions: &[VersionId]| {
+        let mut play = play(spec());
+        visit(&mut play, 0.0, 7, &versions[..1]);
+        stand(&mut play, 1.0, None, 0.5);
+        for version in &versions[1..] {
+            visit(&mut play, 2.0, 7, &[*version]);
+        }
+        check(play).status
+    };
+    assert_eq!(after_growth(&[STABLE, CANARY, CANARY]), Status::Pass);
+    assert_eq!(after_growth(&[STABLE, STABLE, STABLE]), Status::Pass);
+    assert_eq!(after_growth(&[CANARY, CANARY]), Status::Pass);
+    assert_eq!(after_growth(&[CANARY, STABLE]), Status::Fail);
+    assert_eq!(after_growth(&[STABLE, CANARY, STABLE]), Status::Fail);
+    assert_eq!(after_growth(&[STABLE, STABLE, CANARY]), Status::Fail);
+}
+
+/// And leave one that shrinks; when it grows as far as before, they are the same again.
+#[test]
+fn a_canary_that_shrinks_loses_callers() {
+    let run = |then: VersionId, again: VersionId| {
+        let mut play = play(spec());
+        visit(&mut play, 0.0, 7, &[CANARY]);
+        stand(&mut play, 1.0, None, 0.05);
+        visit(&mut play, 2.0, 7, &[then]);
+        stand(&mut play, 3.0, None, 0.1);
+        visit(&mut play, 4.0, 7, &[again]);
+        check(play).status
+    };
+    assert_eq!(run(STABLE, CANARY), Status::Pass);
+    assert_eq!(run(CANARY, CANARY), Status::Pass);
+    assert_eq!(
+        run(STABLE, STABLE),
+        Status::Fail,
+        "this place is the canary's"
+    );
+}
+
+/// After a rollback everybody is at stable: that shows nothing, for or against.
+#[test]
+fn a_closed_canary_moves_nobody() {
+    let mut rolled_back = play(spec());
+    visit(&mut rolled_back, 0.0, 7, &[CANARY]);
+    rolled_back.roll_back(1.0);
+    for caller in [7, 7, 3, 3] {
+        visit(&mut rolled_back, 2.0, caller, &[STABLE]);
+    }
+    assert_eq!(found(&check(rolled_back)), (Status::Inconclusive, None, 0));
+    // Whoever moved before has moved.
+    let mut late = play(spec());
+    visit(&mut late, 0.0, 7, &[CANARY]);
+    visit(&mut late, 0.5, 7, &[STABLE]);
+    late.roll_back(1.0);
+    assert_eq!(check(late).status, Status::Fail);
+    // A canary that has everybody shows as little.
+    let mut promoted = play(StickinessSpec {
+        canary_share: 1.0,
+        ..spec()
+    });
+    visit(&mut promoted, 0.0, 7, &[CANARY]);
+    visit(&mut promoted, 1.0, 7, &[CANARY]);
+    assert_eq!(check(promoted).status, Status::Inconclusive);
+}
+
+/// A request that waited on its way was given to its version under the weights of before, whoever overtook it.
+#[test]
+fn what_arrives_late_may_have_been_assigned_before() {
+    let scheduled_at = |second: f64| {
+        let mut play = play(spec());
+        stand(&mut play, 10.0, None, 0.5);
+        visit(&mut play, 11.0, 7, &[CANARY]);
+        let at = Timestamp::from_secs_f64(12.0);
+        let sent = Sent {
+            key: RequestKey(1_000),
+            scheduled_at: Timestamp::from_secs_f64(second),
+            intent: Intent::Random,
+            caller: 7,
+            input_tokens: 1,
+            stream: false,
+        };
+        play.event(at, What::Sent(sent));
+        play.arrive(at, RequestKey(1_000), &to(STABLE, OK));
+        check(play)
+    };
+    // The answer never comes, which spoils the run; the check says what it saw.
+    let moved = |second| scheduled_at(second).evidence.estimate;
+    assert_eq!(moved(9.0), Some(0.0));
+    assert_eq!(moved(10.5), Some(1.0));
+}
+
+#[test]
+fn callers_of_one_name_are_one_and_callers_without_are_nobody() {
+    let tenants = StickinessSpec {
+        callers: Arc::new([Some(0), Some(0), None, None]),
+        ..spec()
+    };
+    let pair = |(first, second): (u32, u32)| {
+        let mut play = play(tenants.clone());
+        visit(&mut play, 0.0, first, &[STABLE]);
+        visit(&mut play, 1.0, second, &[CANARY]);
+        check(play).status
+    };
+    assert_eq!(pair((0, 1)), Status::Fail);
+    assert_eq!(pair((2, 2)), Status::Inconclusive);
+    assert_eq!(
+        pair((9, 9)),
+        Status::Inconclusive,
+        "nobody knows of caller 9"
+    );
+}
+
+#[test]
+fn what_was_scheduled_at_another_time_does_not_count() {
+    let until = |second| {
+        let scope = Scope {
+            to: Some(Timestamp::from_secs_f64(second)),
+            ..Scope::default()
+        };
+        visits(
+            StickinessSpec { scope, ..spec() },
+            &[STABLE, STABLE, CANARY],
+        )
+        .status
+    };
+    assert_eq!(until(2.0), Status::Pass);
+    assert_eq!(until(2.5), Status::Fail);
+}
+
+#[test]
+fn a_leaky_join_shows_nothing() {
+    let mut leaky = play(spec());
+    visit(&mut leaky, 0.0, 7, &[STABLE]);
+    visit(&mut leaky, 1.0, 7, &[STABLE]);
+    leaky.arrive(
+        Timestamp::from_secs_f64(2.0),
+        RequestKey(77),
+        &to(STABLE, OK),
+    );
+    assert_eq!(check(leaky).status, Status::Inconclusive);
+}
+
+#[test]
+fn a_bound_from_below_needs_callers() {
+    let restless = StickinessSpec {
+        moved: count(Op::AtLeast, 1),
+        ..spec()
+    };
+    assert_eq!(play(restless.clone()).status(), Status::Inconclusive);
+    assert_eq!(
+        visits(restless.clone(), &[STABLE, STABLE]).status,
+        Status::Fail
+    );
+    assert_eq!(visits(restless, &[STABLE, CANARY]).status, Status::Pass);
+}
