@@ -191,6 +191,7 @@ impl Sink for LedgerFile {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

@@ -35,6 +35,7 @@ use gateway::driver::Driver;
 use gateway::server::Gateway;
 use gateway::{Endpoint, FindChoosers, FindEndpoints, GatewayConfig, Secret};
 use http::client::Trust;
+use http::files;
 use http::server::Limits;
 use load::client::LoadClient;
 use mock::MockUpstream;
@@ -247,6 +248,8 @@ struct Stage {
     driver: Arc<Driver>,
     ledgers: Vec<Ledger>,
     client: Arc<LoadClient>,
+    /// How often files were missing before it began.
+    missed: u64,
     /// They stop when dropped.
     wiremocks: Vec<::wiremock::MockServer>,
 }
@@ -296,6 +299,7 @@ impl Stage {
             driver,
             ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
+            missed: files::missed(),
             wiremocks,
         })
     }
@@ -310,6 +314,9 @@ impl Stage {
         };
         if ending == Ending::Complete {
             self.settle().await;
+        }
+        if files::missed() > self.missed {
+            self.outbox.send(self.clock.now(), What::OutOfFiles);
         }
         drop(self.wiremocks);
         drop(over);

@@ -82,6 +82,8 @@ pub enum What {
         /// On or off.
         on: bool,
     },
+    /// Connections were missing for want of file descriptors: what was measured is the machine.
+    OutOfFiles,
     /// What the router holds in memory.
     Memory {
         /// Requests under way.

@@ -95,6 +95,7 @@ impl Join {
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         Joined::default()

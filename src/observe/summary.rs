@@ -239,6 +239,7 @@ impl Summary {
             | What::Held(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {

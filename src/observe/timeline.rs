@@ -298,6 +298,7 @@ impl Timeline {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
     }

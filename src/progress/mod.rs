@@ -137,6 +137,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Standing(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

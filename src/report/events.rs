@@ -79,6 +79,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Settled(_)
         | What::Answered(_)
         | What::Gaps(_)
+        | What::OutOfFiles
         | What::Memory { .. } => None,
     }
 }

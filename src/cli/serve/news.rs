@@ -91,6 +91,7 @@ impl Sink for News {
             | What::Answered(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
     }

@@ -336,6 +336,7 @@ impl Tally {
             | What::NotPromoted(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::live::http::body::{BODY_TIMEOUT, MAX_BODY};
 use crate::live::http::drain::{Busy, Drain};
-use crate::live::http::{Break, Reply, body};
+use crate::live::http::{Break, Reply, body, files};
 use crate::protocol::openai::ErrorReply;
 
 /// Largest request head (first line and headers) that is read; more is answered with 431.
@@ -81,6 +81,7 @@ pub async fn serve<M, S, H, F>(
             }
             // Out of file descriptors, most likely: some will be free soon.
             Err(error) => {
+                files::note(&error);
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

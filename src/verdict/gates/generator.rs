@@ -1,6 +1,6 @@
 //! `generator`: the load generator kept its schedule, so that the figures mean something.
 //!
-//! A late or slow generator makes the *measurement* invalid, not the router slow.
+//! A late or slow generator, or a machine without files for its connections, makes the *measurement* invalid, not the router slow.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub struct GeneratorGate {
     /// Requests that were sent, and those of them that were sent in time.
     sent: u64,
     in_time: u64,
+    is_out_of_files: bool,
 }
 
 impl GeneratorGate {
@@ -28,6 +29,7 @@ impl GeneratorGate {
             spec,
             sent: 0,
             in_time: 0,
+            is_out_of_files: false,
         }
     }
 
@@ -67,6 +69,16 @@ impl GeneratorGate {
     }
 }
 
+/// Who could not be connected was not refused by anybody.
+fn out_of_files() -> Check {
+    let seen = "the system's limit was reached: raise it (`ulimit -Hn`), or have fewer requests at once; each takes four";
+    Check::census(
+        "every connection has a file descriptor",
+        Status::Invalid,
+        seen,
+    )
+}
+
 /// How long sending all requests should have taken, and how long it took; none when all were
 /// scheduled at one moment.
 fn planned_and_took(summary: &Summary) -> Option<(Duration, Duration)> {
@@ -78,15 +90,20 @@ fn planned_and_took(summary: &Summary) -> Option<(Duration, Duration)> {
 
 impl Gate for GeneratorGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
-        if let What::Sent(sent) = &event.what {
-            let delay = event.at.since(sent.scheduled_at);
-            self.sent += 1;
-            self.in_time += u64::from(delay <= self.spec.dispatch_delay_p99);
+        match &event.what {
+            What::Sent(sent) => {
+                let delay = event.at.since(sent.scheduled_at);
+                self.sent += 1;
+                self.in_time += u64::from(delay <= self.spec.dispatch_delay_p99);
+            }
+            What::OutOfFiles => self.is_out_of_files = true,
+            _ => {}
         }
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let checks = vec![self.delay(end.summary), self.rate(end.summary)];
+        let mut checks = vec![self.delay(end.summary), self.rate(end.summary)];
+        checks.extend(self.is_out_of_files.then(out_of_files));
         GateResult::of("generator", checks)
     }
 }
