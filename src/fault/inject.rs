@@ -98,6 +98,7 @@ mod tests {
             input_tokens: 1,
             max_tokens: None,
             stream: false,
+            is_prefilled: false,
         }
     }
 
@@ -216,6 +217,21 @@ mod tests {
         };
         assert_eq!(differ(&both(true)), 0);
         assert!(differ(&both(false)) > 400);
+    }
+
+    #[test]
+    fn a_fault_on_prefilled_requests_leaves_all_others_alone() {
+        let world = upstreams(vec![Fault {
+            only_prefilled: true,
+            ..fault(FaultKind::BadRequest { status: 400 }, 1.0)
+        }]);
+        let at = Timestamp::from_secs_f64(15.0);
+        let prefilled = Ask {
+            is_prefilled: true,
+            ..ask(1, 1)
+        };
+        assert_eq!(world.respond(&prefilled, at).fault, Some(0));
+        assert_eq!(world.respond(&ask(1, 1), at).fault, None);
     }
 
     #[test]

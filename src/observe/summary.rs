@@ -241,6 +241,7 @@ impl Summary {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {

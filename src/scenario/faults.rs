@@ -38,6 +38,9 @@ pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault>
     let share = fields.optional("share", values::share);
     let pattern = fault_patterns::read(&fields, length);
     let is_correlated = fields.optional("correlated", values::flag);
+    let only_prefilled = fields.optional("when", |cx, n| {
+        values::word(cx, n, "what a request has", &[("prefilled", true)])
+    });
     let place = fields.place();
     fields.finish();
     let from = Timestamp::from(at.unwrap_or_default());
@@ -49,6 +52,7 @@ pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault>
         share: share.unwrap_or(1.0),
         pattern: pattern?,
         is_correlated: is_correlated.unwrap_or(false),
+        only_prefilled: only_prefilled.unwrap_or(false),
     };
     is_playable(cx, place, &fault, names.is_some())?;
     is_sensible(cx, place, &fault)?;
@@ -66,7 +70,7 @@ fn is_playable(cx: Cx<'_>, place: Place, fault: &Fault, is_run: bool) -> Option<
         return cx.error(cx.at(place, message).hint("do not start it"));
     }
     let is_always = fault.from == Timestamp::ZERO && fault.until.is_none();
-    let is_all = fault.share >= 1.0 && fault.pattern == Pattern::Steady;
+    let is_all = fault.share >= 1.0 && fault.pattern == Pattern::Steady && !fault.only_prefilled;
     if is_always && is_all {
         return Some(());
     }
@@ -76,7 +80,7 @@ fn is_playable(cx: Cx<'_>, place: Place, fault: &Fault, is_run: bool) -> Option<
     cx.error(
         diagnostic
             .expected(format!(
-                "{{on: v2, kind: {name}}}, without `at`, `for`, `share` or a pattern"
+                "{{on: v2, kind: {name}}}, without `at`, `for`, `share`, `when` or a pattern"
             ))
             .hint("a port is open to all requests or to none; `reset` and `close` hit single ones"),
     )
