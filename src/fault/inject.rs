@@ -1,7 +1,7 @@
 //! From a healthy upstream and a list of faults to what really happens to one attempt.
 
 use crate::fault::schedule::Fault;
-use crate::id::{PerVersion, Seed};
+use crate::id::{PerVersion, Seed, VersionId};
 use crate::time::Timestamp;
 use crate::upstream::plan::ResponsePlan;
 use crate::upstream::profile::{Ask, Profile};
@@ -49,13 +49,24 @@ impl Upstreams {
     }
 
     fn fault_for(&self, ask: &Ask, at: Timestamp, healthy: &ResponsePlan) -> Option<u16> {
-        // The configuration refuses more than 65,535 faults.
-        (0_u16..)
-            .zip(&self.faults)
+        // The configuration refuses more than 65,535 faults. A door that is shut comes before all that could
+        // happen behind it.
+        let numbered = || (0_u16..).zip(&self.faults);
+        let doors = numbered().filter(|(_, fault)| fault.kind.keeps_out());
+        let others = numbered().filter(|(_, fault)| !fault.kind.keeps_out());
+        doors
+            .chain(others)
             .find(|(index, fault)| {
                 fault.kind.concerns(healthy) && fault.hits(self.seed, *index, ask, at)
             })
             .map(|(index, _)| index)
+    }
+
+    /// Does nobody reach this version at this moment?
+    pub fn is_shut(&self, version: VersionId, at: Timestamp) -> bool {
+        let numbered = (0_u16..).zip(&self.faults);
+        let mut doors = numbered.filter(|(_, fault)| fault.kind.keeps_out());
+        doors.any(|(index, fault)| fault.is_on_for_all(self.seed, index, version, at))
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::fault::kind::FaultKind;
-    use crate::id::{RequestKey, VersionId};
+    use crate::id::RequestKey;
     use crate::protocol::outcome::Outcome;
     use crate::upstream::odd::Shape;
     use crate::upstream::profile::{Distribution, Timing};

@@ -69,6 +69,17 @@ impl Fault {
         drawn.unit() < share
     }
 
+    /// Is it on from the start of a run to its end, without a pause?
+    pub fn is_always_on(&self) -> bool {
+        self.from == Timestamp::ZERO && self.until.is_none() && self.pattern == Pattern::Steady
+    }
+
+    /// Does it hit everybody at this version at this moment, as the fault with this number?
+    pub fn is_on_for_all(&self, seed: Seed, index: u16, version: VersionId, at: Timestamp) -> bool {
+        let after = at.since(self.from);
+        self.is_on(version, at) && self.pattern.share(self.share, after, seed, index) >= 1.0
+    }
+
     /// The share of attempts that it hits over all its time.
     pub fn mean_share(&self) -> f64 {
         self.pattern.mean_share(self.share)

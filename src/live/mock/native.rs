@@ -19,10 +19,8 @@ use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 use crate::upstream::plan::{Act, ResponsePlan};
 
-/// Serves an upstream on a listener for ever.
-pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
-    // A mock just ends.
-    let drain = Arc::new(Drain::default());
+/// Serves an upstream on a listener, until the drain begins.
+pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>, drain: Arc<Drain>) {
     server::serve(listener, Limits::default(), drain, |stream| {
         let upstream = upstream.clone();
         let socket = Socket::new(stream);

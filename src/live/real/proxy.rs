@@ -81,9 +81,8 @@ struct Taken {
     is_stream: bool,
 }
 
-/// Serves a proxy on a listener for ever.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let drain = Arc::new(Drain::default());
+/// Serves a proxy on a listener, until the drain begins.
+pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, drain: Arc<Drain>) {
     server::serve(listener, Limits::default(), drain, |stream| {
         let proxy = proxy.clone();
         let socket = Socket::new(stream);

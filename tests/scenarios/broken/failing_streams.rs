@@ -42,11 +42,7 @@ fn a_stall_that_is_waited_for_is_caught() {
     let output = with_config("s09-stream-stall", |config| config.timeouts.idle = None);
     assert_red(&output, "rollback", "within 20 s");
     assert_red(&output, "rollback", "user_errors");
-    assert_red(
-        &output,
-        "policy",
-        "no stream is silent for more than 1.2",
-    );
+    assert_red(&output, "policy", "no stream is silent for more than 1.2");
 }
 
 #[test]
