@@ -34,8 +34,16 @@ pub struct Underway(Arc<Mutex<Memory>>);
 #[derive(Debug, Default)]
 struct Memory {
     requests: IdMap<RequestKey, Request>,
-    /// Which request got the answer with this id; none when several did.
-    answers: BTreeMap<Box<str>, Option<RequestKey>>,
+    /// Who got the answer with this id.
+    answers: BTreeMap<Box<str>, Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    /// Which request; none when several did.
+    key: Option<RequestKey>,
+    /// Requests under way that got one with this id, each as often as it did.
+    holders: usize,
 }
 
 #[derive(Debug)]
@@ -64,8 +72,11 @@ impl Underway {
         let mut memory = self.lock();
         let request = memory.requests.remove(key);
         for id in request.into_iter().flat_map(|request| request.answers) {
-            if memory.answers.get(&id) == Some(&Some(key)) {
-                memory.answers.remove(&id);
+            if let Some(answer) = memory.answers.get_mut(&id) {
+                answer.holders -= 1;
+                if answer.holders == 0 {
+                    memory.answers.remove(&id);
+                }
             }
         }
     }
@@ -77,14 +88,18 @@ impl Underway {
             return;
         };
         request.answers.push(id.into());
-        let known = memory.answers.entry(id.into()).or_insert(Some(key));
+        let answer = memory.answers.entry(id.into()).or_insert(Answer {
+            key: Some(key),
+            holders: 0,
+        });
         // Some servers give the same id again and again.
-        *known = known.filter(|one| *one == key);
+        answer.key = answer.key.filter(|one| *one == key);
+        answer.holders += 1;
     }
 
     /// The request under way that was given the answer with this id, if that is certain.
     pub fn answered(&self, id: &str) -> Option<RequestKey> {
-        self.lock().answers.get(id).copied().flatten()
+        self.lock().answers.get(id)?.key
     }
 
     /// How many requests are under way.
@@ -413,6 +428,8 @@ mod tests {
         assert_eq!(underway.answered("a"), None, "it is two answers'");
         underway.forget(RequestKey(2));
         assert_eq!(underway.answered("b"), None);
+        underway.forget(RequestKey(1));
+        assert!(underway.lock().answers.is_empty());
     }
 
     #[test]

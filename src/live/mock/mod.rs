@@ -58,8 +58,9 @@ pub struct MockUpstream {
     /// Where its requests are written down for whoever asks the mock, and under which name; then it does
     /// as their headers wish, too.
     alone: Option<(Arc<Book>, Arc<str>)>,
-    /// Counts requests without a key of their own.
+    /// Counts requests without a key of their own, and answers to such.
     anonymous: AtomicU64,
+    nameless: AtomicU64,
 }
 
 /// A request as a mock sees it.
@@ -144,6 +145,7 @@ impl MockUpstream {
             alone: None,
             places: capacity.map(|capacity| Places::new(capacity, clock)),
             anonymous: AtomicU64::new(0),
+            nameless: AtomicU64::new(0),
         }
     }
 
@@ -298,7 +300,7 @@ impl MockUpstream {
         // One word a token, so that the length of an answer is the length it claims.
         let content = vec!["tok"; usage.completion_tokens.min(100_000) as usize].join(" ");
         Completion {
-            id: answer_id(key),
+            id: self.answer_id(key),
             model: &self.model,
             content: &content,
             usage,
@@ -308,15 +310,21 @@ impl MockUpstream {
 }
 
 impl MockUpstream {
+    /// Every answer has an id of its own; that of a request with a key says which.
+    fn answer_id(&self, key: Option<RequestKey>) -> String {
+        match key {
+            Some(key) => format!("{ANSWER_ID}{key}"),
+            None => {
+                let number = self.nameless.fetch_add(1, Ordering::Relaxed);
+                format!("{ANSWER_ID}anonymous-{number}")
+            }
+        }
+    }
+
     /// The events of a stream.
     pub fn events(&self, key: Option<RequestKey>, plan: &StreamPlan, states_usage: bool) -> Events {
-        Events::new(*plan, &answer_id(key), &self.model, states_usage)
+        Events::new(*plan, &self.answer_id(key), &self.model, states_usage)
     }
-}
-
-fn answer_id(key: Option<RequestKey>) -> String {
-    let id = key.map_or_else(|| "anonymous".to_owned(), |k| k.to_string());
-    format!("{ANSWER_ID}{id}")
 }
 
 fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
