@@ -1,5 +1,5 @@
 //! Real upstreams in a run. A [`proxy`] of the harness's own stands before each of them: it keeps the ledger that a
-//! mock would keep, puts the run's faults into what passes through it ([`passing`] into streams), and asks the
+//! mock would keep, puts the run's faults into what passes through it (`passing` into streams), and asks the
 //! upstream only within the [`caps`] and the [`purse`] of the run.
 
 pub mod caps;
