@@ -21,8 +21,8 @@ pub(super) struct ReplayArgs {
     /// The router's configuration
     #[arg(long, value_name = "FILE")]
     router: PathBuf,
-    /// The format of the log
-    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "auto|azure")]
+    /// The format of the log: auto, or a name that docs/formats.md lists
+    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "FORMAT")]
     format: LogFormat,
     /// How fast it is sent: 1x, 60x, 0.5x, or max (as fast as it is answered, 64 at a time)
     #[arg(long, default_value = "1x", value_parser = speed)]
@@ -47,10 +47,8 @@ pub(super) struct ReplayArgs {
 }
 
 fn parse_format(text: &str) -> Result<LogFormat, String> {
-    let found = LogFormat::NAMES.into_iter().find(|(name, _)| *name == text);
-    found
-        .map(|(_, format)| format)
-        .ok_or_else(|| "known formats are auto and azure".to_owned())
+    let known = || format!("known formats are {}", LogFormat::names().join(", "));
+    LogFormat::parse(text).ok_or_else(known)
 }
 
 fn speed(text: &str) -> Result<Speed, String> {

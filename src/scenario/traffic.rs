@@ -1,6 +1,6 @@
 //! `traffic`: what is sent, and when.
 
-use std::io::BufRead;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::{arrivals, callers, forced};
 use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::{Bodies, Template};
-use crate::traffic::format::azure;
 use crate::traffic::format::lines::{Line, Lines};
+use crate::traffic::format::{self, Format, LogError, opened};
 use crate::traffic::replay::{LogAccount, LogCollector, RecordedLog, Speed};
 use crate::traffic::synthetic::SyntheticConfig;
 use crate::traffic::users::Users;
@@ -175,7 +175,7 @@ fn replay(
         }
     });
     let speed = fields.optional("speed", speed);
-    let format = fields.optional("format", format);
+    let format = fields.optional("format", log_format);
     fields.finish();
     let (path, reader) = opened?;
     let request = LogRequest {
@@ -196,28 +196,46 @@ fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
     }
 }
 
-/// The formats a log may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format that a log is read as.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LogFormat {
     /// Found out by looking at the file.
     Auto,
-    /// The Azure LLM inference traces.
-    Azure,
+    /// This one.
+    Named(&'static Format),
 }
 
 impl LogFormat {
-    /// The names on the command line and in files.
-    pub const NAMES: [(&'static str, Self); 2] = [("auto", Self::Auto), ("azure", Self::Azure)];
+    /// The format of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            _ => format::named(name).map(Self::Named),
+        }
+    }
+
+    /// All names.
+    pub fn names() -> Vec<&'static str> {
+        let named = format::FORMATS.iter().map(|format| format.name);
+        std::iter::once("auto").chain(named).collect()
+    }
 
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
-        let found = Self::NAMES.into_iter().find(|(_, format)| *format == self);
-        found.map_or("auto", |(name, _)| name)
+        match self {
+            Self::Auto => "auto",
+            Self::Named(format) => format.name,
+        }
     }
 }
 
-fn format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
-    values::word(cx, node, "a log format", &LogFormat::NAMES)
+fn log_format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
+    let names = LogFormat::names();
+    let words: Vec<_> = names
+        .iter()
+        .filter_map(|name| Some((*name, LogFormat::parse(name)?)))
+        .collect();
+    values::word(cx, node, "a log format", &words)
 }
 
 /// A log to be replayed.
@@ -246,12 +264,12 @@ pub fn load_log(request: &LogRequest, problems: &Problems, loader: &Loader) -> O
 
 fn traffic_of_log(
     request: &LogRequest,
-    reader: impl BufRead,
+    reader: impl Read + 'static,
     problems: &Problems,
     loader: &Loader,
 ) -> Option<TrafficSpec> {
     let name = request.path.display().to_string();
-    let log = match read_log(request, reader, loader) {
+    let (log, format) = match read_log(request, reader, loader) {
         Ok(log) => log,
         Err(diagnostic) => {
             problems.add(diagnostic);
@@ -268,6 +286,13 @@ fn traffic_of_log(
         problems.add(Diagnostic::file(&name, "the log holds no request"));
         return None;
     }
+    if account.untimed > 0 && request.speed != Speed::Max {
+        let (n, all) = (account.untimed, account.replayed);
+        let message = format!("{n} of {all} rows have no time: a log of this format knows none");
+        let hint = "--speed max sends the next request as soon as one is answered";
+        problems.add(Diagnostic::file(&name, message).hint(hint));
+        return None;
+    }
     if account.span > MAX_SPAN {
         let years = account.span.as_secs() / (365 * 86_400);
         let message = format!("its rows span {years} years: some of their times must be wrong");
@@ -275,7 +300,7 @@ fn traffic_of_log(
         problems.add(Diagnostic::file(&name, message).expected(expected));
         return None;
     }
-    let meta = log_meta(request, &log);
+    let meta = log_meta(request, &log, format);
     Some(TrafficSpec {
         traffic: Traffic::Replay {
             log: Arc::new(log),
@@ -292,21 +317,44 @@ const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 
 fn read_log(
     request: &LogRequest,
-    reader: impl BufRead,
+    reader: impl Read + 'static,
     loader: &Loader,
-) -> Result<RecordedLog, Diagnostic> {
-    let mut collector = LogCollector::default();
-    let read = match request.format {
-        // There is one format so far; detecting it is checking its header, which its reader does.
-        LogFormat::Auto | LogFormat::Azure => azure::read(reader, |row| collector.take(row)),
+) -> Result<(RecordedLog, &'static Format), Diagnostic> {
+    let name = request.path.display().to_string();
+    let unreadable = |error: &dyn std::fmt::Display| Diagnostic::file(&name, error.to_string());
+    let (reader, _) = opened::open(reader).map_err(|e| unreadable(&LogError::Io(e)))?;
+    let (head, mut reader) = format::begin(reader).map_err(|e| unreadable(&LogError::Io(e)))?;
+    let format = match request.format {
+        LogFormat::Named(format) => format,
+        LogFormat::Auto => detected(&head).map_err(|e| unreadable(&e).hint(FORMAT_HINT))?,
     };
+    let mut collector = LogCollector::default();
+    let read = (format.read)(&mut reader, &mut |record| collector.take(record));
     read.map_err(|error| {
-        Diagnostic::file(request.path.display().to_string(), error.to_string())
-            .expected(format!("a first line {}", azure::HEADER.join(",")))
+        let expected = format!("{} (docs/formats.md)", format.title);
+        unreadable(&error).expected(expected)
     })?;
     let log = collector.finish();
     loader.note(log.fingerprint());
-    Ok(log)
+    Ok((log, format))
+}
+
+/// What to do when nobody knows a log.
+const FORMAT_HINT: &str =
+    "name its format by --format (in a scenario: format); docs/formats.md lists them";
+
+fn detected(head: &[u8]) -> Result<&'static Format, LogError> {
+    let head = format::Head::new(head);
+    if head.is_empty() {
+        return Err(LogError::Empty);
+    }
+    let found = format::detect(&head).map(|(format, _)| format);
+    found.ok_or_else(|| {
+        LogError::unknown(
+            head.first_line()
+                .unwrap_or("(bytes that are no UTF-8 text)"),
+        )
+    })
 }
 
 fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
@@ -339,7 +387,7 @@ impl LogRequest {
     }
 }
 
-fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
+fn log_meta(request: &LogRequest, log: &RecordedLog, format: &Format) -> LogMeta {
     let account = &log.account;
     let file = request.path.file_name().unwrap_or(request.path.as_os_str());
     let dropped = account.dropped.iter().map(|(r, n)| (r.name(), *n));
@@ -348,7 +396,7 @@ fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
     let late = (late > 0).then_some(("after_duration", late));
     LogMeta {
         file: file.to_string_lossy().into_owned(),
-        format: "azure",
+        format: format.name,
         speed: request.speed_name(),
         read: account.read,
         replayed,

@@ -7,12 +7,15 @@ use sha2::{Digest, Sha256};
 
 use crate::id::RequestKey;
 use crate::time::{Timestamp, nanos};
-use crate::traffic::body::Prompt;
-use crate::traffic::format::{BadRow, DropReason, LogRow};
+use crate::traffic::body::{Prompt, count_tokens, prompt_tokens};
+use crate::traffic::format::{BadRow, DropReason, Record};
 use crate::traffic::source::{Next, Planned, Source};
 
 /// Requests under way at `--speed max`.
 pub const MAX_SPEED_CONCURRENCY: u32 = 64;
+
+/// Tokens of an answer of which the log says nothing.
+const UNKNOWN_OUTPUT: u32 = 128;
 
 /// How many useless lines a log keeps for the report.
 const BAD_ROWS_KEPT: usize = 20;
@@ -49,6 +52,8 @@ pub struct LogAccount {
     pub inversions: u64,
     /// Rows at the same time as the row before them, once in order.
     pub ties: u64,
+    /// Rows without a time.
+    pub untimed: u64,
     /// From the first row to the last.
     pub span: Duration,
 }
@@ -60,25 +65,54 @@ impl LogAccount {
     }
 }
 
+/// What is kept of a request until all are there.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    at: i64,
+    input_tokens: u32,
+    output_tokens: u32,
+}
+
+/// Tokens of a prompt: counted in its text, where the log has that alone.
+fn input_tokens(record: &Record) -> u32 {
+    let counted = || record.body.as_ref().map(|body| prompt_tokens(body));
+    record.input_tokens.or_else(counted).unwrap_or(1)
+}
+
+/// Tokens of an answer: counted in its text, where the log has that alone.
+fn output_tokens(record: &Record) -> u32 {
+    let counted = || record.answer.as_deref().map(count_tokens);
+    record
+        .output_tokens
+        .or_else(counted)
+        .unwrap_or(UNKNOWN_OUTPUT)
+}
+
 /// Collects the rows of a log as they are read. Of those that are dropped it keeps the first few, so
 /// that a log of nothing else needs no memory.
 #[derive(Debug, Default)]
 pub struct LogCollector {
-    rows: Vec<LogRow>,
+    rows: Vec<Row>,
     account: LogAccount,
 }
 
 impl LogCollector {
     /// The next row of the log, if it is one.
-    pub fn take(&mut self, row: Result<LogRow, BadRow>) {
-        match row {
-            Ok(row) => self.row(row),
+    pub fn take(&mut self, record: Result<Record, BadRow>) {
+        match record {
+            Ok(record) => self.record(&record),
             Err(bad) => self.bad(bad),
         }
     }
 
-    /// A row to be replayed.
-    pub fn row(&mut self, row: LogRow) {
+    /// A request to be replayed.
+    pub fn record(&mut self, record: &Record) {
+        let row = Row {
+            at: record.at.unwrap_or_default(),
+            input_tokens: input_tokens(record),
+            output_tokens: output_tokens(record),
+        };
+        self.account.untimed += u64::from(record.at.is_none());
         if self.rows.last().is_some_and(|last| row.at < last.at) {
             self.account.inversions += 1;
         }
@@ -235,10 +269,11 @@ mod tests {
     fn log(times: &[i64]) -> Arc<RecordedLog> {
         let mut collector = LogCollector::default();
         for (i, &at) in times.iter().enumerate() {
-            collector.row(LogRow {
-                at: at * 1_000_000_000,
-                input_tokens: i as u32,
-                output_tokens: 1,
+            collector.record(&Record {
+                at: Some(at * 1_000_000_000),
+                input_tokens: Some(i as u32),
+                output_tokens: Some(1),
+                ..Record::default()
             });
         }
         Arc::new(collector.finish())

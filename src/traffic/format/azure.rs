@@ -6,7 +6,17 @@
 use std::io::BufRead;
 
 use crate::traffic::format::lines::{Line, Lines};
-use crate::traffic::format::{BadRow, DropReason, LogError, LogRow, MAX_TOKENS};
+use crate::traffic::format::{
+    BadRow, DropReason, Each, Format, Head, LogError, MAX_TOKENS, Record, values,
+};
+
+/// The format.
+pub const FORMAT: Format = Format {
+    name: "azure",
+    title: "Azure LLM inference traces",
+    detect,
+    read,
+};
 
 /// The first line of such a file.
 pub const HEADER: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
@@ -15,21 +25,16 @@ pub const HEADER: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
 ///
 /// # Errors
 /// When reading fails, the file is empty, or its first line is not the header.
-pub fn read(
-    reader: impl BufRead,
-    mut each: impl FnMut(Result<LogRow, BadRow>),
-) -> Result<(), LogError> {
+pub fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
     let mut lines = Lines::new(reader);
     match lines.next_line().map_err(LogError::Io)? {
         None => return Err(LogError::Empty),
         Some((_, Line::Text(header))) if is_header(header) => {}
         Some((_, Line::Text(found) | Line::TooLong(found))) => {
-            let found = found.chars().take(60).collect();
-            return Err(LogError::UnknownHeader { found });
+            return Err(LogError::unknown(found));
         }
         Some((_, Line::NotUtf8)) => {
-            let found = "(bytes that are no UTF-8 text)".to_owned();
-            return Err(LogError::UnknownHeader { found });
+            return Err(LogError::unknown("(bytes that are no UTF-8 text)"));
         }
     }
     while let Some((number, line)) = lines.next_line().map_err(LogError::Io)? {
@@ -49,6 +54,11 @@ pub fn read(
     Ok(())
 }
 
+fn detect(head: &Head<'_>) -> Option<&'static str> {
+    let is_it = head.first_line().is_some_and(is_header);
+    is_it.then_some("its first line is TIMESTAMP,ContextTokens,GeneratedTokens")
+}
+
 fn is_header(line: &str) -> bool {
     // Files saved by spreadsheets start with a byte order mark.
     let line = line.trim_start_matches('\u{feff}');
@@ -56,7 +66,7 @@ fn is_header(line: &str) -> bool {
 }
 
 /// A row, or the column and kind of its first trouble.
-fn parse(line: &str) -> Result<LogRow, (usize, DropReason)> {
+fn parse(line: &str) -> Result<Record, (usize, DropReason)> {
     let mut fields = line.split(',');
     let (Some(time), Some(input), Some(output), None) =
         (fields.next(), fields.next(), fields.next(), fields.next())
@@ -69,10 +79,12 @@ fn parse(line: &str) -> Result<LogRow, (usize, DropReason)> {
         Ok(n) => Ok(n as u32),
         Err(_) => Err((column(before), DropReason::BadTokens)),
     };
-    Ok(LogRow {
-        at: timestamp(unquote(time)).ok_or((1, DropReason::BadTimestamp))?,
-        input_tokens: tokens(input, &[time])?,
-        output_tokens: tokens(output, &[time, input])?,
+    let at = values::wall_clock(unquote(time));
+    Ok(Record {
+        at: Some(at.map_err(|reason| (1, reason))?),
+        input_tokens: Some(tokens(input, &[time])?),
+        output_tokens: Some(tokens(output, &[time, input])?),
+        ..Record::default()
     })
 }
 
@@ -80,27 +92,18 @@ fn unquote(field: &str) -> &str {
     field.trim().trim_matches('"')
 }
 
-/// Nanoseconds since 1970, reading a time without a zone as UTC: only differences matter.
-fn timestamp(text: &str) -> Option<i64> {
-    let instant = match text.parse::<jiff::civil::DateTime>() {
-        Ok(local) => local.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(),
-        Err(_) => text.parse::<jiff::Timestamp>().ok()?,
-    };
-    i64::try_from(instant.as_nanosecond()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read_all(text: &str) -> (Vec<LogRow>, Vec<(u64, usize, DropReason)>) {
+    fn read_all(text: &str) -> (Vec<Record>, Vec<(u64, usize, DropReason)>) {
         let (mut rows, mut bad) = (Vec::new(), Vec::new());
-        let sort = |row: Result<LogRow, BadRow>| match row {
+        let mut sort = |row: Result<Record, BadRow>| match row {
             Ok(row) => rows.push(row),
             Err(b) => bad.push((b.line, b.column, b.reason)),
         };
-        read(text.as_bytes(), sort).unwrap();
+        read(&mut text.as_bytes(), &mut sort).unwrap();
         (rows, bad)
     }
 
@@ -115,9 +118,10 @@ mod tests {
         );
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(rows.len(), 3);
-        assert_eq!(rows[1].at - rows[0].at, 52_000_000);
-        assert_eq!(rows[2].at - rows[0].at, 520_040_000);
-        assert_eq!((rows[0].input_tokens, rows[0].output_tokens), (4808, 10));
+        let at = |i: usize| rows[i].at.unwrap() - rows[0].at.unwrap();
+        assert_eq!((at(1), at(2)), (52_000_000, 520_040_000));
+        let first = (rows[0].input_tokens, rows[0].output_tokens);
+        assert_eq!(first, (Some(4808), Some(10)));
     }
 
     #[test]
@@ -155,15 +159,18 @@ mod tests {
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(
             (rows[0].input_tokens, rows[0].output_tokens),
-            (2_000_000, 2_000_000)
+            (Some(2_000_000), Some(2_000_000))
         );
     }
 
     #[test]
     fn another_file_is_not_read_as_this_one() {
-        let error = read(&b"{\"timestamp\": 0}\n"[..], |_| {}).unwrap_err();
+        let error = read(&mut &b"{\"timestamp\": 0}\n"[..], &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("{\"timestamp\": 0}"), "{error}");
-        assert!(matches!(read(&b""[..], |_| {}), Err(LogError::Empty)));
+        assert!(matches!(
+            read(&mut &b""[..], &mut |_| {}),
+            Err(LogError::Empty)
+        ));
     }
 
     proptest! {
@@ -173,7 +180,7 @@ mod tests {
             file.extend(body);
             let mut seen = 0;
             let lines = file.split(|b| *b == b'\n').count();
-            read(&file[..], |_| seen += 1).unwrap();
+            read(&mut &file[..], &mut |_| seen += 1).unwrap();
             prop_assert!(seen < lines);
         }
     }
