@@ -193,6 +193,7 @@ impl Sink for LedgerFile {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

@@ -1,7 +1,7 @@
 //! From a healthy upstream and a list of faults to what really happens to one attempt.
 
 use crate::fault::schedule::Fault;
-use crate::id::{PerVersion, Seed};
+use crate::id::{PerVersion, Seed, VersionId};
 use crate::time::Timestamp;
 use crate::upstream::plan::ResponsePlan;
 use crate::upstream::profile::{Ask, Profile};
@@ -49,13 +49,24 @@ impl Upstreams {
     }
 
     fn fault_for(&self, ask: &Ask, at: Timestamp, healthy: &ResponsePlan) -> Option<u16> {
-        // The configuration refuses more than 65,535 faults.
-        (0_u16..)
-            .zip(&self.faults)
+        // The configuration refuses more than 65,535 faults. A door that is shut comes before all that could
+        // happen behind it.
+        let numbered = || (0_u16..).zip(&self.faults);
+        let doors = numbered().filter(|(_, fault)| fault.kind.keeps_out());
+        let others = numbered().filter(|(_, fault)| !fault.kind.keeps_out());
+        doors
+            .chain(others)
             .find(|(index, fault)| {
                 fault.kind.concerns(healthy) && fault.hits(self.seed, *index, ask, at)
             })
             .map(|(index, _)| index)
+    }
+
+    /// Does nobody reach this version at this moment?
+    pub fn is_shut(&self, version: VersionId, at: Timestamp) -> bool {
+        let numbered = (0_u16..).zip(&self.faults);
+        let mut doors = numbered.filter(|(_, fault)| fault.kind.keeps_out());
+        doors.any(|(index, fault)| fault.is_on_for_all(self.seed, index, version, at))
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::fault::kind::FaultKind;
-    use crate::id::{RequestKey, VersionId};
+    use crate::id::RequestKey;
     use crate::protocol::outcome::Outcome;
     use crate::upstream::odd::Shape;
     use crate::upstream::profile::{Distribution, Timing};
@@ -98,6 +109,7 @@ mod tests {
             input_tokens: 1,
             max_tokens: None,
             stream: false,
+            is_prefilled: false,
         }
     }
 
@@ -216,6 +228,21 @@ mod tests {
         };
         assert_eq!(differ(&both(true)), 0);
         assert!(differ(&both(false)) > 400);
+    }
+
+    #[test]
+    fn a_fault_on_prefilled_requests_leaves_all_others_alone() {
+        let world = upstreams(vec![Fault {
+            only_prefilled: true,
+            ..fault(FaultKind::BadRequest { status: 400 }, 1.0)
+        }]);
+        let at = Timestamp::from_secs_f64(15.0);
+        let prefilled = Ask {
+            is_prefilled: true,
+            ..ask(1, 1)
+        };
+        assert_eq!(world.respond(&prefilled, at).fault, Some(0));
+        assert_eq!(world.respond(&ask(1, 1), at).fault, None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Fault {
     pub pattern: Pattern,
     /// Does a request meet it at all its versions, or at none?
     pub is_correlated: bool,
+    /// Does it hit only requests that bring the beginning of their answer?
+    pub only_prefilled: bool,
 }
 
 impl Fault {
@@ -37,6 +39,7 @@ impl Fault {
             share: 1.0,
             pattern: Pattern::Steady,
             is_correlated: false,
+            only_prefilled: false,
         }
     }
 
@@ -45,9 +48,14 @@ impl Fault {
         self.on.contains(&version) && self.from <= at && self.until.is_none_or(|end| at < end)
     }
 
+    /// Is this attempt one of those that it is about?
+    fn concerns(&self, ask: &Ask) -> bool {
+        ask.is_prefilled || !self.only_prefilled
+    }
+
     /// Does it hit this attempt, taken at this moment, as the fault with this number?
     pub fn hits(&self, seed: Seed, index: u16, ask: &Ask, at: Timestamp) -> bool {
-        if !self.is_on(ask.version, at) {
+        if !self.is_on(ask.version, at) || !self.concerns(ask) {
             return false;
         }
         let after = at.since(self.from);
@@ -59,6 +67,17 @@ impl Fault {
         };
         let drawn = draw(seed, Purpose::Fault(index), ask.key, drawn_for, ask.nth);
         drawn.unit() < share
+    }
+
+    /// Is it on from the start of a run to its end, without a pause?
+    pub fn is_always_on(&self) -> bool {
+        self.from == Timestamp::ZERO && self.until.is_none() && self.pattern == Pattern::Steady
+    }
+
+    /// Does it hit everybody at this version at this moment, as the fault with this number?
+    pub fn is_on_for_all(&self, seed: Seed, index: u16, version: VersionId, at: Timestamp) -> bool {
+        let after = at.since(self.from);
+        self.is_on(version, at) && self.pattern.share(self.share, after, seed, index) >= 1.0
     }
 
     /// The share of attempts that it hits over all its time.

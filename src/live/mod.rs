@@ -37,6 +37,7 @@ use gateway::driver::Driver;
 use gateway::server::Gateway;
 use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
 use http::client::Trust;
+use http::files;
 use http::server::Limits;
 use load::client::LoadClient;
 use mock::ledger::{Ledger, Underway};
@@ -267,6 +268,8 @@ struct Stage {
     client: Arc<LoadClient>,
     /// What real upstreams may cost, where there are any.
     purse: Option<SharedPurse>,
+    /// How often files were missing before it began.
+    missed: u64,
     /// They stop when dropped.
     wiremocks: Vec<::wiremock::MockServer>,
 }
@@ -320,6 +323,7 @@ impl Stage {
             ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
             purse,
+            missed: files::missed(),
             wiremocks,
         })
     }
@@ -338,6 +342,9 @@ impl Stage {
         }
         if let Some(purse) = &self.purse {
             purse.tell();
+        }
+        if files::missed() > self.missed {
+            self.outbox.send(self.clock.now(), What::OutOfFiles);
         }
         drop(self.wiremocks);
         drop(over);

@@ -8,12 +8,14 @@ use tokio::net::TcpListener;
 use crate::experiment::{Experiment, MockServer};
 use crate::fault::inject::Upstreams;
 use crate::fault::kind::FaultKind;
+use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
 use crate::live::clock::{self, Clock};
 use crate::live::gateway::upstream::UpstreamClient;
 use crate::live::gateway::{Endpoint, Secret};
 use crate::live::http::client::Trust;
-use crate::live::mock::door::ClosedDoor;
+use crate::live::http::drain::Drain;
+use crate::live::mock::door::{ClosedDoor, Doorway};
 use crate::live::mock::ledger::Ledger;
 use crate::live::mock::{self, MockUpstream};
 use crate::live::outbox::Outbox;
@@ -25,6 +27,7 @@ use crate::live::{Plan, Player, StartError, base_url, bind};
 use crate::upstream::real::RealUpstream;
 
 /// What plays an upstream.
+#[derive(Clone)]
 pub(super) enum Acting {
     Mock(Arc<MockUpstream>),
     Real(Arc<Proxy>),
@@ -37,6 +40,30 @@ impl Acting {
             Self::Mock(mock) => mock.api_key.clone().map(Secret::new),
             Self::Real(proxy) => Some(proxy.door_key.clone()),
         }
+    }
+
+    async fn serve(self, listener: TcpListener, drain: Arc<Drain>) {
+        match self {
+            Self::Mock(mock) => mock::native::serve(listener, mock, drain).await,
+            Self::Real(proxy) => proxy::serve(listener, proxy, drain).await,
+        }
+    }
+
+    /// Plays in a doorway that opens and shuts as the faults say.
+    fn stand_in(self, doorway: Doorway) {
+        let (version, clock, upstreams) = match &self {
+            Self::Mock(mock) => (
+                mock.version,
+                mock.clock,
+                mock.switch.in_force().upstreams.clone(),
+            ),
+            Self::Real(proxy) => (proxy.version, proxy.clock, (*proxy.upstreams).clone()),
+        };
+        tokio::spawn(async move {
+            let is_shut = |at| upstreams.is_shut(version, at);
+            let serve = |listener, drain| self.clone().serve(listener, drain);
+            doorway.stand(clock, is_shut, serve).await;
+        });
     }
 }
 
@@ -114,11 +141,10 @@ impl Means {
     }
 }
 
-/// The fault that keeps everybody out of a version.
-fn door(experiment: &Experiment, version: VersionId) -> Option<FaultKind> {
-    let faults = experiment.upstreams.faults.iter();
-    let on_it = faults.filter(|fault| fault.on.contains(&version));
-    on_it.map(|f| f.kind).find(FaultKind::keeps_out)
+/// The fault that keeps everybody out of a version: all the time, or now and then.
+fn door(experiment: &Experiment, version: VersionId) -> Option<&Fault> {
+    let mut faults = experiment.upstreams.faults.iter();
+    faults.find(|fault| fault.kind.keeps_out() && fault.on.contains(&version))
 }
 
 /// The servers of a run's upstreams: ports that are open, before anybody plays on them.
@@ -131,6 +157,8 @@ struct Server {
 
 enum ServerKind {
     Closed(ClosedDoor),
+    /// graygate's own server, which is not always there.
+    Doorway(Doorway),
     /// graygate's own server.
     Own(TcpListener),
     Wiremock(::wiremock::MockServer),
@@ -141,7 +169,8 @@ impl Servers {
         let mut servers = Vec::new();
         for (version, player) in plan.players().iter() {
             servers.push(match door(experiment, version) {
-                Some(fault) => Server::closed(fault)?,
+                Some(fault) if fault.is_always_on() => Server::closed(fault.kind)?,
+                Some(_) => Server::doorway()?,
                 None => Server::open(*player).await?,
             });
         }
@@ -162,11 +191,10 @@ impl Servers {
         for (server, player) in self.0.into_iter().zip(players.values()) {
             match (server.kind, player) {
                 (ServerKind::Closed(door), _) => door.stand(),
-                (ServerKind::Own(listener), Acting::Mock(mock)) => {
-                    tokio::spawn(mock::native::serve(listener, mock.clone()));
-                }
-                (ServerKind::Own(listener), Acting::Real(proxy)) => {
-                    tokio::spawn(proxy::serve(listener, proxy.clone()));
+                (ServerKind::Doorway(doorway), player) => player.clone().stand_in(doorway),
+                (ServerKind::Own(listener), player) => {
+                    // A mock just ends.
+                    tokio::spawn(player.clone().serve(listener, Arc::default()));
                 }
                 (ServerKind::Wiremock(server), Acting::Mock(mock)) => {
                     mock::wiremock::play(&server, mock.clone()).await;
@@ -186,6 +214,14 @@ impl Server {
         Ok(Self {
             base: door.base(),
             kind: ServerKind::Closed(door),
+        })
+    }
+
+    fn doorway() -> Result<Self, StartError> {
+        let doorway = Doorway::new().map_err(StartError::Runtime)?;
+        Ok(Self {
+            base: doorway.base(),
+            kind: ServerKind::Doorway(doorway),
         })
     }
 

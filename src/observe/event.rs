@@ -92,6 +92,8 @@ pub enum What {
     },
     /// How the purse for real upstreams stands: told when it is shut, and at the end.
     Purse(PurseState),
+    /// Connections were missing for want of file descriptors: what was measured is the machine.
+    OutOfFiles,
     /// What the router holds in memory.
     Memory {
         /// Requests under way.

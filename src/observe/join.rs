@@ -97,6 +97,7 @@ impl Join {
             | What::Fault { .. }
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         Joined::default()

@@ -110,7 +110,7 @@ pub struct Summary {
     /// How many attempts each fault of the scenario hit.
     pub fault_hits: Vec<u64>,
     /// The fault that keeps everybody out of a version, where there is one.
-    kept_out: PerVersion<Option<usize>>,
+    kept_out: PerVersion<Vec<Door>>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
     /// What the judge saw, over time.
@@ -173,7 +173,7 @@ impl Summary {
             orphans: 0,
             unexplained: 0,
             fault_hits: vec![0; faults],
-            kept_out: PerVersion::from_fn(versions, |_| None),
+            kept_out: PerVersion::from_fn(versions, |_| Vec::new()),
             rollbacks: Vec::new(),
             evidence: Tracks::default(),
             standings: Vec::new(),
@@ -194,7 +194,8 @@ impl Summary {
     pub fn with_faults(mut self, faults: &[FaultMeta]) -> Self {
         for (index, fault) in faults.iter().enumerate().filter(|(_, f)| f.keeps_out) {
             for version in &fault.on {
-                self.kept_out[*version] = Some(index);
+                let (from, until) = (fault.from, fault.until);
+                self.kept_out[*version].push(Door { index, from, until });
             }
         }
         self
@@ -241,6 +242,7 @@ impl Summary {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {
@@ -295,8 +297,11 @@ impl Summary {
             if let Some(outcome) = attempt.truth() {
                 self.versions[attempt.version].attempts.count(outcome);
             }
-            if let Some(fault) = self.kept_out[attempt.version].filter(|_| was_kept_out(attempt)) {
-                self.fault_hits[fault] += 1;
+            if let Some(at) = attempt.dispatched_at.filter(|_| was_kept_out(attempt)) {
+                let mut doors = self.kept_out[attempt.version].iter();
+                if let Some(door) = doors.find(|door| door.is_shut(at)) {
+                    self.fault_hits[door.index] += 1;
+                }
             }
         }
         if !story.outcome().is_some_and(Outcome::is_success) {
@@ -324,7 +329,8 @@ impl Summary {
 
     /// Attempts at a version that its upstream took, or that a fault kept out of it.
     pub fn attempts_at(&self, version: VersionId) -> u64 {
-        let kept_out = self.kept_out[version].map_or(0, |fault| self.fault_hits[fault]);
+        let doors = self.kept_out[version].iter();
+        let kept_out: u64 = doors.map(|door| self.fault_hits[door.index]).sum();
         self.versions[version].accepted + kept_out
     }
 
@@ -349,6 +355,24 @@ impl Summary {
 }
 
 /// Was it sent on its way, and found no connection?
+/// A fault that lets nobody in, and when it is on.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    index: usize,
+    from: Timestamp,
+    until: Option<Timestamp>,
+}
+
+impl Door {
+    /// A mock's door may open a little late.
+    fn is_shut(&self, at: Timestamp) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until + LATE)
+    }
+}
+
+/// How late a door that opens and shuts may be in a live run.
+const LATE: Duration = Duration::from_millis(50);
+
 fn was_kept_out(attempt: &Attempt) -> bool {
     let was_sent = attempt.dispatched_at.is_some() && !attempt.was_accepted();
     was_sent && attempt.truth() == Some(Outcome::Connect)

@@ -139,6 +139,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

@@ -86,6 +86,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Answered(_)
         | What::Gaps(_)
         | What::HeldBack { .. }
+        | What::OutOfFiles
         | What::Memory { .. } => None,
     }
 }

@@ -160,7 +160,7 @@ pub fn run(
     if experiment.has_real_upstreams() {
         gates.push(GateSpec::Budget(experiment.budget));
     }
-    gates.push(GateSpec::Policy(policy(&experiment.router, options.engine)));
+    gates.push(GateSpec::Policy(policy(experiment, options.engine)));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
     let ending = match plan {
@@ -234,7 +234,8 @@ fn settle(gate: &mut GateSpec, experiment: &Experiment, engine: Engine) {
 }
 
 /// What the router promises by its configuration.
-fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
+fn policy(experiment: &Experiment, engine: Engine) -> PolicySpec {
+    let router = &experiment.router;
     let (retry, timeouts) = (&router.retry, &router.timeouts);
     PolicySpec {
         max_retries: retry.max_retries,
@@ -246,6 +247,7 @@ fn policy(router: &RouterConfig, engine: Engine) -> PolicySpec {
         escalation: timeouts.escalation,
         first_token: timeouts.first_token,
         idle: timeouts.idle,
+        is_only_tokens: !experiment.has_real_upstreams(),
         budget: retry.budget.as_ref().map(budget),
         limits: limits(router),
         recalled: (router.rollback.in_flight == InFlight::Cancel).then_some(router.canary),

@@ -4,6 +4,7 @@ use crate::config::fields::Cx;
 use crate::config::node::{Node, Place, Value};
 use crate::config::values;
 use crate::config::versions::version_name;
+use crate::fault::kind::FaultKind;
 use crate::fault::pattern::Pattern;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;
@@ -38,6 +39,9 @@ pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault>
     let share = fields.optional("share", values::share);
     let pattern = fault_patterns::read(&fields, length);
     let is_correlated = fields.optional("correlated", values::flag);
+    let only_prefilled = fields.optional("when", |cx, n| {
+        values::word(cx, n, "what a request has", &[("prefilled", true)])
+    });
     let place = fields.place();
     fields.finish();
     let from = Timestamp::from(at.unwrap_or_default());
@@ -49,6 +53,7 @@ pub fn fault(cx: Cx<'_>, node: &Node, names: Option<&[String]>) -> Option<Fault>
         share: share.unwrap_or(1.0),
         pattern: pattern?,
         is_correlated: is_correlated.unwrap_or(false),
+        only_prefilled: only_prefilled.unwrap_or(false),
     };
     is_playable(cx, place, &fault, names.is_some())?;
     is_sensible(cx, place, &fault)?;
@@ -66,20 +71,29 @@ fn is_playable(cx: Cx<'_>, place: Place, fault: &Fault, is_run: bool) -> Option<
         return cx.error(cx.at(place, message).hint("do not start it"));
     }
     let is_always = fault.from == Timestamp::ZERO && fault.until.is_none();
-    let is_all = fault.share >= 1.0 && fault.pattern == Pattern::Steady;
-    if is_always && is_all {
+    let is_ramp = matches!(fault.pattern, Pattern::Ramp { .. });
+    let is_all = fault.share >= 1.0 && !is_ramp && !fault.only_prefilled;
+    // Who speaks TLS cannot begin and end with it while the run goes on.
+    let may_change = fault.kind == FaultKind::Refused;
+    if is_all && (may_change || (is_always && fault.pattern == Pattern::Steady)) {
         return Some(());
     }
-    let message =
-        format!("`{name}` keeps everybody out from the start to the end, or it cannot be played");
-    let diagnostic = cx.at(place, message);
-    cx.error(
-        diagnostic
-            .expected(format!(
-                "{{on: v2, kind: {name}}}, without `at`, `for`, `share` or a pattern"
-            ))
-            .hint("a port is open to all requests or to none; `reset` and `close` hit single ones"),
-    )
+    let (message, expected) = match may_change {
+        true => (
+            format!("`{name}` keeps everybody out while it is on, or it cannot be played"),
+            format!(
+                "{{on: v2, kind: {name}, at: 2m, for: 30s}}, without `share`, `when` or `ramp`"
+            ),
+        ),
+        false => (
+            format!(
+                "`{name}` keeps everybody out from the start to the end, or it cannot be played"
+            ),
+            format!("{{on: v2, kind: {name}}}, without `at`, `for`, `share`, `when` or a pattern"),
+        ),
+    };
+    let hint = "a port is open to all requests or to none; `reset` and `close` hit single ones";
+    cx.error(cx.at(place, message).expected(expected).hint(hint))
 }
 
 fn is_sensible(cx: Cx<'_>, place: Place, fault: &Fault) -> Option<()> {

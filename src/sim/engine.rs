@@ -26,6 +26,7 @@ use crate::sim::patience::Patience;
 use crate::sim::places::Places;
 use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
+use crate::traffic::body::Forwarded;
 use crate::traffic::caller::Intent;
 use crate::traffic::source::{Next, Planned, Source};
 use crate::upstream::profile::Ask;
@@ -50,7 +51,8 @@ struct Engine<'a, C: Core + ?Sized> {
     next: Next,
     facts: Vec<Arc<RequestFacts>>,
     intents: Vec<Intent>,
-    altered: PerVersion<Vec<bool>>,
+    /// What every kind of body is like as it reaches each version.
+    forwarded: PerVersion<Vec<Forwarded>>,
     answers: EventQueue<Due>,
     edges: std::iter::Peekable<std::vec::IntoIter<(Timestamp, u16, bool)>>,
     flights: IdMap<RequestId, Flight>,
@@ -80,14 +82,14 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         sink: &'a mut dyn Sink,
     ) -> Self {
         let mut source = experiment.source();
-        let altered = experiment.router.versions.values();
-        let altered = altered.map(|v| experiment.bodies.altered_by(forward, &v.model));
+        let versions = experiment.router.versions.values();
+        let forwarded = versions.map(|v| experiment.bodies.forwarded_by(forward, &v.model));
         Self {
             next: source.peek(),
             source,
             facts: experiment.facts(),
             intents: experiment.intents(),
-            altered: altered.collect(),
+            forwarded: forwarded.collect(),
             answers: EventQueue::default(),
             edges: fault_edges(experiment).into_iter().peekable(),
             flights: IdMap::default(),
@@ -352,6 +354,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let ordinal = flight.tries[version.index()];
         flight.tries[version.index()] += 1;
         let bodies = &self.experiment.bodies;
+        let forwarded = self.forwarded[version].get(bodies.kind(flight.prompt));
         let ask = Ask {
             key,
             version,
@@ -359,10 +362,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             input_tokens: bodies.input_tokens(flight.prompt),
             max_tokens: bodies.max_tokens(flight.prompt),
             stream: flight.stream,
+            is_prefilled: forwarded.is_some_and(|f| f.is_prefilled),
         };
         let mut response = self.experiment.upstreams.respond(&ask, at);
         let place = self.places.enter(version, attempt, &mut response);
-        let altered = self.altered[version].get(bodies.kind(flight.prompt));
         let row = self.next_row;
         self.next_row += 1;
         let accepted = Accepted {
@@ -373,7 +376,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             n: Some(n),
             fault: response.fault,
             retry_after: response.plan.retry_after(),
-            altered: altered.copied(),
+            altered: forwarded.map(|f| f.is_altered),
         };
         let is_taken = response.plan.is_taken();
         let out = Out {

@@ -36,6 +36,15 @@ pub struct Template {
     max_tokens: Option<u32>,
 }
 
+/// A body as it reaches an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Was more of it changed than its model?
+    pub is_altered: bool,
+    /// Does it bring the beginning of its answer?
+    pub is_prefilled: bool,
+}
+
 /// Why a line of a prompts file is of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPrompt(String);
@@ -176,7 +185,7 @@ impl Bodies {
         all.skip(from).take(turn as usize + 1)
     }
 
-    /// The position of a prompt's kind in what [`altered_by`](Self::altered_by) says.
+    /// The position of a prompt's kind in what [`forwarded_by`](Self::forwarded_by) says.
     pub fn kind(&self, prompt: Prompt) -> usize {
         match prompt {
             Prompt::Template(index) => index as usize,
@@ -211,15 +220,19 @@ impl Bodies {
         }
     }
 
-    /// For every template, and last for made-up prompts: does `forward` change more of the body
-    /// than its model?
-    pub fn altered_by(&self, forward: Forward, upstream_model: &str) -> Vec<bool> {
+    /// For every template, and last for made-up prompts: what `forward` makes of its body.
+    pub fn forwarded_by(&self, forward: Forward, upstream_model: &str) -> Vec<Forwarded> {
         let sample = made_up(3, 3);
         let all = self.templates.iter().chain(std::iter::once(&sample));
         all.map(|template| {
             let body = template.body(&self.model, false);
             let sent = ChatHead::parse(&body).map(|head| forward(&body, &head, upstream_model));
-            sent.map_or(true, |sent| chat::digest(&sent) != chat::digest(&body))
+            let sent = sent.unwrap_or_default();
+            let fields = serde_json::from_slice(&sent).unwrap_or_default();
+            Forwarded {
+                is_altered: chat::digest(&sent) != chat::digest(&body),
+                is_prefilled: is_prefilled(&fields),
+            }
         })
         .collect()
     }
@@ -253,6 +266,13 @@ pub fn prompt_tokens(fields: &Map<String, Value>) -> u32 {
             _ => 0,
         })
         .sum()
+}
+
+/// Does a chat request bring the beginning of its answer: is its last message the assistant's?
+pub fn is_prefilled(fields: &Map<String, Value>) -> bool {
+    let messages = fields.get("messages").and_then(Value::as_array);
+    let last = messages.and_then(|messages| messages.last());
+    last.is_some_and(|message| message["role"] == "assistant")
 }
 
 /// `max_tokens` or `max_completion_tokens` of a chat request.
@@ -342,16 +362,35 @@ mod tests {
     #[test]
     fn a_gateway_that_edits_bodies_is_found_out() {
         let bodies = Bodies::new(Bodies::built_in(), "m".to_owned());
-        let honest = bodies.altered_by(chat::forward, "other");
-        assert_eq!(honest, [false; 4]);
+        let altered = |forward| {
+            let all = bodies.forwarded_by(forward, "other").into_iter();
+            all.map(|f| f.is_altered).collect::<Vec<_>>()
+        };
+        assert_eq!(altered(chat::forward), [false; 4]);
         let or_default: Forward = |body, head, model| {
             let sent = String::from_utf8_lossy(&head.with_model(body, model)).into_owned();
             sent.replace("\"temperature\":0", "\"temperature\":0.7")
                 .into_bytes()
         };
-        assert_eq!(
-            bodies.altered_by(or_default, "other"),
-            [true, true, true, false]
-        );
+        assert_eq!(altered(or_default), [true, true, true, false]);
+    }
+
+    /// As the upstream gets it, whoever put the beginning there.
+    #[test]
+    fn an_answer_that_is_begun_is_seen_in_the_body() {
+        let begun = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
+        let lines = [begun, r#"{"prompt": "a"}"#, r#"{"messages": []}"#];
+        let templates = lines.map(|line| Template::parse(line).unwrap());
+        let bodies = Bodies::new(templates.to_vec(), "m".to_owned());
+        let prefilled = |forward| {
+            let all = bodies.forwarded_by(forward, "other").into_iter();
+            all.map(|f| f.is_prefilled).collect::<Vec<_>>()
+        };
+        assert_eq!(prefilled(chat::forward), [true, false, false, false]);
+        let continues: Forward = |body, head, model| {
+            let sent = String::from_utf8_lossy(&head.with_model(body, model)).into_owned();
+            sent.replace("\"user\"", "\"assistant\"").into_bytes()
+        };
+        assert_eq!(prefilled(continues), [true, true, false, true]);
     }
 }

@@ -84,6 +84,8 @@ pub struct Ask {
     pub max_tokens: Option<u32>,
     /// Does it want a stream?
     pub stream: bool,
+    /// Does it bring the beginning of its own answer?
+    pub is_prefilled: bool,
 }
 
 impl Profile {
@@ -211,6 +213,7 @@ mod tests {
             input_tokens: 9,
             max_tokens,
             stream: false,
+            is_prefilled: false,
         }
     }
 

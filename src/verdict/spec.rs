@@ -358,6 +358,8 @@ pub struct PolicySpec {
     pub first_token: Option<Duration>,
     /// The longest silence of a stream.
     pub idle: Option<Duration>,
+    /// Does nothing but tokens come with a stream? A real upstream may send signs of life, which nobody here sees.
+    pub is_only_tokens: bool,
     /// How many retries there may be over all requests; any number when absent.
     pub budget: Option<BudgetSpec>,
     /// The rate limit of each version: at most so many attempts in any window.

@@ -46,6 +46,22 @@ fn a_good_run_passes() {
     assert_eq!(names, ["requests", "generator", "join", "sample"]);
 }
 
+/// What failed for want of files is no failure of the router.
+#[test]
+fn a_machine_that_runs_out_of_files_makes_everything_invalid() {
+    let failing = || {
+        let mut play = good();
+        play.requests(5, (5.0, 6.0), &[to(STABLE, Outcome::Connect)]);
+        play
+    };
+    assert_eq!(failing().verdict().status, Status::Fail);
+    let mut play = failing();
+    play.event(Timestamp::from_secs_f64(7.0), What::OutOfFiles);
+    let verdict = play.verdict();
+    assert_eq!(gate(&verdict, "generator"), Status::Invalid);
+    assert_eq!(verdict.status, Status::Invalid);
+}
+
 #[test]
 fn nothing_sent_or_nothing_at_the_canary_never_passes() {
     assert_eq!(

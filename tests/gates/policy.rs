@@ -32,6 +32,7 @@ fn spec() -> PolicySpec {
         escalation: None,
         first_token: None,
         idle: None,
+        is_only_tokens: true,
         budget: None,
         limits: PerVersion::from_fn(2, |_| None),
         recalled: None,

@@ -30,6 +30,7 @@ fn spec(share: f64, reserve_per_second: f64) -> PolicySpec {
         escalation: None,
         first_token: None,
         idle: None,
+        is_only_tokens: true,
         budget: Some(BudgetSpec {
             share,
             reserve_per_second,

@@ -308,6 +308,68 @@ fn a_door_that_is_shut_is_the_same_on_both_engines() {
     }
 }
 
+/// Whether an answer is begun is read from the body by the mock, and from the prompts by the simulator.
+#[test]
+fn a_fault_on_begun_answers_hits_the_same_on_both_engines() {
+    let text = "
+name: begun
+seed: 15
+duration: 1500ms
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A}
+    v2: {role: canary, model: b, api_key_env: B}
+  split: {weights: {v1: 50, v2: 50}}
+  judge: off
+upstreams:
+  v1: {mock: {latency: 10ms, server: native}}
+  v2: {mock: {latency: 10ms, server: wiremock}}
+traffic:
+  synthetic: {arrivals: {constant: 100/s}, prompts: ../fixtures/prefilled.jsonl}
+faults: [{on: [v1, v2], kind: bad_request, when: prefilled, share: 80%}]
+expect:
+  - attribution
+  - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
+";
+    let stories = same_on_both(&written("begun", text));
+    let is_hit = |s: &&Story| s.attempts.iter().any(|a| a.fault.is_some());
+    let hits = stories.iter().filter(is_hit).count();
+    // Every other prompt is begun.
+    assert!((40..=75).contains(&hits), "{hits} of {}", stories.len());
+}
+
+/// A server that is gone for a while, once or again and again: whoever comes then gets no connection, and who comes
+/// before or after is served, but for those at the very edge.
+#[test]
+fn a_door_that_opens_and_shuts_is_the_same_on_both_engines() {
+    for times in [
+        "at: 400ms, for: 500ms",
+        "flapping: {on: 300ms, off: 300ms}",
+        "bursts: {mean: 200ms, gap: 300ms}",
+    ] {
+        let scenario = with_fault("native", &format!("kind: refused, {times}"));
+        let (_, simulated) = virtual_stories(&scenario);
+        let (output, live) = live_run(&scenario);
+        assert_eq!(keys(&simulated), keys(&live));
+        let first = |s: &Story| s.attempts.first().and_then(Attempt::truth);
+        let pairs = simulated.iter().zip(&live);
+        let differ = pairs.filter(|(a, b)| first(a) != first(b)).count();
+        let refused = |stories: &[Story]| {
+            let all = stories.iter().map(first);
+            all.filter(|truth| *truth == Some(Outcome::Connect)).count()
+        };
+        let (expected, found) = (refused(&simulated), refused(&live));
+        assert!(expected > 15 && found > 15, "{times}: {expected}, {found}");
+        assert!(differ <= 10, "{times}: {differ} differ");
+        // Nobody noticed: stable answered.
+        for story in simulated.iter().chain(&live) {
+            assert_eq!(story.outcome(), Some(Outcome::Success), "{times}");
+        }
+        let hits = output.report.summary.fault_hits[0];
+        assert!(hits >= found as u64, "{times}: {hits} of {found}");
+    }
+}
+
 /// Patterns in time do not hang on the traffic, so both engines meet the same requests, but for those
 /// at the very edge.
 #[test]

@@ -450,3 +450,31 @@ fn a_long_prompt_waits_longer_for_its_first_token() {
     // Only a lower bound is a matter of the plan; this one leaves the machine a lot of time.
     assert!(ask(1) < Duration::from_millis(350));
 }
+
+/// Thousands of callers at once need thousands of files as it is: a connection takes one, not two.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_takes_one_file() {
+    use std::io::{Read, Write};
+    const CALLERS: usize = 40;
+    let _company = in_company();
+    let stand = Stand::new(&["--profile", "latency: 1ms, output_tokens: 1"]);
+    let body = r#"{"model": "gpt-4.1", "messages": []}"#;
+    let length = body.len();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: mock\r\ncontent-length:";
+    let request = format!("{head} {length}\r\n\r\n{body}");
+    let call = || {
+        let mut caller = std::net::TcpStream::connect(stand.mock.address()).expect("a connection");
+        caller.write_all(request.as_bytes()).expect("it is sent");
+        // Whoever is answered was accepted.
+        let mut answer = [0; 15];
+        caller.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        caller
+    };
+    let first = call();
+    let before = stand.mock.open_files();
+    let callers: Vec<_> = (0..CALLERS).map(|_| call()).collect();
+    assert_eq!(stand.mock.open_files() - before, callers.len());
+    drop(first);
+}

@@ -76,7 +76,7 @@ fn two_runs_of_a_seed_are_byte_identical() {
             "summary.json",
             "timeline.csv",
         ];
-        if name == "streams-break-and-stall" {
+        if scenario.experiment.traffic.has_streams() {
             expected.push("streams.svg");
             expected.sort_unstable();
         }

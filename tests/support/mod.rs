@@ -20,7 +20,7 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 43] = [
+pub(crate) const SHIPPED: [&str; 49] = [
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
     "canary-timeouts",
@@ -52,8 +52,14 @@ pub(crate) const SHIPPED: [&str; 43] = [
     "s04-503",
     "s05-tcp-reset",
     "s06-silence",
+    "s07-slow-first-token",
+    "s08-stream-cut",
+    "s09-stream-stall",
+    "s10-malformed-chunk",
+    "s11-missing-done",
     "s12-context-length",
     "s13-content-filter",
+    "s14-prefilled-answer",
     "s15-flapping-canary",
     "s16-accounting-of-a-failover",
     "server-errors-above-threshold",

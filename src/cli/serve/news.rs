@@ -93,6 +93,7 @@ impl Sink for News {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
     }

@@ -338,6 +338,7 @@ impl Tally {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::OutOfFiles
             | What::Memory { .. } => {}
         }
     }

@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::live::clock::Clock;
+use crate::live::http::files;
 use crate::time::Timestamp;
 
 /// Any error.
@@ -208,7 +209,7 @@ impl Shared {
 
     async fn connect_in_time(&self) -> Result<Box<Line>, AnyError> {
         match tokio::time::timeout(self.limit, self.connect()).await {
-            Ok(connected) => connected,
+            Ok(connected) => connected.inspect_err(|error| files::note(&**error)),
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         }
     }

@@ -103,12 +103,13 @@ impl Gateway {
     /// are finished. Ends early only when the gateway breaks.
     pub async fn serve_until(self: Arc<Self>, listener: TcpListener, drain: Arc<Drain>) {
         let driver = self.driver.clone();
-        let callers = server::serve(listener, self.config.limits, drain, |_| {
+        let callers = server::serve(listener, self.config.limits, drain, |stream| {
             let gateway = self.clone();
-            move |request| {
+            let handler = move |request| {
                 let gateway = gateway.clone();
                 async move { gateway.answer(request).await }
-            }
+            };
+            (stream, handler)
         });
         // A task of its own, so that callers who connect never delay a timeout. It ends with this one.
         let mut timer = JoinSet::new();

@@ -100,7 +100,9 @@ mod tests {
             }
         };
         let drain = Arc::new(Drain::default());
-        tokio::spawn(serve(listener, limits, drain, move |_| handler));
+        tokio::spawn(serve(listener, limits, drain, move |stream| {
+            (stream, handler)
+        }));
         let mut caller = TcpStream::connect(address).await.unwrap();
         let unfinished = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 10\r\n\r\nabc";
         caller.write_all(unfinished).await.unwrap();

@@ -169,9 +169,9 @@ mod tests {
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let drain = Arc::new(Drain::default());
-        tokio::spawn(serve(listener, Limits::default(), drain, move |_| {
+        tokio::spawn(serve(listener, Limits::default(), drain, move |stream| {
             count.fetch_add(1, Ordering::Relaxed);
-            |_| std::future::ready(Ok(json(200, "{}")))
+            (stream, |_| std::future::ready(Ok(json(200, "{}"))))
         }));
         let brief = pool(Duration::from_millis(1));
         while connections.load(Ordering::Relaxed) < 2 {

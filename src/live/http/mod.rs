@@ -1,12 +1,14 @@
 //! What gateway and mocks share in speaking HTTP: replies here, [`server`] and [`body`] for the side
 //! that is called, [`client`] for the side that calls, [`drain`] for the end of a server's life,
-//! [`reply_body`] for answers that are streams.
+//! [`files`] for machines that have none left, [`reply_body`] for answers that are streams, [`socket`] for connections in several hands.
 
 pub mod body;
 pub mod client;
 pub mod drain;
+pub mod files;
 pub mod reply_body;
 pub mod server;
+pub mod socket;
 
 use std::convert::Infallible;
 

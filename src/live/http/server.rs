@@ -2,7 +2,6 @@
 //! limits, so that no caller can hold what others need.
 
 use std::future::Future;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,12 +11,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::live::http::body::{BODY_TIMEOUT, MAX_BODY};
 use crate::live::http::drain::{Busy, Drain};
-use crate::live::http::{Break, Reply, body};
+use crate::live::http::{Break, Reply, body, files};
 use crate::protocol::openai::ErrorReply;
 
 /// Largest request head (first line and headers) that is read; more is answered with 431.
@@ -53,43 +53,16 @@ impl Default for Limits {
     }
 }
 
-/// A connection that can be reset: closed so that the other side sees a reset, no clean end.
-#[derive(Debug)]
-pub struct Resettable {
-    socket: Option<OwnedFd>,
-}
-
-impl Resettable {
-    /// The connection of this stream. It takes a file descriptor of its own.
-    pub fn of(stream: &TcpStream) -> Self {
-        Self {
-            socket: stream.as_fd().try_clone_to_owned().ok(),
-        }
-    }
-
-    /// The same connection, for bytes that no server would send.
-    ///
-    /// # Errors
-    /// When the system has no more file descriptors.
-    pub fn stream(&self) -> std::io::Result<TcpStream> {
-        let socket = self.socket.as_ref().map(OwnedFd::try_clone);
-        let socket = socket.unwrap_or_else(|| Err(std::io::ErrorKind::NotConnected.into()))?;
-        TcpStream::from_std(socket.into())
-    }
-
-    /// From now on, closing the connection resets it: nothing lingers that could still be sent.
-    pub fn arm(&self) {
-        if let Some(socket) = &self.socket {
-            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
-        }
-    }
-}
-
 /// Serves HTTP/1.1 on a listener for ever, until `drain` begins: from then on it turns every new
-/// request away. `handlers` makes the handler of each connection.
-pub async fn serve<M, H, F>(listener: TcpListener, limits: Limits, drain: Arc<Drain>, handlers: M)
-where
-    M: Fn(&TcpStream) -> H,
+/// request away. `handlers` makes the handler of each connection, and says what is read and written of it.
+pub async fn serve<M, S, H, F>(
+    listener: TcpListener,
+    limits: Limits,
+    drain: Arc<Drain>,
+    handlers: M,
+) where
+    M: Fn(TcpStream) -> (S, H),
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Reply, Break>> + Send + 'static,
 {
@@ -98,7 +71,8 @@ where
         let place = places.next().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let handler = handlers(&stream);
+                let _ = stream.set_nodelay(true);
+                let (stream, handler) = handlers(stream);
                 let drain = drain.clone();
                 tokio::spawn(async move {
                     connection(stream, limits, &drain, handler).await;
@@ -107,6 +81,7 @@ where
             }
             // Out of file descriptors, most likely: some will be free soon.
             Err(error) => {
+                files::note(&error);
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -170,12 +145,12 @@ impl Door {
     }
 }
 
-async fn connection<H, F>(stream: TcpStream, limits: Limits, drain: &Arc<Drain>, handler: H)
+async fn connection<S, H, F>(stream: S, limits: Limits, drain: &Arc<Drain>, handler: H)
 where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Reply, Break>> + Send + 'static,
 {
-    let _ = stream.set_nodelay(true);
     let door = Door::new(drain.clone());
     let entry = door.clone();
     let service = service_fn(move |request| {

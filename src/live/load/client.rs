@@ -14,6 +14,7 @@ use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
 use crate::live::http::client::{POOL_IDLE, Pool, pool};
+use crate::live::http::files;
 use crate::live::load::reading::Reading;
 use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
@@ -205,7 +206,10 @@ impl LoadClient {
     ) -> End {
         let response = match self.client.request(request).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return End::broken(Outcome::Connect),
+            Err(error) if error.is_connect() => {
+                files::note(&error);
+                return End::broken(Outcome::Connect);
+            }
             Err(_) => return End::broken(Outcome::Reset),
         };
         let (head, body) = response.into_parts();

@@ -1,13 +1,17 @@
-//! An upstream that nobody gets a connection to, for the whole of a run.
+//! Upstreams that nobody gets a connection to: for the whole of a run, or now and then.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::fault::kind::FaultKind;
+use crate::live::clock::Clock;
+use crate::live::http::drain::Drain;
+use crate::time::Timestamp;
 
 /// A door that stays shut.
 #[derive(Debug)]
@@ -65,6 +69,80 @@ impl ClosedDoor {
             }
         });
     }
+}
+
+/// A door that opens and shuts in the course of a run.
+#[derive(Debug)]
+pub struct Doorway {
+    address: SocketAddr,
+    /// Holds the port while nobody listens on it.
+    holder: TcpSocket,
+}
+
+/// How often a doorway is looked after: it opens and shuts so much late, at most.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Doorway {
+    /// A doorway on a port of its own, shut so far.
+    ///
+    /// # Errors
+    /// When the system has no port.
+    pub fn new() -> io::Result<Self> {
+        let holder = shared_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = holder.local_addr()?;
+        Ok(Self { address, holder })
+    }
+
+    /// The address that callers are told.
+    pub fn base(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// Opens and shuts it until the runtime ends. While it is open, `serve` serves a listener, until the drain begins:
+    /// then idle connections are closed, and others after their answer.
+    pub async fn stand<F>(
+        self,
+        clock: Clock,
+        is_shut: impl Fn(Timestamp) -> bool,
+        serve: impl Fn(TcpListener, Arc<Drain>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        loop {
+            while is_shut(clock.now()) {
+                clock.sleep(LOOK).await;
+            }
+            match self.open() {
+                Ok(listener) => {
+                    let drain = Arc::new(Drain::default());
+                    let serving = tokio::spawn(serve(listener, drain.clone()));
+                    while !is_shut(clock.now()) {
+                        clock.sleep(LOOK).await;
+                    }
+                    // The listener is closed before anybody is told.
+                    serving.abort();
+                    let _ = serving.await;
+                    drain.begin();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a mock cannot listen again");
+                    clock.sleep(LOOK).await;
+                }
+            }
+        }
+    }
+
+    fn open(&self) -> io::Result<TcpListener> {
+        shared_socket(self.holder.local_addr()?)?.listen(1_024)
+    }
+}
+
+/// A socket on an address that others of this process may have, too.
+fn shared_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Answers whoever says hello in TLS as a server does that knows only plain HTTP.

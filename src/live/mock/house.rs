@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::fault::schedule::Fault;
 use crate::live::clock::Clock;
 use crate::live::http::drain::Drain;
-use crate::live::http::server::{self, Limits, Resettable};
+use crate::live::http::server::{self, Limits};
+use crate::live::http::socket::Socket;
 use crate::live::http::{Break, Reply};
 use crate::live::mock::book::Book;
 use crate::live::mock::switch::Switch;
@@ -50,9 +51,11 @@ pub async fn serve(listener: TcpListener, house: Arc<House>) {
     let drain = Arc::new(Drain::default());
     server::serve(listener, Limits::default(), drain, |stream| {
         let house = house.clone();
-        let connection = Arc::new(Resettable::of(stream));
-        let is_near = is_near(stream);
-        move |request| answer(house.clone(), request, connection.clone(), is_near)
+        let is_near = is_near(&stream);
+        let socket = Socket::new(stream);
+        let connection = socket.clone();
+        let handler = move |request| answer(house.clone(), request, connection.clone(), is_near);
+        (socket, handler)
     })
     .await;
 }
@@ -67,7 +70,7 @@ fn is_near(stream: &TcpStream) -> bool {
 async fn answer(
     house: Arc<House>,
     request: Request<Incoming>,
-    connection: Arc<Resettable>,
+    connection: Socket,
     is_near: bool,
 ) -> Result<Reply, Break> {
     if request.uri().path().starts_with("/admin/") {

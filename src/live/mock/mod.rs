@@ -33,7 +33,7 @@ use crate::protocol::chat::{self, digest};
 use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
 use crate::time::Timestamp;
-use crate::traffic::body::{max_tokens, prompt_tokens};
+use crate::traffic::body::{is_prefilled, max_tokens, prompt_tokens};
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
 use crate::upstream::profile::Ask;
 use crate::upstream::stream::StreamPlan;
@@ -246,6 +246,7 @@ impl MockUpstream {
             input_tokens: prompt_tokens(fields),
             max_tokens: max_tokens(fields),
             stream: chat::wants_stream(fields),
+            is_prefilled: is_prefilled(fields),
         };
         let wish = seen.wish.filter(|_| self.alone.is_some());
         match wish.map(wish::answer) {

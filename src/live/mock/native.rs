@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use crate::id::RequestKey;
 use crate::live::clock::{self, Clock};
 use crate::live::http::drain::Drain;
-use crate::live::http::server::{self, Limits, Resettable};
+use crate::live::http::server::{self, Limits};
+use crate::live::http::socket::Socket;
 use crate::live::http::{self, Break, Reply};
 use crate::live::mock::ledger::Row;
 use crate::live::mock::{MockUpstream, Seen, Taken, raw, streaming};
@@ -18,14 +19,14 @@ use crate::protocol::outcome::Outcome;
 use crate::time::Timestamp;
 use crate::upstream::plan::{Act, ResponsePlan};
 
-/// Serves an upstream on a listener for ever.
-pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
-    // A mock just ends.
-    let drain = Arc::new(Drain::default());
+/// Serves an upstream on a listener, until the drain begins.
+pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>, drain: Arc<Drain>) {
     server::serve(listener, Limits::default(), drain, |stream| {
         let upstream = upstream.clone();
-        let connection = Arc::new(Resettable::of(stream));
-        move |request| answer(upstream.clone(), request, connection.clone())
+        let socket = Socket::new(stream);
+        let connection = socket.clone();
+        let handler = move |request| answer(upstream.clone(), request, connection.clone());
+        (socket, handler)
     })
     .await;
 }
@@ -33,7 +34,7 @@ pub async fn serve(listener: TcpListener, upstream: Arc<MockUpstream>) {
 async fn answer(
     upstream: Arc<MockUpstream>,
     request: Request<Incoming>,
-    connection: Arc<Resettable>,
+    connection: Socket,
 ) -> Result<Reply, Break> {
     let names = std::iter::once(upstream.model.as_str());
     respond(names, |_| Some(&*upstream), request, &connection).await
@@ -44,7 +45,7 @@ pub(super) async fn respond<'u>(
     names: impl Iterator<Item = &'u str>,
     find: impl FnOnce(&[u8]) -> Option<&'u MockUpstream>,
     request: Request<Incoming>,
-    connection: &Arc<Resettable>,
+    connection: &Socket,
 ) -> Result<Reply, Break> {
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/v1/chat/completions") => chat(find, request, connection).await,
@@ -60,7 +61,7 @@ pub(super) async fn respond<'u>(
 async fn chat<'u>(
     find: impl FnOnce(&[u8]) -> Option<&'u MockUpstream>,
     request: Request<Incoming>,
-    connection: &Arc<Resettable>,
+    connection: &Socket,
 ) -> Result<Reply, Break> {
     let (head, body) = request.into_parts();
     let body = match http::body::read(body, Limits::default()).await {
@@ -78,7 +79,7 @@ async fn play(
     upstream: &MockUpstream,
     key: Option<RequestKey>,
     taken: Taken,
-    connection: &Arc<Resettable>,
+    connection: &Socket,
 ) -> Result<Reply, Break> {
     let Taken {
         at,
@@ -106,7 +107,7 @@ pub(in crate::live) async fn act(
     (clock, taken): (Clock, Timestamp),
     completion: impl Fn(Usage) -> String,
     row: Row,
-    connection: &Resettable,
+    connection: &Socket,
 ) -> Result<Reply, Break> {
     clock.sleep_until(taken + plan.until_first_byte()).await;
     let outcome = plan.outcome();

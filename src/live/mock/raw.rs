@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
 use crate::live::clock::Clock;
-use crate::live::http::server::Resettable;
+use crate::live::http::socket::Socket;
 use crate::live::http::{self, Break, Reply};
 use crate::live::mock::ledger::Row;
 use crate::protocol::outcome::Outcome;
@@ -26,25 +23,23 @@ pub(in crate::live) async fn play(
     script: Script,
     outcome: Option<Outcome>,
     row: Row,
-    connection: &Resettable,
+    connection: &Socket,
 ) -> Result<Reply, Break> {
     let outcome = outcome.unwrap_or(Outcome::Malformed);
     if script.delivery == Delivery::Whole {
         row.end(outcome);
         return Ok(whole(script));
     }
-    if let Ok(mut stream) = connection.stream() {
-        // Whoever reads the last byte may look at the ledger at once; only a slow body is under way
-        // for long enough for a caller to leave.
-        match script.delivery {
-            Delivery::Drip(over) => {
-                let _ = drip(&mut stream, &script, over).await;
-                row.end(outcome);
-            }
-            _ => {
-                row.end(outcome);
-                let _ = rush(&mut stream, &script).await;
-            }
+    // Whoever reads the last byte may look at the ledger at once; only a slow body is under way
+    // for long enough for a caller to leave.
+    match script.delivery {
+        Delivery::Drip(over) => {
+            let _ = drip(connection, &script, over).await;
+            row.end(outcome);
+        }
+        _ => {
+            row.end(outcome);
+            let _ = rush(connection, &script).await;
         }
     }
     // The server has nothing to add, and closes.
@@ -61,7 +56,7 @@ fn whole(script: Script) -> Reply {
 }
 
 /// Everything at once.
-async fn rush(stream: &mut TcpStream, script: &Script) -> std::io::Result<()> {
+async fn rush(stream: &Socket, script: &Script) -> std::io::Result<()> {
     let body = script.body.as_str();
     let (announced, sent) = match script.delivery {
         Delivery::Half => (body.len() as u64, half(body)),
@@ -77,11 +72,11 @@ async fn rush(stream: &mut TcpStream, script: &Script) -> std::io::Result<()> {
             stream.write_all(&ZEROS).await?;
         }
     }
-    stream.flush().await
+    Ok(())
 }
 
 /// The head at once, then the body in even pieces, the last of them at the end.
-async fn drip(stream: &mut TcpStream, script: &Script, over: Duration) -> std::io::Result<()> {
+async fn drip(stream: &Socket, script: &Script, over: Duration) -> std::io::Result<()> {
     let clock = Clock::starting_now();
     let begun = clock.now();
     let body = script.body.as_bytes();
@@ -93,7 +88,7 @@ async fn drip(stream: &mut TcpStream, script: &Script, over: Duration) -> std::i
         stream.write_all(piece).await?;
     }
     clock.sleep_until(begun + over).await;
-    stream.flush().await
+    Ok(())
 }
 
 fn head(script: &Script, announced: u64) -> String {

@@ -2,7 +2,6 @@
 //! of the others late.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use crate::live::clock::{Alarm, Clock};
 use crate::live::http::reply_body::ReplyBody;
-use crate::live::http::server::Resettable;
+use crate::live::http::socket::Socket;
 use crate::live::http::{Break, Reply};
 use crate::live::mock::events::Events;
 use crate::live::mock::ledger::Row;
@@ -26,7 +25,7 @@ pub(super) fn reply(
     times: (Clock, Timestamp, Duration),
     outcome: Option<Outcome>,
     row: Row,
-    connection: &Arc<Resettable>,
+    connection: &Socket,
 ) -> Reply {
     let (clock, taken, first) = times;
     let body = MockStream {
@@ -60,7 +59,7 @@ struct MockStream {
     outcome: Option<Outcome>,
     /// Dropped with the line still open, when the other side hangs up.
     row: Option<Row>,
-    connection: Arc<Resettable>,
+    connection: Socket,
     /// Does nothing more come?
     is_silent: bool,
     /// Was something given that may not be written yet?

@@ -119,6 +119,7 @@ mod tests {
             input_tokens: 1,
             max_tokens: None,
             stream: false,
+            is_prefilled: false,
         };
         let hit = || {
             let number = switch.respond(&ask, Timestamp::ZERO).fault;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use hyper::body::{Body, Frame};
 
 use crate::live::gateway::upstream::{Coming, stream_outcome};
 use crate::live::http::Break;
-use crate::live::http::server::Resettable;
+use crate::live::http::socket::Socket;
 use crate::live::mock::events::Events;
 use crate::live::mock::ledger::Row;
 use crate::live::real::caps::Place;
@@ -44,7 +43,7 @@ pub(super) struct Passing {
     steps: VecDeque<Step>,
     held: Option<Held>,
     price: Option<Price>,
-    connection: Arc<Resettable>,
+    connection: Socket,
     /// Was something given that may not be written yet?
     is_unflushed: bool,
 }
@@ -67,7 +66,7 @@ impl Passing {
         ending: Ending,
         held: Held,
         price: Option<Price>,
-        connection: &Arc<Resettable>,
+        connection: &Socket,
     ) -> Self {
         let breakage = match ending {
             Ending::Whole => None,

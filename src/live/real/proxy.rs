@@ -18,7 +18,8 @@ use crate::live::gateway::Secret;
 use crate::live::gateway::upstream::{Coming, HeldReply, Message, UpstreamClient, read_whole};
 use crate::live::http::drain::Drain;
 use crate::live::http::reply_body::ReplyBody;
-use crate::live::http::server::{self, Limits, Resettable};
+use crate::live::http::server::{self, Limits};
+use crate::live::http::socket::Socket;
 use crate::live::http::{self, Break, Reply};
 use crate::live::mock::ledger::{Ledger, Row};
 use crate::live::mock::{Seen, native, raw};
@@ -31,7 +32,7 @@ use crate::pricing::Price;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, normalize, openai, stream};
 use crate::time::Timestamp;
-use crate::traffic::body::{max_tokens, prompt_tokens};
+use crate::traffic::body::{is_prefilled, max_tokens, prompt_tokens};
 use crate::upstream::odd::{Form, Odd};
 use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::profile::Ask;
@@ -80,13 +81,14 @@ struct Taken {
     is_stream: bool,
 }
 
-/// Serves a proxy on a listener for ever.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let drain = Arc::new(Drain::default());
+/// Serves a proxy on a listener, until the drain begins.
+pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, drain: Arc<Drain>) {
     server::serve(listener, Limits::default(), drain, |stream| {
         let proxy = proxy.clone();
-        let connection = Arc::new(Resettable::of(stream));
-        move |request| answer(proxy.clone(), request, connection.clone())
+        let socket = Socket::new(stream);
+        let connection = socket.clone();
+        let handler = move |request| answer(proxy.clone(), request, connection.clone());
+        (socket, handler)
     })
     .await;
 }
@@ -94,7 +96,7 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
 async fn answer(
     proxy: Arc<Proxy>,
     request: Request<Incoming>,
-    connection: Arc<Resettable>,
+    connection: Socket,
 ) -> Result<Reply, Break> {
     let is_chat =
         request.method() == Method::POST && request.uri().path() == "/v1/chat/completions";
@@ -137,6 +139,7 @@ impl Proxy {
             input_tokens: prompt_tokens(&fields),
             max_tokens: max_tokens(&fields),
             stream: is_stream,
+            is_prefilled: is_prefilled(&fields),
         };
         let healthy = ResponsePlan::passed_on(is_stream);
         let response = self.upstreams.spoil(healthy, &ask, at);
@@ -158,7 +161,7 @@ impl Proxy {
     }
 
     /// Answers it. When the gateway hangs up, this future is dropped, and with it the request at the upstream.
-    async fn play(&self, mut taken: Taken, connection: &Arc<Resettable>) -> Result<Reply, Break> {
+    async fn play(&self, mut taken: Taken, connection: &Socket) -> Result<Reply, Break> {
         let plan = std::mem::replace(&mut taken.response.plan, ResponsePlan::passed_on(false));
         match plan.act {
             Act::Complete(_) => {
@@ -190,7 +193,7 @@ impl Proxy {
         delay: Duration,
         ending: Ending,
         odd: Option<Form>,
-        connection: &Arc<Resettable>,
+        connection: &Socket,
     ) -> Result<Reply, Break> {
         self.clock.sleep_until(taken.at + delay).await;
         let (place, reserved) = self.admit(taken.most).await;
@@ -258,7 +261,7 @@ impl Proxy {
         (coming, place): (Coming, Place),
         held: Held,
         (odd, is_stream): (Option<Form>, bool),
-        connection: &Arc<Resettable>,
+        connection: &Socket,
     ) -> Result<Reply, Break> {
         let body = match read_whole(coming).await {
             Ok(body) => body,
@@ -310,7 +313,7 @@ impl Proxy {
 
 /// No answer came, or none that is whole. The gateway sees its connection reset or closed: which of both is all
 /// that a proxy can pass on of it.
-fn lost(held: Held, outcome: Outcome, connection: &Resettable) -> Break {
+fn lost(held: Held, outcome: Outcome, connection: &Socket) -> Break {
     tracing::warn!("a real upstream gave no whole answer: {}", outcome.name());
     connection.arm();
     held.row.end(Outcome::Reset);

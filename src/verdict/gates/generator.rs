@@ -1,6 +1,6 @@
 //! `generator`: the load generator kept its schedule, so that the figures mean something.
 //!
-//! A late or slow generator makes the *measurement* invalid, not the router slow.
+//! A late or slow generator, or a machine without files for its connections, makes the *measurement* invalid, not the router slow.
 
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct GeneratorGate {
     /// Attempts that went through the caps of real upstreams, and those that these held back for too long.
     capped: u64,
     held_back: u64,
+    is_out_of_files: bool,
 }
 
 impl GeneratorGate {
@@ -36,6 +37,7 @@ impl GeneratorGate {
             in_time: 0,
             capped: 0,
             held_back: 0,
+            is_out_of_files: false,
         }
     }
 
@@ -73,6 +75,16 @@ impl GeneratorGate {
         let condition = format!("rate off by <= {} %, or {}", percent(limit), Human(slack));
         Check::census(condition, status, seen).figure(error, "share", summary.sent)
     }
+}
+
+/// Who could not be connected was not refused by anybody.
+fn out_of_files() -> Check {
+    let seen = "the system's limit was reached: raise it (`ulimit -Hn`), or have fewer requests at once; each takes four";
+    Check::census(
+        "every connection has a file descriptor",
+        Status::Invalid,
+        seen,
+    )
 }
 
 /// How long sending all requests should have taken, and how long it took; none when all were
@@ -115,6 +127,7 @@ impl Gate for GeneratorGate {
                 self.capped += 1;
                 self.held_back += u64::from(*wait > limit);
             }
+            What::OutOfFiles => self.is_out_of_files = true,
             _ => {}
         }
     }
@@ -122,6 +135,7 @@ impl Gate for GeneratorGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![self.delay(end.summary), self.rate(end.summary)];
         checks.extend(self.caps());
+        checks.extend(self.is_out_of_files.then(out_of_files));
         GateResult::of("generator", checks)
     }
 }

@@ -8,7 +8,8 @@
 //! * a retry comes no sooner after the failure than `base · factorᵏ · (1 − jitter)` (cut at
 //!   `max_wait`), and than `Retry-After` asked for;
 //! * the driver is told to hang up neither before the attempt's limit or the request's deadline, nor
-//!   after the attempt's limit, unless a rollback takes attempts back;
+//!   after the attempt's limit, unless a rollback takes attempts back; no stream of tokens alone is silent for more
+//!   than its limit and a quarter of it;
 //! * for a caller who has left, nothing is sent any more, and what is out is given up at once;
 //! * the caller has an answer by the request's deadline;
 //! * no window of a version's rate limit sees more attempts arrive at its upstream than the limit;
@@ -46,6 +47,7 @@ pub struct PolicyGate {
     waits: Rule,
     patience: Rule,
     attempts: Rule,
+    silences: Rule,
     departures: Rule,
     requests: Rule,
     rate: Rule,
@@ -100,6 +102,7 @@ impl PolicyGate {
             waits: Rule::default(),
             patience: Rule::default(),
             attempts: Rule::default(),
+            silences: Rule::default(),
             departures: Rule::default(),
             requests: Rule::default(),
             rate: Rule::default(),
@@ -151,6 +154,16 @@ impl PolicyGate {
         if let Some(end) = attempt.cancelled_at.or(attempt.ended_at) {
             let is_kept = self.is_in_time(end.since(since), limit);
             self.attempts.look(Some(story.key), is_kept);
+            self.silence_kept(story, attempt, end);
+        }
+    }
+
+    /// A stream that says no more is given up, too.
+    fn silence_kept(&mut self, story: &Story, attempt: &Attempt, end: Timestamp) {
+        let since = begun(story, attempt).filter(|_| self.spec.is_only_tokens);
+        if let (Some(streamed), Some(idle)) = (since, self.spec.idle) {
+            let is_kept = self.is_in_time(end.since(streamed.last_token), longest_silence(idle));
+            self.silences.look(Some(story.key), is_kept);
         }
     }
 
@@ -231,6 +244,12 @@ fn windows(spec: &PolicySpec) -> PerVersion<Option<Window>> {
     spec.limits.values().map(|limit| limit.map(watch)).collect()
 }
 
+/// The longest silence of a stream with this limit. The core hears of a stream that goes on only now and then, and
+/// grants a quarter for that.
+fn longest_silence(idle: Duration) -> Duration {
+    idle.saturating_add(idle / 4)
+}
+
 /// The stream of this attempt, if that is what the caller was given: of the last one there was.
 fn begun(story: &Story, attempt: &Attempt) -> Option<Streamed> {
     let is_last = story.attempts.last() == Some(attempt);
@@ -296,6 +315,13 @@ impl Gate for PolicyGate {
                 .check("no attempt is given up early".to_owned(), "hang-ups"),
             self.attempts
                 .check(format!("no attempt takes more than {attempt}"), "attempts"),
+            self.silences.check(
+                format!(
+                    "no stream is silent for more than {}",
+                    Human(longest_silence(self.spec.idle.unwrap_or_default()))
+                ),
+                "streams",
+            ),
             self.departures.check(
                 "nothing goes on for callers who left".to_owned(),
                 "departures",

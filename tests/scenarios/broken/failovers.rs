@@ -1,4 +1,5 @@
-//! Routers that make the wrong thing of a failure: the shipped scenarios `s01` to `s16` see it.
+//! Routers that make the wrong thing of a failure: the shipped scenarios `s01` to `s16` see it. Those of
+//! streams are in [`super::failing_streams`].
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use graygate::router::io::{Event, Input};
 use super::{Defect, assert_red, with_config, with_defect};
 
 /// Takes one outcome for another.
-struct Mistakes(Outcome, Outcome);
+pub(super) struct Mistakes(pub(super) Outcome, pub(super) Outcome);
 
 impl Defect for Mistakes {
     fn input(&mut self, mut input: Input) -> Vec<Input> {

@@ -4,6 +4,7 @@
 //! The variants are decorators of the real core that rewrite its inputs, actions and events.
 
 mod departures;
+mod failing_streams;
 mod failovers;
 mod forced;
 mod lies;

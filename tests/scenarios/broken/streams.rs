@@ -15,7 +15,7 @@ const NAME: &str = "streams-break-and-stall";
 
 /// Passes on what comes, and forgets that it did: what breaks is asked for again.
 #[derive(Default)]
-struct Splices {
+pub(super) struct Splices {
     out: IdMap<RequestId, (u32, VersionId)>,
     orders: VecDeque<Action>,
 }
@@ -67,6 +67,27 @@ impl Defect for Splices {
     }
 }
 
+/// Takes what was cut off for whole, once its caller has some of it.
+#[derive(Default)]
+pub(super) struct Completes(IdMap<RequestId, ()>);
+
+impl Defect for Completes {
+    fn input(&mut self, mut input: Input) -> Vec<Input> {
+        match &mut input {
+            Input::FirstContent { attempt } => {
+                self.0.insert(attempt.request, ());
+            }
+            Input::AttemptEnded {
+                attempt, outcome, ..
+            } if *outcome == Outcome::Truncated && self.0.get(attempt.request).is_some() => {
+                *outcome = Outcome::Success;
+            }
+            _ => {}
+        }
+        vec![input]
+    }
+}
+
 #[test]
 fn a_stream_that_goes_on_with_another_version_s_answer_is_caught() {
     let output = with_defect(NAME, |_| Splices::default());
@@ -88,24 +109,6 @@ fn a_stream_that_is_begun_again_is_caught() {
 
 #[test]
 fn a_stream_that_is_cut_off_and_called_whole_is_caught() {
-    #[derive(Default)]
-    struct Completes(IdMap<RequestId, ()>);
-    impl Defect for Completes {
-        fn input(&mut self, mut input: Input) -> Vec<Input> {
-            match &mut input {
-                Input::FirstContent { attempt } => {
-                    self.0.insert(attempt.request, ());
-                }
-                Input::AttemptEnded {
-                    attempt, outcome, ..
-                } if *outcome == Outcome::Truncated && self.0.get(attempt.request).is_some() => {
-                    *outcome = Outcome::Success;
-                }
-                _ => {}
-            }
-            vec![input]
-        }
-    }
     let output = with_defect(NAME, |_| Completes::default());
     assert_red(&output, "stream", "what was cut off is no success");
     assert_red(&output, "attribution", "real outcome");
