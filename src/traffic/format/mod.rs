@@ -118,7 +118,9 @@ pub fn detect(head: &Head<'_>) -> Option<(&'static Format, &'static str)> {
 ///
 /// # Errors
 /// When reading fails.
-pub fn begin(mut reader: Box<dyn BufRead>) -> io::Result<(Vec<u8>, Box<dyn BufRead>)> {
+pub fn begin(
+    mut reader: Box<dyn BufRead + Send>,
+) -> io::Result<(Vec<u8>, Box<dyn BufRead + Send>)> {
     let mut head = Vec::new();
     reader.by_ref().take(HEAD).read_to_end(&mut head)?;
     let whole = Cursor::new(head.clone()).chain(reader);

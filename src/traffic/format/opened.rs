@@ -42,10 +42,10 @@ const BUFFER: usize = 1 << 16;
 ///
 /// # Errors
 /// When reading fails, or what looks packed is not.
-pub fn open(file: impl Read + 'static) -> io::Result<(Box<dyn BufRead>, Packing)> {
+pub fn open(file: impl Read + Send + 'static) -> io::Result<(Box<dyn BufRead + Send>, Packing)> {
     let mut file = BufReader::with_capacity(BUFFER, file);
     let packing = Packing::of(file.fill_buf()?);
-    let reader: Box<dyn BufRead> = match packing {
+    let reader: Box<dyn BufRead + Send> = match packing {
         Packing::Plain => Box::new(file),
         Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
         Packing::Zstd => Box::new(BufReader::with_capacity(BUFFER, Frames::new(file)?)),
