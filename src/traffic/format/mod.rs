@@ -4,12 +4,18 @@
 //! [`opened`] unpacks a file, [`detect`] finds out what it is, [`lines`], [`items`] and [`table`] read text, JSON and CSV
 //! within limits, [`values`] are the times and counts in them.
 
+pub mod aiperf;
 pub mod azure;
+pub mod burstgpt;
 pub mod items;
 pub mod lines;
+pub mod mooncake;
 pub mod opened;
+pub mod ragpulse;
 pub mod record;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod values;
 
 use std::fmt;
@@ -55,7 +61,13 @@ impl PartialEq for Format {
 }
 
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
-pub static FORMATS: &[Format] = &[azure::FORMAT];
+pub static FORMATS: &[Format] = &[
+    azure::FORMAT,
+    burstgpt::FORMAT,
+    ragpulse::FORMAT,
+    aiperf::FORMAT,
+    mooncake::FORMAT,
+];
 
 /// The format of this name.
 pub fn named(name: &str) -> Option<&'static Format> {
@@ -175,29 +187,60 @@ pub fn read_objects(
     each: Each<'_>,
     mut read: impl FnMut(Map<String, Value>) -> Result<Record, DropReason>,
 ) -> Result<(), LogError> {
-    let mut items = Items::at(reader, path);
+    let items = Items::at(reader, path);
+    read_items(items, each, |object, found| found(read(object)))
+}
+
+/// Whoever takes what is found in one JSON object.
+pub type Found<'a> = &'a mut dyn FnMut(Result<Record, DropReason>);
+
+/// Reads JSON objects that hold any number of records each.
+///
+/// # Errors
+/// When reading fails, or there is nothing.
+pub fn read_items<R: BufRead>(
+    mut items: Items<R>,
+    each: Each<'_>,
+    mut read: impl FnMut(Map<String, Value>, Found<'_>),
+) -> Result<(), LogError> {
     let mut is_empty = true;
     while let Some((line, item)) = items.next_item()? {
         is_empty = false;
-        let (text, record) = match item {
-            Item::Text(text) => match serde_json::from_str(text) {
-                Ok(object) => (text, read(object)),
-                Err(_) => (text, Err(DropReason::BadForm)),
-            },
-            Item::TooLong(text) => (text, Err(DropReason::LineTooLong)),
-            Item::NotUtf8 => ("", Err(DropReason::NotUtf8)),
+        let text = match item {
+            Item::Text(text) | Item::TooLong(text) => text,
+            Item::NotUtf8 => "",
         };
-        each(record.map_err(|reason| BadRow {
-            line,
-            column: 1,
-            text: text.chars().take(120).collect(),
-            reason,
-        }));
+        let mut found = |record: Result<Record, DropReason>| {
+            each(record.map_err(|reason| BadRow {
+                line,
+                column: 1,
+                text: text.chars().take(120).collect(),
+                reason,
+            }));
+        };
+        match item {
+            Item::Text(text) => match serde_json::from_str(text) {
+                Ok(object) => read(object, &mut found),
+                Err(_) => found(Err(DropReason::BadForm)),
+            },
+            Item::TooLong(_) => found(Err(DropReason::LineTooLong)),
+            Item::NotUtf8 => found(Err(DropReason::NotUtf8)),
+        }
     }
     match is_empty {
         true => Err(LogError::Empty),
         false => Ok(()),
     }
+}
+
+/// Does a log begin like JSON? What else may be read here is CSV.
+///
+/// # Errors
+/// When reading fails.
+pub fn is_json(reader: &mut dyn BufRead) -> io::Result<bool> {
+    let head = Head::new(reader.fill_buf()?);
+    let first = head.0.iter().find(|byte| !byte.is_ascii_whitespace());
+    Ok(matches!(first, Some(b'{' | b'[')))
 }
 
 #[cfg(test)]
