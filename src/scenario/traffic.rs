@@ -16,7 +16,7 @@ use crate::scenario::{arrivals, callers, forced};
 use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::{Bodies, Template};
 use crate::traffic::format::lines::{Line, Lines};
-use crate::traffic::format::{self, Format, LogError, opened};
+use crate::traffic::format::{self, Format, LogError, guidellm, opened};
 use crate::traffic::replay::{LogAccount, LogCollector, RecordedLog, Speed};
 use crate::traffic::synthetic::SyntheticConfig;
 use crate::traffic::users::Users;
@@ -349,11 +349,12 @@ fn detected(head: &[u8]) -> Result<&'static Format, LogError> {
         return Err(LogError::Empty);
     }
     let found = format::detect(&head).map(|(format, _)| format);
-    found.ok_or_else(|| {
-        LogError::unknown(
+    found.ok_or_else(|| match guidellm::doubt(&head) {
+        Some(doubt) => LogError::Ambiguous(doubt),
+        None => LogError::unknown(
             head.first_line()
                 .unwrap_or("(bytes that are no UTF-8 text)"),
-        )
+        ),
     })
 }
 

@@ -7,6 +7,8 @@
 pub mod aiperf;
 pub mod azure;
 pub mod burstgpt;
+pub mod graygate;
+pub mod guidellm;
 pub mod items;
 pub mod lines;
 pub mod mooncake;
@@ -17,6 +19,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod values;
+pub mod weka;
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
@@ -62,11 +65,14 @@ impl PartialEq for Format {
 
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
 pub static FORMATS: &[Format] = &[
+    graygate::FORMAT,
     azure::FORMAT,
     burstgpt::FORMAT,
     ragpulse::FORMAT,
     aiperf::FORMAT,
+    weka::FORMAT,
     mooncake::FORMAT,
+    guidellm::FORMAT,
 ];
 
 /// The format of this name.
@@ -87,6 +93,16 @@ impl<'a> Head<'a> {
     /// Is there nothing?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Does it begin with this, but for white space?
+    pub fn begins_with(&self, start: &[u8]) -> bool {
+        self.0.trim_ascii_start().starts_with(start)
+    }
+
+    /// Does it hold this anywhere?
+    pub fn contains(&self, part: &[u8]) -> bool {
+        self.0.windows(part.len().max(1)).any(|bytes| bytes == part)
     }
 
     /// The first line, if it is text, without its end.
@@ -144,6 +160,8 @@ pub enum LogError {
     Io(io::Error),
     /// The file is empty.
     Empty,
+    /// It could be of several formats.
+    Ambiguous(&'static str),
     /// It is not of the format that it was read as.
     UnknownHeader {
         /// Its beginning, shortened.
@@ -170,6 +188,7 @@ impl fmt::Display for LogError {
         match self {
             Self::Io(error) => write!(f, "cannot read the log: {error}"),
             Self::Empty => f.write_str("the log is empty"),
+            Self::Ambiguous(doubt) => write!(f, "several formats look like this log: {doubt}"),
             Self::UnknownHeader { found } => write!(f, "unknown log format: it starts `{found}`"),
         }
     }

@@ -10,9 +10,7 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use crate::traffic::format::items::Items;
-use crate::traffic::format::{
-    DropReason, Each, Format, Found, Head, LogError, read_items, values,
-};
+use crate::traffic::format::{DropReason, Each, Format, Found, Head, LogError, read_items, values};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -43,12 +41,11 @@ fn detect(head: &Head<'_>) -> Option<&'static str> {
     }
     // Without these, it is Mooncake's own, or nobody knows.
     let is_turn = has("session_id") || has("delay") || has("extra");
-    (is_turn && is_bounded && has("input_length") && !is_text(fields.get("timestamp")))
+    // RAGPulse has a session, times in text, and hashes by parts.
+    let is_other = fields.get("timestamp").is_some_and(Value::is_string)
+        || fields.get("hash_ids").is_some_and(Value::is_object);
+    (is_turn && is_bounded && has("input_length") && !is_other)
         .then_some("its first line has input_length with session_id, delay or extra")
-}
-
-fn is_text(value: Option<&Value>) -> bool {
-    value.is_some_and(Value::is_string)
 }
 
 /// Reads a whole log.
@@ -110,7 +107,7 @@ mod tests {
 {"turns": []}"#;
         let (rows, bad) = read_all(FORMAT, text);
         let sessions: Vec<_> = rows.iter().filter_map(|r| r.session.as_deref()).collect();
-        assert_eq!(sessions, ["c1", "c1", "conversation 1", "conversation 2"]);
+        assert_eq!(sessions, ["c1", "c1", "conversation 2", "conversation 3"]);
         assert_eq!((rows[0].at, rows[0].delay), (Some(12_500_000), None));
         let delay = Duration::from_micros(1_200_500);
         assert_eq!((rows[1].at, rows[1].delay), (None, Some(delay)));
@@ -119,7 +116,9 @@ mod tests {
 
     #[test]
     fn times_are_milliseconds_and_lengths_are_tokens() {
-        let record = one(&json!({"input_length": 655, "output_length": 52, "hash_ids": [46], "timestamp": 27482, "session_id": "s"}));
+        let record = one(
+            &json!({"input_length": 655, "output_length": 52, "hash_ids": [46], "timestamp": 27482, "session_id": "s"}),
+        );
         assert_eq!(
             record,
             Ok(Record {
@@ -171,11 +170,23 @@ oops"#;
     fn it_is_known_by_what_mooncake_lacks() {
         for (row, format) in [
             (json!({"type": "single_turn", "text": "a"}), Some("aiperf")),
-            (json!({"session_id": "c", "turns": [{"text": "a"}]}), Some("aiperf")),
+            (
+                json!({"session_id": "c", "turns": [{"text": "a"}]}),
+                Some("aiperf"),
+            ),
             (json!({"text_input": "a", "timestamp": 0}), Some("aiperf")),
-            (json!({"payload": {"messages": []}, "delay": 0}), Some("aiperf")),
-            (json!({"input_length": 1, "timestamp": 0.5, "session_id": "s"}), Some("aiperf")),
-            (json!({"input_length": 1, "timestamp": 0, "hash_ids": [1]}), Some("mooncake")),
+            (
+                json!({"payload": {"messages": []}, "delay": 0}),
+                Some("aiperf"),
+            ),
+            (
+                json!({"input_length": 1, "timestamp": 0.5, "session_id": "s"}),
+                Some("aiperf"),
+            ),
+            (
+                json!({"input_length": 1, "timestamp": 0, "hash_ids": [1]}),
+                Some("mooncake"),
+            ),
             // Anything may have a text, and what has a length and a time alone may be in seconds.
             (json!({"text": "a"}), None),
             (json!({"input_length": 1, "timestamp": 0.5}), None),

@@ -70,7 +70,8 @@ fn of_trace(way: &str, value: &Value, tools: Option<&Value>) -> Result<Fields, D
 /// A whole request: one for a chat, or one for the completion of a text.
 fn of_payload(payload: &Fields) -> Result<Fields, DropReason> {
     let mut fields = payload.clone();
-    match (fields.get("messages"), fields.remove("prompt")) {
+    let prompt = fields.remove("prompt");
+    match (fields.get("messages"), prompt) {
         (Some(Value::Array(_)), None) => {}
         (None, Some(Value::String(prompt))) => fields.extend(asking("user", prompt.into())),
         _ => return Err(DropReason::NoChat),
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn texts_become_messages() {
-        let message = |content: Value| Some(json!({"messages": [{"role": "user", "content": content}]}));
+        let message =
+            |content: Value| Some(json!({"messages": [{"role": "user", "content": content}]}));
         assert_eq!(asked(json!({"text": "a"})), message(json!("a")));
         assert_eq!(asked(json!({"text_input": "a"})), message(json!("a")));
         let part = |text: &str| json!({"type": "text", "text": text});
@@ -159,12 +161,14 @@ mod tests {
         assert_eq!(record.asked_model.as_deref(), Some("m"));
         let body = json!({"messages": messages, "tools": [{"type": "function"}], "top_p": 0.5});
         assert_eq!(record.body.map(|b| Value::Object(*b)), Some(body));
-        let record = of(json!({"payload": {"model": "m", "stream": true, "prompt": "a", "max_tokens": 7}}));
+        let record =
+            of(json!({"payload": {"model": "m", "stream": true, "prompt": "a", "max_tokens": 7}}));
         assert_eq!(record.is_stream, Some(true));
         assert_eq!(record.output_tokens, Some(7));
         let body = json!({"messages": messages, "max_tokens": 7});
         assert_eq!(record.body.map(|b| Value::Object(*b)), Some(body));
-        let record = of(json!({"payload": {"messages": messages, "max_tokens": 7}, "output_length": 3}));
+        let record =
+            of(json!({"payload": {"messages": messages, "max_tokens": 7}, "output_length": 3}));
         assert_eq!((record.output_tokens, record.is_stream), (Some(3), None));
     }
 }
