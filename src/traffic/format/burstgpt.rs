@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(rows[1].at.unwrap() - rows[0].at.unwrap(), 250_000_000);
     }
 
-    /// One in fourteen of the third file: whoever drops them calls the service better than it was.
+    /// They are 7 % of the third file: whoever drops them calls the service better than it was.
     #[test]
     fn failed_requests_are_kept_as_failures() {
         let text = format!(

@@ -56,9 +56,15 @@ fn object(fields: &Map<String, Value>) -> Result<Record, DropReason> {
     })
 }
 
-type Places = (usize, [Option<usize>; 2]);
+fn row(places: &Places, row: &Row<'_>) -> Result<Record, DropReason> {
+    row_in(SECONDS, places, row)
+}
 
-fn places(columns: &Columns) -> Result<Places, LogError> {
+/// Where the time, the prompt's length and the answer's stand in a table.
+pub(super) type Places = (usize, [Option<usize>; 2]);
+
+/// The places of the columns.
+pub(super) fn places(columns: &Columns) -> Result<Places, LogError> {
     let [time, input, output] = FIELDS;
     Ok((
         columns.need(time)?,
@@ -66,10 +72,15 @@ fn places(columns: &Columns) -> Result<Places, LogError> {
     ))
 }
 
-fn row(&(time, [input, output]): &Places, row: &Row<'_>) -> Result<Record, DropReason> {
+/// A row of a table whose times are in this unit.
+pub(super) fn row_in(
+    unit: u32,
+    &(time, [input, output]): &Places,
+    row: &Row<'_>,
+) -> Result<Record, DropReason> {
     let time = row.text(Some(time)).ok_or(DropReason::BadTimestamp)?;
     Ok(Record {
-        at: Some(values::moment(time, SECONDS)?),
+        at: Some(values::moment(time, unit)?),
         input_tokens: values::tokens(row.text(input))?,
         output_tokens: values::tokens(row.text(output))?,
         ..Record::default()
@@ -101,6 +112,7 @@ mod tests {
         let (other, _) = read_all(mooncake::FORMAT, ROWS);
         assert_eq!(other[1].at, Some(3_250_000));
         assert_eq!(read_all(FORMAT, TABLE).0, rows);
+        assert_eq!(read_all(mooncake::FORMAT, TABLE).0, other);
     }
 
     #[test]

@@ -264,6 +264,8 @@ pub fn is_json(reader: &mut dyn BufRead) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -273,6 +275,14 @@ mod tests {
         assert_eq!(found(azure), Some("azure"));
         assert_eq!(found(""), None);
         assert_eq!(found("{}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_beginning_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), is_json: bool) {
+            let start = if is_json { &b"{\"timestamp\":1,\"requests\":"[..] } else { b"" };
+            detect(&Head::new(&[start, &body].concat()));
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use crate::traffic::format::values::{self, MILLISECONDS};
-use crate::traffic::format::{DropReason, Each, Format, Head, LogError, Record, read_objects};
+use crate::traffic::format::{
+    DropReason, Each, Format, Head, LogError, Record, guidellm, is_json, read_objects, table,
+};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -32,9 +34,15 @@ fn detect(head: &Head<'_>) -> Option<&'static str> {
 /// Reads a whole log.
 ///
 /// # Errors
-/// When reading fails, or there is nothing.
+/// When reading fails, there is nothing, or a column is missing.
 pub fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
-    read_objects(reader, &[], each, |fields| record(&fields))
+    match is_json(reader)? {
+        true => read_objects(reader, &[], each, |fields| record(&fields)),
+        // As data frames write it.
+        false => table::read_table(reader, each, guidellm::places, |places, row| {
+            guidellm::row_in(MILLISECONDS, places, row)
+        }),
+    }
 }
 
 fn record(fields: &Map<String, Value>) -> Result<Record, DropReason> {
