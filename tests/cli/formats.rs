@@ -1,6 +1,6 @@
 //! Every format of logs, through the program: a fixture of each is read to its last row, and known without being named.
 
-use crate::support::{Folder, graygate};
+use crate::support::{Folder, PASSES, graygate, scenario};
 
 /// A fixture in `fixtures/logs/`, its format, and how many rows are replayed at this speed.
 type Case = (&'static str, &'static str, u32, &'static str);
@@ -27,6 +27,9 @@ const NEVER_FOUND: &[Case] = &[
     ("guidellm.jsonl", "guidellm", 10, "1x"),
     ("guidellm.csv", "guidellm", 10, "1x"),
 ];
+
+/// All that there are.
+const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND];
 
 fn replay(folder: &Folder, log: &str, format: &str, speed: &str) -> crate::support::Done {
     let out = folder.path().join("reports").display().to_string();
@@ -68,6 +71,34 @@ fn what_could_be_two_formats_is_named_by_whoever_knows() {
             assert!(done.err.contains(word), "{}", done.err);
         }
     }
+}
+
+#[test]
+fn every_fixture_is_in_a_table() {
+    let folder = format!("{}/fixtures/logs", env!("CARGO_MANIFEST_DIR"));
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().file_name();
+        let is_known = ALL.iter().copied().flatten().any(|case| file == case.0);
+        assert!(is_known, "{}", file.display());
+    }
+}
+
+/// What a run wrote is sent again.
+#[test]
+fn the_requests_of_a_run_are_replayed() {
+    let folder = Folder::new();
+    let file = folder.write("short.yaml", &scenario(PASSES));
+    let out = folder.path().join("first").display().to_string();
+    let done = graygate(&["run", &file, "--out", &out]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let log = folder.path().join("first/short/virtual-seed3/requests.csv");
+    let log = log.display().to_string();
+    let router = "fixtures/routers/gray-30-fast.yaml";
+    let out = folder.path().join("again").display().to_string();
+    let done = graygate(&["replay", &log, "--router", router, "--out", &out]);
+    let account = "100 rows read, 100 replayed, 0 dropped";
+    assert!(done.out.contains(account), "{}{}", done.out, done.err);
+    assert!(done.out.contains("of graygate at 1x"), "{}", done.out);
 }
 
 /// What `auto` takes each fixture for is what it is.
