@@ -1,5 +1,5 @@
 //! graygate's own: the `requests.csv` of a run, and the log that other formats are converted to
-//! ([`log`](self::log), `graygate.log/1`).
+//! ([`log`], `graygate.log/1`).
 
 pub mod log;
 mod requests;
