@@ -11,7 +11,7 @@ use std::thread;
 use sha2::{Digest, Sha256};
 
 use crate::traffic::format::opened::{self, Packing};
-use crate::traffic::format::{self, BadRow, Format, LogError, Record};
+use crate::traffic::format::{self, BadRow, Format, LogError, Record, guidellm};
 use crate::traffic::log::account::LogAccount;
 use crate::traffic::log::order::InOrder;
 use crate::traffic::log::shape::Shape;
@@ -129,7 +129,12 @@ fn detected(head: &[u8]) -> Result<(&'static Format, &'static str), Unusable> {
     let beginning = head
         .first_line()
         .unwrap_or("(bytes that are no UTF-8 text)");
-    format::detect(&head).ok_or_else(|| Unusable::Unknown(LogError::unknown(beginning)))
+    format::detect(&head).ok_or_else(|| {
+        Unusable::Unknown(match guidellm::doubt(&head) {
+            Some(doubt) => LogError::Ambiguous(doubt),
+            None => LogError::unknown(beginning),
+        })
+    })
 }
 
 /// A log whose rows are not in order: sorted on the way if they stand but a little late, else in memory.

@@ -1,11 +1,13 @@
-//! The Azure LLM inference traces: `TIMESTAMP,ContextTokens,GeneratedTokens`.
+//! The Azure LLM inference traces: `TIMESTAMP,ContextTokens,GeneratedTokens`, and those of 2025 with `NumImages`.
 //!
 //! Wall-clock times without a zone and with seven decimals (2023), or with a zone (2024); CRLF or
-//! LF; the last line may lack its end.
+//! LF; the last line may lack its end. Files of exactly these three columns are read line by line; all others by the
+//! names of their columns, in whatever order they stand.
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor, Read};
 
 use crate::traffic::format::lines::{Line, Lines};
+use crate::traffic::format::table::{self, Columns, Row};
 use crate::traffic::format::{
     BadRow, DropReason, Each, Format, Head, LogError, MAX_TOKENS, Record, values,
 };
@@ -26,10 +28,14 @@ pub const HEADER: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
 /// # Errors
 /// When reading fails, the file is empty, or its first line is not the header.
 pub fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
-    let mut lines = Lines::new(reader);
+    let mut lines = Lines::new(&mut *reader);
     match lines.next_line().map_err(LogError::Io)? {
         None => return Err(LogError::Empty),
         Some((_, Line::Text(header))) if is_header(header) => {}
+        Some((_, Line::Text(header))) if has_columns(header) => {
+            let header = format!("{header}\n");
+            return read_by_name(&mut Cursor::new(header).chain(reader), each);
+        }
         Some((_, Line::Text(found) | Line::TooLong(found))) => {
             return Err(LogError::unknown(found));
         }
@@ -55,14 +61,43 @@ pub fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
 }
 
 fn detect(head: &Head<'_>) -> Option<&'static str> {
-    let is_it = head.first_line().is_some_and(is_header);
-    is_it.then_some("its first line is TIMESTAMP,ContextTokens,GeneratedTokens")
+    let is_it = head.first_line().is_some_and(has_columns);
+    is_it.then_some("its first line names TIMESTAMP, ContextTokens and GeneratedTokens")
 }
 
 fn is_header(line: &str) -> bool {
     // Files saved by spreadsheets start with a byte order mark.
     let line = line.trim_start_matches('\u{feff}');
     line.split(',').map(unquote).eq(HEADER)
+}
+
+/// Does the first line name our columns, whatever others there are, in any order?
+fn has_columns(line: &str) -> bool {
+    let found = table::fields(line.trim_start_matches('\u{feff}'));
+    HEADER.iter().all(|name| found.iter().any(|f| f == name))
+}
+
+/// Reads a file with other columns beside ours, `NumImages` say, or in another order.
+fn read_by_name(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
+    let columns = |columns: &Columns| {
+        let [time, input, output] = HEADER;
+        Ok([
+            columns.need(time)?,
+            columns.need(input)?,
+            columns.need(output)?,
+        ])
+    };
+    table::read_table(reader, each, columns, row)
+}
+
+fn row(&[time, input, output]: &[usize; 3], row: &Row<'_>) -> Result<Record, DropReason> {
+    let time = row.text(Some(time)).ok_or(DropReason::BadTimestamp)?;
+    Ok(Record {
+        at: Some(values::wall_clock(time)?),
+        input_tokens: values::tokens(row.text(Some(input)))?,
+        output_tokens: values::tokens(row.text(Some(output)))?,
+        ..Record::default()
+    })
 }
 
 /// A row, or the column and kind of its first trouble.
@@ -152,6 +187,30 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_2025_are_read_by_the_names_of_their_columns() {
+        let (rows, bad) = read_all(
+            "\u{feff}NumImages,TIMESTAMP,GeneratedTokens,ContextTokens\r\n\
+             3,2024-10-15 10:00:00.0000000,8,3180\r\n\
+             0,2024-10-15 10:00:00.5000000,,34\r\n\
+             1,2024-10-15 10:00:01,9\r\n\
+             1,,9,4\r\n\
+             1,2024-10-15 10:00:01,9,2000001",
+        );
+        let tokens = rows.iter().map(|r| (r.input_tokens, r.output_tokens));
+        let expected = [(Some(3180), Some(8)), (Some(34), None)];
+        assert_eq!(tokens.collect::<Vec<_>>(), expected);
+        assert_eq!(rows[1].at.unwrap() - rows[0].at.unwrap(), 500_000_000);
+        assert_eq!(
+            bad,
+            [
+                (4, 1, DropReason::FieldCount),
+                (5, 1, DropReason::BadTimestamp),
+                (6, 1, DropReason::TooManyTokens),
+            ]
+        );
+    }
+
+    #[test]
     fn the_longest_request_that_is_replayed_has_two_million_tokens() {
         let (rows, bad) = read_all(
             "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,2000000,2000000\n",
@@ -176,6 +235,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut by_name = b"NumImages,TIMESTAMP,ContextTokens,GeneratedTokens\n".to_vec();
+            by_name.extend(&body);
+            read(&mut &by_name[..], &mut |_| {}).unwrap();
             let mut file = b"TIMESTAMP,ContextTokens,GeneratedTokens\n".to_vec();
             file.extend(body);
             let mut seen = 0;

@@ -4,13 +4,22 @@
 //! [`opened`] unpacks a file, [`detect`] finds out what it is, [`lines`], [`items`] and [`table`] read text, JSON and CSV
 //! within limits, [`values`] are the times and counts in them.
 
+pub mod aiperf;
 pub mod azure;
+pub mod burstgpt;
+pub mod graygate;
+pub mod guidellm;
 pub mod items;
 pub mod lines;
+pub mod mooncake;
 pub mod opened;
+pub mod ragpulse;
 pub mod record;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod values;
+pub mod weka;
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
@@ -55,7 +64,16 @@ impl PartialEq for Format {
 }
 
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
-pub static FORMATS: &[Format] = &[azure::FORMAT];
+pub static FORMATS: &[Format] = &[
+    graygate::FORMAT,
+    azure::FORMAT,
+    burstgpt::FORMAT,
+    ragpulse::FORMAT,
+    aiperf::FORMAT,
+    weka::FORMAT,
+    mooncake::FORMAT,
+    guidellm::FORMAT,
+];
 
 /// The format of this name.
 pub fn named(name: &str) -> Option<&'static Format> {
@@ -75,6 +93,16 @@ impl<'a> Head<'a> {
     /// Is there nothing?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Does it begin with this, but for white space?
+    pub fn begins_with(&self, start: &[u8]) -> bool {
+        self.0.trim_ascii_start().starts_with(start)
+    }
+
+    /// Does it hold this anywhere?
+    pub fn contains(&self, part: &[u8]) -> bool {
+        self.0.windows(part.len().max(1)).any(|bytes| bytes == part)
     }
 
     /// The first line, if it is text, without its end.
@@ -134,6 +162,8 @@ pub enum LogError {
     Io(io::Error),
     /// The file is empty.
     Empty,
+    /// It could be of several formats.
+    Ambiguous(&'static str),
     /// It is not of the format that it was read as.
     UnknownHeader {
         /// Its beginning, shortened.
@@ -160,6 +190,7 @@ impl fmt::Display for LogError {
         match self {
             Self::Io(error) => write!(f, "cannot read the log: {error}"),
             Self::Empty => f.write_str("the log is empty"),
+            Self::Ambiguous(doubt) => write!(f, "several formats look like this log: {doubt}"),
             Self::UnknownHeader { found } => write!(f, "unknown log format: it starts `{found}`"),
         }
     }
@@ -177,24 +208,45 @@ pub fn read_objects(
     each: Each<'_>,
     mut read: impl FnMut(Map<String, Value>) -> Result<Record, DropReason>,
 ) -> Result<(), LogError> {
-    let mut items = Items::at(reader, path);
+    let items = Items::at(reader, path);
+    read_items(items, each, |object, found| found(read(object)))
+}
+
+/// Whoever takes what is found in one JSON object.
+pub type Found<'a> = &'a mut dyn FnMut(Result<Record, DropReason>);
+
+/// Reads JSON objects that hold any number of records each.
+///
+/// # Errors
+/// When reading fails, or there is nothing.
+pub fn read_items<R: BufRead>(
+    mut items: Items<R>,
+    each: Each<'_>,
+    mut read: impl FnMut(Map<String, Value>, Found<'_>),
+) -> Result<(), LogError> {
     let mut is_empty = true;
     while let Some((line, item)) = items.next_item()? {
         is_empty = false;
-        let (text, record) = match item {
-            Item::Text(text) => match serde_json::from_str(text) {
-                Ok(object) => (text, read(object)),
-                Err(_) => (text, Err(DropReason::BadForm)),
-            },
-            Item::TooLong(text) => (text, Err(DropReason::LineTooLong)),
-            Item::NotUtf8 => ("", Err(DropReason::NotUtf8)),
+        let text = match item {
+            Item::Text(text) | Item::TooLong(text) => text,
+            Item::NotUtf8 => "",
         };
-        each(record.map_err(|reason| BadRow {
-            line,
-            column: 1,
-            text: text.chars().take(120).collect(),
-            reason,
-        }));
+        let mut found = |record: Result<Record, DropReason>| {
+            each(record.map_err(|reason| BadRow {
+                line,
+                column: 1,
+                text: text.chars().take(120).collect(),
+                reason,
+            }));
+        };
+        match item {
+            Item::Text(text) => match serde_json::from_str(text) {
+                Ok(object) => read(object, &mut found),
+                Err(_) => found(Err(DropReason::BadForm)),
+            },
+            Item::TooLong(_) => found(Err(DropReason::LineTooLong)),
+            Item::NotUtf8 => found(Err(DropReason::NotUtf8)),
+        }
     }
     match is_empty {
         true => Err(LogError::Empty),
@@ -202,8 +254,20 @@ pub fn read_objects(
     }
 }
 
+/// Does a log begin like JSON? What else may be read here is CSV.
+///
+/// # Errors
+/// When reading fails.
+pub fn is_json(reader: &mut dyn BufRead) -> io::Result<bool> {
+    let head = Head::new(reader.fill_buf()?);
+    let first = head.0.iter().find(|byte| !byte.is_ascii_whitespace());
+    Ok(matches!(first, Some(b'{' | b'[')))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -213,6 +277,14 @@ mod tests {
         assert_eq!(found(azure), Some("azure"));
         assert_eq!(found(""), None);
         assert_eq!(found("{}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_beginning_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), is_json: bool) {
+            let start = if is_json { &b"{\"timestamp\":1,\"requests\":"[..] } else { b"" };
+            detect(&Head::new(&[start, &body].concat()));
+        }
     }
 
     #[test]

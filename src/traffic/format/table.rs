@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use csv::{ByteRecord, ReaderBuilder, StringRecord};
+use csv::{ByteRecord, ReaderBuilder, StringRecord, Terminator};
 
 use crate::traffic::format::{BadRow, DropReason, Each, LogError, Record};
 
@@ -67,10 +67,13 @@ pub fn read_table<C>(
     let limited = Limited {
         reader,
         left: MAX_RECORD,
+        last: b'\n',
     };
+    // Ended by LF alone, so that lines can be counted; the CR before it is white space.
     let mut table = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
+        .terminator(Terminator::Any(b'\n'))
         .from_reader(limited);
     let mut bytes = ByteRecord::new();
     if !next(&mut table, &mut bytes)? {
@@ -84,7 +87,10 @@ pub fn read_table<C>(
     let width = names.0.len();
     let found = columns(&names)?;
     while next(&mut table, &mut bytes)? {
-        let line = bytes.position().map_or(0, csv::Position::line);
+        if bytes.len() == 1 && bytes[0].trim_ascii().is_empty() {
+            continue;
+        }
+        let line = first_line(&table, &bytes);
         let (text, record) = match StringRecord::from_byte_record(bytes) {
             Err(error) => {
                 bytes = error.into_byte_record();
@@ -96,7 +102,7 @@ pub fn read_table<C>(
                     false => Err(DropReason::FieldCount),
                 };
                 let text = match &record {
-                    Err(_) => row.iter().collect::<Vec<_>>().join(","),
+                    Err(_) => row.iter().collect::<Vec<_>>().join(",").trim().to_owned(),
                     Ok(_) => String::new(),
                 };
                 bytes = row.into_byte_record();
@@ -126,10 +132,18 @@ fn next<R: Read>(
         })
 }
 
-/// A reader that gives no more than so many bytes for one record.
+/// The line on which a record begins that was just read: its own position is that of what stands before it.
+fn first_line<R: Read>(table: &csv::Reader<R>, record: &ByteRecord) -> u64 {
+    let within = record.as_slice().iter().filter(|byte| **byte == b'\n');
+    let lines = 1 + within.count() as u64;
+    table.position().line().saturating_sub(lines).max(1)
+}
+
+/// A reader that gives no more than so many bytes for one record, and ends the last line, if nobody did.
 struct Limited<R> {
     reader: R,
     left: usize,
+    last: u8,
 }
 
 impl<R: Read> Read for Limited<R> {
@@ -139,7 +153,15 @@ impl<R: Read> Read for Limited<R> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let most = buffer.len().min(self.left);
-        let read = self.reader.read(&mut buffer[..most])?;
+        let mut read = self.reader.read(&mut buffer[..most])?;
+        if let ([end, ..], 0, true) = (&mut *buffer, read, self.last != b'\n') {
+            *end = b'\n';
+            read = 1;
+        }
+        self.last = match read {
+            0 => self.last,
+            _ => buffer[read - 1],
+        };
         self.left -= read;
         Ok(read)
     }
@@ -200,6 +222,17 @@ mod tests {
             read(b"a,b\n1,2\n"),
             Err(LogError::UnknownHeader { .. })
         ));
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does() {
+        for end in ["\n", "\r\n"] {
+            let text = ["who,in", "a,1", "", "b,x", "\"c", "d\",x", "e,x"].join(end);
+            let text = format!("{text}{end} {end}{end}f,x");
+            let lines = read(text.as_bytes()).unwrap().into_iter();
+            let lines: Vec<_> = lines.filter_map(Result::err).map(|bad| bad.0).collect();
+            assert_eq!(lines, [4, 5, 7, 10], "{end:?}");
+        }
     }
 
     #[test]

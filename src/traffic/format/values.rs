@@ -135,10 +135,22 @@ pub fn wall_clock(text: &str) -> Result<i64, DropReason> {
 pub fn length_of(value: Option<&Value>, unit: u32) -> Result<Option<Duration>, DropReason> {
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match moment_of(Some(value), unit).map(u64::try_from) {
-            Ok(Ok(nanos)) => Ok(Some(Duration::from_nanos(nanos))),
-            _ => Err(DropReason::BadNumber),
-        },
+        Some(value) => positive(moment_of(Some(value), unit)).map(Some),
+    }
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// When it is no number, or negative.
+pub fn length(text: Option<&str>, unit: u32) -> Result<Option<Duration>, DropReason> {
+    text.map(|text| positive(moment(text, unit))).transpose()
+}
+
+fn positive(nanos: Result<i64, DropReason>) -> Result<Duration, DropReason> {
+    match nanos.map(u64::try_from) {
+        Ok(Ok(nanos)) => Ok(Duration::from_nanos(nanos)),
+        _ => Err(DropReason::BadNumber),
     }
 }
 
@@ -210,6 +222,10 @@ mod tests {
         assert_eq!(length(json!(1.5)), Ok(Some(Duration::from_micros(1_500))));
         assert_eq!(length(json!(-1)), Err(DropReason::BadNumber));
         assert_eq!(between(5, 3), None);
+        let text = |text| super::length(text, SECONDS);
+        assert_eq!(text(Some("0.25")), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(text(None), Ok(None));
+        assert_eq!(text(Some("-1")), Err(DropReason::BadNumber));
     }
 
     #[test]
