@@ -12,7 +12,8 @@ use crate::router::{routes, split};
 use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::{Caller, Intent};
-use crate::traffic::replay::{MAX_SPEED_CONCURRENCY, RecordedLog, Replay, Speed};
+use crate::traffic::log::RecordedLog;
+use crate::traffic::replay::{MAX_SPEED_CONCURRENCY, Replay, Speed};
 use crate::traffic::source::Source;
 use crate::traffic::synthetic::{Synthetic, SyntheticConfig};
 use crate::upstream::real::{Budget, RealUpstream};
@@ -121,7 +122,7 @@ impl Traffic {
                 duration,
             } => {
                 let natural = match speed {
-                    Speed::Times(factor) => Some(log.account.span.div_f64(*factor)),
+                    Speed::Times(factor) => Some(log.span().div_f64(*factor)),
                     Speed::Max => None,
                 };
                 natural.into_iter().chain(*duration).min()
@@ -149,8 +150,9 @@ impl Experiment {
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.seed = seed;
         self.upstreams.seed = seed;
-        if let Traffic::Synthetic(config) = &self.traffic {
-            self.callers = config.users.callers(seed);
+        match &mut self.traffic {
+            Traffic::Synthetic(config) => self.callers = config.users.callers(seed),
+            Traffic::Replay { log, .. } => *log = Arc::new((**log).clone().with_seed(seed)),
         }
         self
     }
@@ -165,7 +167,7 @@ impl Experiment {
                 log,
                 speed,
                 duration,
-            } => Box::new(Replay::new(log.clone(), *speed, *duration)),
+            } => Box::new(Replay::new(log, *speed, *duration)),
         }
     }
 

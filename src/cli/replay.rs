@@ -10,8 +10,8 @@ use crate::cli::{OutputFormat, RunFlags, exit, signals};
 use crate::config::values::parse_speed;
 use crate::id::Seed;
 use crate::scenario::compile::DEFAULT_SEED;
+use crate::scenario::recorded::{LogFormat, LogRequest, Spread};
 use crate::scenario::replay::{self, ReplayRequest};
-use crate::scenario::traffic::{LogFormat, LogRequest};
 use crate::traffic::replay::Speed;
 
 #[derive(Debug, Args)]
@@ -21,8 +21,8 @@ pub(super) struct ReplayArgs {
     /// The router's configuration
     #[arg(long, value_name = "FILE")]
     router: PathBuf,
-    /// The format of the log
-    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "auto|azure")]
+    /// The format of the log: auto, or a name that docs/formats.md lists
+    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "FORMAT")]
     format: LogFormat,
     /// How fast it is sent: 1x, 60x, 0.5x, or max (as fast as it is answered, 64 at a time)
     #[arg(long, default_value = "1x", value_parser = speed)]
@@ -30,6 +30,19 @@ pub(super) struct ReplayArgs {
     /// Leave out what comes after this much of the replay's own time
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
+    /// From this time of the log on, counted from its first row
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    from: Option<Duration>,
+    /// Up to, but not including, this time of the log
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    to: Option<Duration>,
+    /// This share of its conversations (of its rows, where it knows none), like 10%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    sample: Option<f64>,
+    /// Move every row by up to so much, seeded, as if the log's clock had been finer: a duration, or auto for the
+    /// grain that the log shows
+    #[arg(long, value_name = "TIME|auto", value_parser = spread)]
+    spread: Option<Spread>,
     /// A file with gates; by default the router's numbers must agree with the upstreams' ledgers
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
@@ -47,16 +60,27 @@ pub(super) struct ReplayArgs {
 }
 
 fn parse_format(text: &str) -> Result<LogFormat, String> {
-    let found = LogFormat::NAMES.into_iter().find(|(name, _)| *name == text);
-    found
-        .map(|(_, format)| format)
-        .ok_or_else(|| "known formats are auto and azure".to_owned())
+    let known = || format!("known formats are {}", LogFormat::names().join(", "));
+    LogFormat::parse(text).ok_or_else(known)
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
     parse_speed(text)
         .map(|factor| factor.map_or(Speed::Max, Speed::Times))
         .ok_or_else(|| "a speed is written 1x, 60x, 0.5x or max".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|n| n.trim().parse().ok());
+    let share = percent.map(|percent: f64| percent / 100.0);
+    let is_share = |share: &f64| *share > 0.0 && *share <= 1.0;
+    share
+        .filter(is_share)
+        .ok_or_else(|| "a share is written like 10%, above 0% and at most 100%".to_owned())
+}
+
+fn spread(text: &str) -> Result<Spread, String> {
+    Spread::parse(text).ok_or_else(|| "it is written auto, or as a duration like 1s".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -70,6 +94,10 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
             speed: args.speed,
             format: args.format,
             duration: args.duration,
+            from: args.from,
+            to: args.to,
+            sample: args.sample,
+            spread: args.spread.unwrap_or_default(),
         },
         router: args.router.clone(),
         expect: args.expect.clone(),

@@ -65,7 +65,8 @@ pub fn positive_duration(cx: Cx<'_>, node: &Node) -> Option<Duration> {
     Some(value)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// `500ms`, `1h 30m`: what [`duration`] reads, `0` apart.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     // The library knows no fractions; people write 1.5s.
     let whole = humantime::parse_duration(text).ok();
     let duration = whole.or_else(|| {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::id::{PerVersion, Seed, VersionId};
 use crate::pricing::Price;
 use crate::time::Timestamp;
+use crate::traffic::log::survey::Spacing;
 
 /// Which driver ran the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -132,6 +133,10 @@ pub struct LogMeta {
     pub file: String,
     /// The format it was read as.
     pub format: &'static str,
+    /// What it shows its format by; none when that was said.
+    pub detected: Option<&'static str>,
+    /// How it is packed.
+    pub packed: Option<&'static str>,
     /// How fast it was sent: `1x`, `60x`, `max`.
     pub speed: String,
     /// Rows in the file.
@@ -142,8 +147,15 @@ pub struct LogMeta {
     pub dropped: Vec<(&'static str, u64)>,
     /// Rows that stood before their time; all were sorted.
     pub inversions: u64,
-    /// Rows at the very moment of another.
-    pub ties: u64,
-    /// Seconds from the first row to the last.
-    pub span_s: f64,
+    /// Rows of which the log says how they ended.
+    pub ended: u64,
+    /// Those of them that had failed, by how. They are sent like any other.
+    pub failed: Vec<(&'static str, u64)>,
+    /// How its arrivals are spaced, as it was recorded.
+    pub recorded: Spacing,
+    /// By up to how many seconds each row was moved; none when they stayed where they are.
+    pub spread_s: Option<f64>,
+    /// The distance of Kolmogorov and Smirnov between the gaps as they were recorded and as they are replayed (at the log's
+    /// own pace); none where nothing changes them.
+    pub gap_distance: Option<f64>,
 }

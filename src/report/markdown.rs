@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, costs, streams};
+use crate::report::{Report, costs, log, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -23,7 +23,7 @@ pub fn render(report: &Report) -> String {
     let _ = costs::drift_markdown(&mut text, report);
     let _ = faults(&mut text, report);
     let _ = requests(&mut text, report);
-    let _ = log(&mut text, report);
+    let _ = log::section(&mut text, report);
     let _ = plots(&mut text, report);
     text
 }
@@ -267,30 +267,6 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
         grouped(report.records.rows),
         report.records.kept
     )
-}
-
-fn log(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Some(log) = &report.meta.log else {
-        return Ok(());
-    };
-    writeln!(text, "## Recorded traffic\n")?;
-    writeln!(
-        text,
-        "{}, read as {}: {} rows over {:.1} s, sent at {}. {} rows replayed; {} stood before \
-         their time and were sorted; {} share a moment with another.\n",
-        code(&log.file),
-        log.format,
-        grouped(log.read),
-        log.span_s,
-        log.speed,
-        grouped(log.replayed),
-        grouped(log.inversions),
-        grouped(log.ties),
-    )?;
-    for (reason, n) in &log.dropped {
-        writeln!(text, "- dropped, {reason}: {} rows", grouped(*n))?;
-    }
-    writeln!(text)
 }
 
 fn plots(text: &mut String, report: &Report) -> std::fmt::Result {

@@ -7,6 +7,7 @@ pub mod costs;
 pub mod events;
 pub mod json;
 pub mod junit;
+pub mod log;
 pub mod markdown;
 pub mod plot;
 pub mod pretty;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::observe::meta::LogMeta;
-use crate::report::{Report, costs, streams};
+use crate::report::{Report, costs, log, streams};
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
@@ -51,7 +50,7 @@ pub fn render(report: &Report, folder: Option<&str>, style: Style) -> String {
         Human(report.summary.end.elapsed()),
     );
     if let Some(log) = &meta.log {
-        let _ = writeln!(text, "    {:<14} {}", "log", log_line(log));
+        let _ = writeln!(text, "    {:<14} {}", "log", log::line(log));
     }
     for gate in &verdict.gates {
         text += &gate_lines(gate, style);
@@ -69,29 +68,6 @@ pub fn render(report: &Report, folder: Option<&str>, style: Style) -> String {
         let _ = writeln!(text, "    report:    {folder}");
     }
     text
-}
-
-/// What became of the rows of a log: `402 rows read, 400 replayed, 2 dropped (2 bad_tokens)`.
-fn log_line(log: &LogMeta) -> String {
-    let dropped: u64 = log.dropped.iter().map(|(_, n)| n).sum();
-    let reasons: Vec<String> = log
-        .dropped
-        .iter()
-        .map(|(reason, n)| format!("{} {reason}", grouped(*n)))
-        .collect();
-    let reasons = match reasons.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", reasons.join(", ")),
-    };
-    format!(
-        "{} rows read, {} replayed, {} dropped{reasons}; {:.1} s of {} at {}",
-        grouped(log.read),
-        grouped(log.replayed),
-        grouped(dropped),
-        log.span_s,
-        log.format,
-        log.speed,
-    )
 }
 
 fn gate_lines(gate: &GateResult, style: Style) -> String {

@@ -47,6 +47,10 @@ pub enum Purpose {
     HangUpAfter,
     /// Whether a request asks for a stream.
     Stream,
+    /// Whether a recorded conversation is replayed.
+    Sample,
+    /// How far a recorded request is moved within the grain of its clock.
+    Spread,
     /// How long an upstream takes to its first token.
     FirstToken,
     /// How fast an upstream writes.
@@ -74,6 +78,8 @@ impl Purpose {
             Self::FirstToken => 14,
             Self::Speed => 15,
             Self::Drip => 16,
+            Self::Sample => 17,
+            Self::Spread => 18,
             Self::Fault(index) => 1 << 16 | u64::from(index),
             Self::Burst(index) => 1 << 17 | u64::from(index),
         }

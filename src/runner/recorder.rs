@@ -100,7 +100,8 @@ impl<'o> Recorder<'o> {
                 .with_prices(&prices)
                 .with_faults(&meta.faults),
             timeline: Timeline::new(versions).with_prices(prices),
-            evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults),
+            evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults)
+                .planned(meta.log.as_ref().map(|log| log.replayed)),
             alarms: Vec::new(),
             files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,
             gates: gates.to_vec(),

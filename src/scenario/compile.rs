@@ -150,6 +150,18 @@ impl Parts {
             Traffic::Synthetic(config) => config.users.callers(self.seed),
             Traffic::Replay { .. } => vec![Caller::default()],
         };
+        let traffic = match spec.traffic {
+            Traffic::Replay {
+                log,
+                speed,
+                duration,
+            } => Traffic::Replay {
+                log: Arc::new((*log).clone().with_seed(self.seed)),
+                speed,
+                duration,
+            },
+            synthetic => synthetic,
+        };
         Experiment {
             seed: self.seed,
             upstreams: Upstreams {
@@ -162,7 +174,7 @@ impl Parts {
             budget: self.upstreams.budget,
             callers,
             bodies: Bodies::new(spec.templates, model),
-            traffic: spec.traffic,
+            traffic,
             router: Arc::new(self.router),
         }
     }

@@ -17,10 +17,12 @@ pub mod faults;
 pub mod forced;
 pub mod gates;
 pub mod load;
+pub mod log_file;
 pub mod mock;
 pub mod pressure;
 mod rate_limits;
 pub mod real;
+pub mod recorded;
 pub mod replay;
 mod retries;
 mod stickiness;
@@ -69,6 +71,9 @@ impl Scenario {
     /// The same scenario with another seed.
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.experiment = self.experiment.with_seed(seed);
+        if let Some(log) = &mut self.log {
+            recorded::recount(log, &self.experiment.traffic);
+        }
         self
     }
 }

@@ -12,7 +12,7 @@ use crate::router::config::RouterConfig;
 use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
 use crate::scenario::distributions::Files;
 use crate::scenario::load::Loader;
-use crate::scenario::traffic::{LogRequest, load_log};
+use crate::scenario::recorded::{self, LogRequest, written};
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
 use crate::scenario::{Scenario, faults, gates};
 use crate::stats::compare::{Comparison, Op, Share};
@@ -54,7 +54,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     // What is run depends on the options as much as on the files.
     loader.note(options(request).join("\n").into_bytes());
     let router = compile::router_from_file(problems, &request.router, &loader);
-    let traffic = load_log(&request.log, problems, &loader);
+    let traffic = recorded::load(&request.log, problems, &loader);
     // What an argument names is where graygate was started.
     let files = Files {
         from: Path::new(""),
@@ -134,15 +134,18 @@ fn command(request: &ReplayRequest, show: impl Fn(&Path) -> String) -> String {
 fn options(request: &ReplayRequest) -> Vec<String> {
     let log = &request.log;
     let speed = log.speed_name();
-    let length = log.duration.map(|d| {
-        let text = humantime::format_duration(d).to_string();
-        text.replace(' ', "")
-    });
     let format = log.format.name();
     let words = [
         ("--format", (format != "auto").then(|| format.to_owned())),
         ("--speed", (speed != "1x").then_some(speed)),
-        ("--duration", length),
+        ("--duration", log.duration.map(written)),
+        ("--from", log.from.map(written)),
+        ("--to", log.to.map(written)),
+        (
+            "--sample",
+            log.sample.map(|share| format!("{}%", share * 100.0)),
+        ),
+        ("--spread", log.spread.name()),
         ("--profile", request.profile.clone()),
         ("--canary-profile", request.canary_profile.clone()),
     ];

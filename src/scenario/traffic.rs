@@ -1,30 +1,24 @@
 //! `traffic`: what is sent, and when.
 
-use std::io::BufRead;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::diagnostic::{Diagnostic, Problems};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Place};
 use crate::config::values;
 use crate::experiment::Traffic;
 use crate::observe::meta::LogMeta;
 use crate::scenario::load::{Loader, beside, named_here};
-use crate::scenario::{arrivals, callers, forced};
+use crate::scenario::{arrivals, callers, forced, recorded};
 use crate::traffic::arrivals::Arrivals;
 use crate::traffic::body::{Bodies, Template};
-use crate::traffic::format::azure;
 use crate::traffic::format::lines::{Line, Lines};
-use crate::traffic::replay::{LogAccount, LogCollector, RecordedLog, Speed};
 use crate::traffic::synthetic::SyntheticConfig;
 use crate::traffic::users::Users;
 
 /// Largest file of prompts.
 const MAX_PROMPTS_BYTES: usize = 64 << 20;
-/// Largest share of lines of a log that may be useless.
-const MAX_DROPPED: f64 = 0.01;
 
 /// Traffic as a scenario describes it.
 #[derive(Clone, Debug)]
@@ -58,7 +52,7 @@ pub fn read(
     let entry = cx.choice(node, "traffic", &["synthetic", "replay"])?;
     match entry.key.as_str() {
         "synthetic" => synthetic(cx, &entry.value, length, names, file, loader),
-        _ => replay(cx, &entry.value, length.duration, file, loader),
+        _ => recorded::replay(cx, &entry.value, length.duration, file, loader),
     }
 }
 
@@ -155,206 +149,5 @@ fn place_of_line(number: u64) -> Place {
         line: number as usize,
         column: 1,
         width: 1,
-    }
-}
-
-fn replay(
-    cx: Cx<'_>,
-    node: &Node,
-    duration: Option<Duration>,
-    file: &Path,
-    loader: &Loader,
-) -> Option<TrafficSpec> {
-    let fields = cx.fields(node, "a replay")?;
-    let opened = fields.required("log", "the path of a log", |cx, n| {
-        let text = cx.text(n, "a path", "the path of a log")?;
-        let path = beside(file, text);
-        match loader.open(&path) {
-            Ok(reader) => Some((path, reader)),
-            Err(unreadable) => cx.error(named_here(cx, n, unreadable)),
-        }
-    });
-    let speed = fields.optional("speed", speed);
-    let format = fields.optional("format", format);
-    fields.finish();
-    let (path, reader) = opened?;
-    let request = LogRequest {
-        path,
-        speed: speed.unwrap_or(Speed::Times(1.0)),
-        format: format.unwrap_or(LogFormat::Auto),
-        duration,
-    };
-    traffic_of_log(&request, reader, cx.problems, loader)
-}
-
-fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
-    let expected = "1x, 10x, 0.5x or max";
-    let text = cx.text(node, "a speed", expected)?;
-    match values::parse_speed(text) {
-        Some(factor) => Some(factor.map_or(Speed::Max, Speed::Times)),
-        None => cx.wrong(node, "a speed", expected),
-    }
-}
-
-/// The formats a log may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Found out by looking at the file.
-    Auto,
-    /// The Azure LLM inference traces.
-    Azure,
-}
-
-impl LogFormat {
-    /// The names on the command line and in files.
-    pub const NAMES: [(&'static str, Self); 2] = [("auto", Self::Auto), ("azure", Self::Azure)];
-
-    /// The name on the command line and in files.
-    pub fn name(self) -> &'static str {
-        let found = Self::NAMES.into_iter().find(|(_, format)| *format == self);
-        found.map_or("auto", |(name, _)| name)
-    }
-}
-
-fn format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
-    values::word(cx, node, "a log format", &LogFormat::NAMES)
-}
-
-/// A log to be replayed.
-#[derive(Clone, Debug)]
-pub struct LogRequest {
-    /// Its path.
-    pub path: PathBuf,
-    /// How fast.
-    pub speed: Speed,
-    /// Its format.
-    pub format: LogFormat,
-    /// Requests scheduled at or after this are left out.
-    pub duration: Option<Duration>,
-}
-
-/// Reads a log. None means that mistakes were reported.
-pub fn load_log(request: &LogRequest, problems: &Problems, loader: &Loader) -> Option<TrafficSpec> {
-    match loader.open(&request.path) {
-        Ok(reader) => traffic_of_log(request, reader, problems, loader),
-        Err(unreadable) => {
-            problems.add(unreadable);
-            None
-        }
-    }
-}
-
-fn traffic_of_log(
-    request: &LogRequest,
-    reader: impl BufRead,
-    problems: &Problems,
-    loader: &Loader,
-) -> Option<TrafficSpec> {
-    let name = request.path.display().to_string();
-    let log = match read_log(request, reader, loader) {
-        Ok(log) => log,
-        Err(diagnostic) => {
-            problems.add(diagnostic);
-            return None;
-        }
-    };
-    let account = &log.account;
-    let is_bad = account.dropped_total() as f64 > MAX_DROPPED * account.read as f64;
-    if is_bad {
-        report_bad_rows(&name, account, problems);
-        return None;
-    }
-    if log.is_empty() {
-        problems.add(Diagnostic::file(&name, "the log holds no request"));
-        return None;
-    }
-    if account.span > MAX_SPAN {
-        let years = account.span.as_secs() / (365 * 86_400);
-        let message = format!("its rows span {years} years: some of their times must be wrong");
-        let expected = "a log of at most ten years";
-        problems.add(Diagnostic::file(&name, message).expected(expected));
-        return None;
-    }
-    let meta = log_meta(request, &log);
-    Some(TrafficSpec {
-        traffic: Traffic::Replay {
-            log: Arc::new(log),
-            speed: request.speed,
-            duration: request.duration,
-        },
-        templates: Vec::new(),
-        log: Some(meta),
-    })
-}
-
-/// The longest log: as long as the longest duration that can be written.
-const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
-
-fn read_log(
-    request: &LogRequest,
-    reader: impl BufRead,
-    loader: &Loader,
-) -> Result<RecordedLog, Diagnostic> {
-    let mut collector = LogCollector::default();
-    let read = match request.format {
-        // There is one format so far; detecting it is checking its header, which its reader does.
-        LogFormat::Auto | LogFormat::Azure => azure::read(reader, |row| collector.take(row)),
-    };
-    read.map_err(|error| {
-        Diagnostic::file(request.path.display().to_string(), error.to_string())
-            .expected(format!("a first line {}", azure::HEADER.join(",")))
-    })?;
-    let log = collector.finish();
-    loader.note(log.fingerprint());
-    Ok(log)
-}
-
-fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
-    for bad in &account.bad {
-        let place = Place {
-            column: bad.column,
-            ..place_of_line(bad.line)
-        };
-        let message = format!("unusable row: {}", bad.reason.name());
-        problems.add(
-            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
-        );
-    }
-    let message = format!(
-        "{} of {} rows are unusable, more than 1 %",
-        account.dropped_total(),
-        account.read
-    );
-    let hint = "a log that is damaged this much proves nothing: repair it or cut the bad part out";
-    problems.add(Diagnostic::file(name, message).hint(hint));
-}
-
-impl LogRequest {
-    /// How fast, as it is written.
-    pub fn speed_name(&self) -> String {
-        match self.speed {
-            Speed::Times(factor) => format!("{factor}x"),
-            Speed::Max => "max".to_owned(),
-        }
-    }
-}
-
-fn log_meta(request: &LogRequest, log: &RecordedLog) -> LogMeta {
-    let account = &log.account;
-    let file = request.path.file_name().unwrap_or(request.path.as_os_str());
-    let dropped = account.dropped.iter().map(|(r, n)| (r.name(), *n));
-    let replayed = log.scheduled_before(request.speed, request.duration);
-    let late = account.replayed - replayed;
-    let late = (late > 0).then_some(("after_duration", late));
-    LogMeta {
-        file: file.to_string_lossy().into_owned(),
-        format: "azure",
-        speed: request.speed_name(),
-        read: account.read,
-        replayed,
-        dropped: dropped.chain(late).collect(),
-        inversions: account.inversions,
-        ties: account.ties,
-        span_s: account.span.as_secs_f64(),
     }
 }

@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod course;
 pub mod format;
 pub mod history;
+pub mod log;
 pub mod pace;
 pub mod replay;
 pub mod source;

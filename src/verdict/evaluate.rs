@@ -39,6 +39,7 @@ pub struct Evaluator {
     gates: Vec<Box<dyn Gate>>,
     canary: VersionId,
     flake: f64,
+    planned: Option<u64>,
     so_far: SoFar,
 }
 
@@ -61,8 +62,15 @@ impl Evaluator {
             gates,
             canary,
             flake: flake_per_gate(specs),
+            planned: None,
             so_far: SoFar::default(),
         }
+    }
+
+    /// The same for a run that has so many requests to send.
+    #[must_use]
+    pub fn planned(self, planned: Option<u64>) -> Self {
+        Self { planned, ..self }
     }
 
     /// Takes an event in, with what the join made of it.
@@ -96,6 +104,7 @@ impl Evaluator {
             canary: self.canary,
             flake: self.flake,
             cut_short,
+            planned: self.planned,
             join_is_leaky: is_leaky(strays(summary), summary.ledger_rows),
         };
         let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();

@@ -223,3 +223,168 @@ fn at_full_speed_the_answers_set_the_pace() {
     assert_eq!(done.code, Some(0), "{}", done.out);
     assert!(done.out.contains("1,000 requests"), "{}", done.out);
 }
+
+/// The rows of `requests.csv` of the one run there is, without what hangs on the router.
+fn sent(folder: &Folder) -> Vec<String> {
+    let runs = std::fs::read_dir(folder.path().join("reports")).unwrap();
+    let scenario = runs.map(|entry| entry.unwrap().path()).next().unwrap();
+    let run = std::fs::read_dir(scenario).unwrap().next().unwrap();
+    let rows = std::fs::read_to_string(run.unwrap().path().join("requests.csv")).unwrap();
+    let times = rows.lines().skip(1).map(|row| {
+        let fields: Vec<&str> = row.split(',').collect();
+        format!("{} {}", fields[1], fields[13])
+    });
+    let mut times: Vec<String> = times.collect();
+    times.sort();
+    times
+}
+
+fn sent_of(log: impl FnOnce(&Folder) -> String, more: &[&str]) -> Vec<String> {
+    let folder = Folder::new();
+    let path = log(&folder);
+    let done = replay(&folder, &path, more);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    sent(&folder)
+}
+
+/// Packed or not, in order or not, from a file or a pipe: the same requests are sent at the same times.
+#[test]
+fn a_log_is_the_same_however_it_comes() {
+    let text = || format!("{HEADER}{}", rows(400));
+    let plain = sent_of(|folder| folder.write("log.csv", &text()), &[]);
+    assert_eq!(plain.len(), 400);
+    let packed = |folder: &Folder, bytes: Vec<u8>| {
+        let path = folder.path().join("log.csv");
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let gzip = sent_of(
+        |folder| {
+            use std::io::Write;
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(text().as_bytes()).unwrap();
+            packed(folder, encoder.finish().unwrap())
+        },
+        &[],
+    );
+    assert_eq!(plain, gzip);
+    let zstd = sent_of(
+        |folder| {
+            let level = ruzstd::encoding::CompressionLevel::Fastest;
+            packed(
+                folder,
+                ruzstd::encoding::compress_to_vec(text().as_bytes(), level),
+            )
+        },
+        &[],
+    );
+    assert_eq!(plain, zstd);
+    let backwards = sent_of(
+        |folder| {
+            let all = rows(400);
+            let lines: Vec<&str> = all.lines().rev().collect();
+            folder.write("log.csv", &format!("{HEADER}{}\r\n", lines.join("\r\n")))
+        },
+        &[],
+    );
+    assert_eq!(plain, backwards);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_log_can_come_from_a_pipe() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let folder = Folder::new();
+    let out = folder.path().join("reports").display().to_string();
+    let args = ["replay", "/dev/stdin", "--router", ROUTER, "--out", &out];
+    let mut child = crate::support::command(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(format!("{HEADER}{}", rows(400)).as_bytes())
+        .unwrap();
+    drop(pipe);
+    let done = crate::support::done(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(
+        done.out.contains("400 rows read, 400 replayed"),
+        "{}",
+        done.out
+    );
+}
+
+#[test]
+fn a_stretch_and_a_sample_of_a_log_are_replayed_and_the_rest_is_counted() {
+    let folder = Folder::new();
+    let log = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
+    let done = replay(&folder, &log, &["--from", "10s", "--to", "30s"]);
+    let account = "400 rows read, 200 replayed, 200 dropped (100 before_from, 100 after_to)";
+    assert!(done.out.contains(account), "{}", done.out);
+    let first = sent(&folder).into_iter().next();
+    assert_eq!(first.as_deref(), Some("0.000000 100"));
+    let folder = Folder::new();
+    let log = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
+    let done = replay(&folder, &log, &["--sample", "25%", "--seed", "5"]);
+    assert!(done.out.contains("not_sampled"), "{}", done.out);
+    let n = sent(&folder).len();
+    // Five standard deviations of Binomial(400, 0.25).
+    assert!((57..=143).contains(&n), "{n}");
+    let nothing = replay(&folder, &log, &["--from", "1h"]);
+    assert_eq!(nothing.code, Some(2));
+    assert!(
+        nothing.err.contains("nothing of the log is left"),
+        "{}",
+        nothing.err
+    );
+    for (flag, wrong) in [("--sample", "0%"), ("--sample", "101%"), ("--spread", "0s")] {
+        assert_eq!(
+            replay(&folder, &log, &[flag, wrong]).code,
+            Some(2),
+            "{flag} {wrong}"
+        );
+    }
+}
+
+/// Ten rows share each second: their clock was too coarse. Moved within it, they come one by one, and the report
+/// says so.
+#[test]
+fn rows_are_spread_within_the_grain_of_the_logs_clock_and_that_is_told() {
+    let coarse: String = (0..400)
+        .map(|i| format!("2026-03-02 09:00:{:02},100,20\r\n", i / 10))
+        .collect();
+    let text = format!("{HEADER}{coarse}");
+    let report = |more: &[&str]| {
+        let folder = Folder::new();
+        let log = folder.write("log.csv", &text);
+        let done = replay(&folder, &log, more);
+        assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+        let place = done.out.lines().find_map(|l| l.split_once("report:"));
+        let report = format!("{}/report.md", place.expect("a folder").1.trim());
+        (std::fs::read_to_string(report).unwrap(), sent(&folder))
+    };
+    let (said, literal) = report(&[]);
+    assert!(said.contains("a grain of 1.000 s"), "{said}");
+    let (said, spread) = report(&["--spread", "auto"]);
+    assert!(
+        said.contains("**rows were moved** by up to 1.000 s"),
+        "{said}"
+    );
+    assert!(said.contains("differ from those recorded by 0.9"), "{said}");
+    let moments = |times: &[String]| {
+        let mut times: Vec<&String> = times.iter().collect();
+        times.dedup();
+        times.len()
+    };
+    assert_eq!((moments(&literal), moments(&spread)), (40, 400));
+    let (_, again) = report(&["--spread", "auto"]);
+    assert_eq!(spread, again);
+    let folder = Folder::new();
+    let fine = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
+    let done = replay(&folder, &fine, &["--spread", "auto"]);
+    assert!(done.err.contains("shows no grain"), "{}", done.err);
+}

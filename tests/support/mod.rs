@@ -14,8 +14,8 @@ use graygate::observe::join::Join;
 use graygate::observe::meta::Engine;
 use graygate::observe::story::Story;
 use graygate::runner::{self, RunOptions, RunOutput};
+use graygate::scenario::recorded::LogRequest;
 use graygate::scenario::replay::ReplayRequest;
-use graygate::scenario::traffic::{LogFormat, LogRequest};
 use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
@@ -205,10 +205,8 @@ pub(crate) fn gate<'o>(output: &'o RunOutput, name: &str) -> &'o GateResult {
 pub(crate) fn replay(path: PathBuf, speed: Speed) -> Scenario {
     let request = ReplayRequest {
         log: LogRequest {
-            path,
             speed,
-            format: LogFormat::Auto,
-            duration: None,
+            ..LogRequest::whole(path)
         },
         router: project("fixtures/routers/gray-10.yaml"),
         expect: None,

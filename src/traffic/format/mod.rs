@@ -1,92 +1,188 @@
-//! Readers of recorded traffic, one a format, all over `impl BufRead`.
+//! Readers of recorded traffic, one a format, all over `impl BufRead`: from the bytes of a log to [`Record`]s, one at a
+//! time, and to lines that cannot be used.
+//!
+//! [`opened`] unpacks a file, [`detect`] finds out what it is, [`lines`], [`items`] and [`table`] read text, JSON and CSV
+//! within limits, [`values`] are the times and counts in them.
 
+pub mod aiperf;
 pub mod azure;
+pub mod burstgpt;
+pub mod graygate;
+pub mod guidellm;
+pub mod items;
 pub mod lines;
+pub mod mooncake;
+pub mod opened;
+pub mod ragpulse;
+pub mod record;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod values;
+pub mod weka;
 
 use std::fmt;
+use std::io::{self, BufRead, Cursor, Read};
+
+use serde_json::{Map, Value};
+
+use items::{Item, Items};
+pub use record::{BadRow, DropReason, Record};
 
 /// Most tokens of a prompt or an answer that are replayed: more than any model takes, and a body of
 /// less than the 16 MiB that a gateway reads.
 pub const MAX_TOKENS: u32 = 2_000_000;
 
-/// One request of a recorded log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRow {
-    /// When it arrived, in nanoseconds of the log's own clock.
-    pub at: i64,
-    /// Tokens of the prompt.
-    pub input_tokens: u32,
-    /// Tokens of the answer.
-    pub output_tokens: u32,
+/// How much of a log is looked at to find out its format, in bytes.
+const HEAD: u64 = 1 << 16;
+
+/// Whoever takes the records of a log as they come.
+pub type Each<'a> = &'a mut dyn FnMut(Result<Record, BadRow>);
+
+/// A format of logs.
+pub struct Format {
+    /// Its name on the command line and in files.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub title: &'static str,
+    /// Why a log that begins like this is of this format; none when it is not.
+    pub detect: fn(&Head<'_>) -> Option<&'static str>,
+    /// Reads a whole log.
+    pub read: fn(&mut dyn BufRead, Each<'_>) -> Result<(), LogError>,
 }
 
-/// A line of a log that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRow {
-    /// Line in the file, from 1.
-    pub line: u64,
-    /// Column of the trouble, in characters from 1.
-    pub column: usize,
-    /// The start of the line, as read.
-    pub text: String,
-    /// Why it is dropped.
-    pub reason: DropReason,
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
-/// Why a line of a log is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DropReason {
-    /// Longer than [`lines::MAX_LINE`] bytes.
-    LineTooLong,
-    /// Not UTF-8.
-    NotUtf8,
-    /// Too few or too many fields.
-    FieldCount,
-    /// The time cannot be read.
-    BadTimestamp,
-    /// A token count is no whole number.
-    BadTokens,
-    /// A token count is above [`MAX_TOKENS`].
-    TooManyTokens,
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
-impl DropReason {
-    /// The name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LineTooLong => "line_too_long",
-            Self::NotUtf8 => "not_utf8",
-            Self::FieldCount => "field_count",
-            Self::BadTimestamp => "bad_timestamp",
-            Self::BadTokens => "bad_tokens",
-            Self::TooManyTokens => "too_many_tokens",
-        }
+/// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
+pub static FORMATS: &[Format] = &[
+    graygate::FORMAT,
+    azure::FORMAT,
+    burstgpt::FORMAT,
+    ragpulse::FORMAT,
+    aiperf::FORMAT,
+    weka::FORMAT,
+    mooncake::FORMAT,
+    guidellm::FORMAT,
+];
+
+/// The format of this name.
+pub fn named(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// The beginning of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a>(&'a [u8]);
+
+impl<'a> Head<'a> {
+    /// A log that begins with these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
     }
 
-    /// What was expected instead.
-    pub fn expected(self) -> &'static str {
-        match self {
-            Self::LineTooLong => "a line of at most 1 MiB",
-            Self::NotUtf8 => "UTF-8 text",
-            Self::FieldCount => "three fields: TIMESTAMP,ContextTokens,GeneratedTokens",
-            Self::BadTimestamp => "a time like 2023-11-16 18:17:03.9799600",
-            Self::BadTokens | Self::TooManyTokens => "a whole number from 0 to 2000000",
+    /// Is there nothing?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Does it begin with this, but for white space?
+    pub fn begins_with(&self, start: &[u8]) -> bool {
+        self.0.trim_ascii_start().starts_with(start)
+    }
+
+    /// Does it hold this anywhere?
+    pub fn contains(&self, part: &[u8]) -> bool {
+        self.0.windows(part.len().max(1)).any(|bytes| bytes == part)
+    }
+
+    /// The first line, if it is text, without its end.
+    pub fn first_line(&self) -> Option<&'a str> {
+        let end = self.0.iter().position(|byte| *byte == b'\n');
+        let line = &self.0[..end.unwrap_or(self.0.len())];
+        Some(std::str::from_utf8(line).ok()?.trim_end())
+    }
+
+    /// The names that the first line has, read as CSV.
+    pub fn columns(&self) -> Vec<String> {
+        let line = self.first_line().unwrap_or_default();
+        table::fields(line)
+    }
+
+    /// Does the first line name all of these columns?
+    pub fn has_columns(&self, names: &[&str]) -> bool {
+        let columns = self.columns();
+        names.iter().all(|name| columns.iter().any(|c| c == name))
+    }
+
+    /// The first JSON object: the first line of a JSONL file, the first item of an array, or of the array at a path of
+    /// keys. None when there is none, or it is longer than what is looked at.
+    pub fn first_object(&self, path: &'static [&'static str]) -> Option<Map<String, Value>> {
+        let mut items = Items::at(self.0, path);
+        let (_, item) = items.next_item().ok()??;
+        match item {
+            Item::Text(text) => serde_json::from_str(text).ok(),
+            Item::TooLong(_) | Item::NotUtf8 => None,
         }
     }
+}
+
+/// The format of a log, and why: the first one that knows it.
+pub fn detect(head: &Head<'_>) -> Option<(&'static Format, &'static str)> {
+    let found = |format: &'static Format| Some((format, (format.detect)(head)?));
+    FORMATS.iter().find_map(found)
+}
+
+/// Reads the beginning of a log, and gives it back with the whole log.
+///
+/// # Errors
+/// When reading fails.
+pub fn begin(
+    mut reader: Box<dyn BufRead + Send>,
+) -> io::Result<(Vec<u8>, Box<dyn BufRead + Send>)> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let whole = Cursor::new(head.clone()).chain(reader);
+    Ok((head, Box::new(whole)))
 }
 
 /// Why a log cannot be read at all.
 #[derive(Debug)]
 pub enum LogError {
     /// Reading failed.
-    Io(std::io::Error),
+    Io(io::Error),
     /// The file is empty.
     Empty,
-    /// The first line is no known header.
+    /// It could be of several formats.
+    Ambiguous(&'static str),
+    /// It is not of the format that it was read as.
     UnknownHeader {
-        /// The line as read, shortened.
+        /// Its beginning, shortened.
         found: String,
     },
+}
+
+impl LogError {
+    /// A log that begins with something else.
+    pub fn unknown(found: &str) -> Self {
+        let found = found.chars().take(60).collect();
+        Self::UnknownHeader { found }
+    }
+}
+
+impl From<io::Error> for LogError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 impl fmt::Display for LogError {
@@ -94,9 +190,110 @@ impl fmt::Display for LogError {
         match self {
             Self::Io(error) => write!(f, "cannot read the log: {error}"),
             Self::Empty => f.write_str("the log is empty"),
+            Self::Ambiguous(doubt) => write!(f, "several formats look like this log: {doubt}"),
             Self::UnknownHeader { found } => write!(f, "unknown log format: it starts `{found}`"),
         }
     }
 }
 
 impl std::error::Error for LogError {}
+
+/// Reads JSON records: `read` makes a record of the fields of each object, or says what is wrong with it.
+///
+/// # Errors
+/// When reading fails, or there is nothing.
+pub fn read_objects(
+    reader: &mut dyn BufRead,
+    path: &'static [&'static str],
+    each: Each<'_>,
+    mut read: impl FnMut(Map<String, Value>) -> Result<Record, DropReason>,
+) -> Result<(), LogError> {
+    let items = Items::at(reader, path);
+    read_items(items, each, |object, found| found(read(object)))
+}
+
+/// Whoever takes what is found in one JSON object.
+pub type Found<'a> = &'a mut dyn FnMut(Result<Record, DropReason>);
+
+/// Reads JSON objects that hold any number of records each.
+///
+/// # Errors
+/// When reading fails, or there is nothing.
+pub fn read_items<R: BufRead>(
+    mut items: Items<R>,
+    each: Each<'_>,
+    mut read: impl FnMut(Map<String, Value>, Found<'_>),
+) -> Result<(), LogError> {
+    let mut is_empty = true;
+    while let Some((line, item)) = items.next_item()? {
+        is_empty = false;
+        let text = match item {
+            Item::Text(text) | Item::TooLong(text) => text,
+            Item::NotUtf8 => "",
+        };
+        let mut found = |record: Result<Record, DropReason>| {
+            each(record.map_err(|reason| BadRow {
+                line,
+                column: 1,
+                text: text.chars().take(120).collect(),
+                reason,
+            }));
+        };
+        match item {
+            Item::Text(text) => match serde_json::from_str(text) {
+                Ok(object) => read(object, &mut found),
+                Err(_) => found(Err(DropReason::BadForm)),
+            },
+            Item::TooLong(_) => found(Err(DropReason::LineTooLong)),
+            Item::NotUtf8 => found(Err(DropReason::NotUtf8)),
+        }
+    }
+    match is_empty {
+        true => Err(LogError::Empty),
+        false => Ok(()),
+    }
+}
+
+/// Does a log begin like JSON? What else may be read here is CSV.
+///
+/// # Errors
+/// When reading fails.
+pub fn is_json(reader: &mut dyn BufRead) -> io::Result<bool> {
+    let head = Head::new(reader.fill_buf()?);
+    let first = head.0.iter().find(|byte| !byte.is_ascii_whitespace());
+    Ok(matches!(first, Some(b'{' | b'[')))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_format_is_known_by_the_beginning_of_a_log() {
+        let found = |text: &str| detect(&Head::new(text.as_bytes())).map(|(format, _)| format.name);
+        let azure = "\u{feff}TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023";
+        assert_eq!(found(azure), Some("azure"));
+        assert_eq!(found(""), None);
+        assert_eq!(found("{}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_beginning_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), is_json: bool) {
+            let start = if is_json { &b"{\"timestamp\":1,\"requests\":"[..] } else { b"" };
+            detect(&Head::new(&[start, &body].concat()));
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_log_is_read_and_nothing_is_lost() {
+        let text = "x".repeat(100_000);
+        let (head, mut whole) = begin(Box::new(Cursor::new(text.clone()))).unwrap();
+        assert_eq!(head.len() as u64, HEAD);
+        let mut read = String::new();
+        whole.read_to_string(&mut read).unwrap();
+        assert_eq!(read, text);
+    }
+}

@@ -10,7 +10,7 @@ use crate::observe::summary::Summary;
 use crate::stats::quantile::Quantile;
 use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate};
-use crate::verdict::result::{Check, GateResult, Status, percent, share_of};
+use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
 use crate::verdict::spec::GeneratorSpec;
 
 /// One in this many attempts may be held back: 1 %.
@@ -114,6 +114,19 @@ impl GeneratorGate {
     }
 }
 
+/// A log is looked through before it is sent, and must still be the same then.
+fn all_sent(planned: u64, sent: u64) -> Check {
+    let (status, seen) = match sent == planned {
+        true => (Status::Pass, grouped(sent)),
+        false => (
+            Status::Invalid,
+            format!("{}: the log changed while it was replayed", grouped(sent)),
+        ),
+    };
+    let condition = format!("requests sent == {} of the log", grouped(planned));
+    Check::census(condition, status, seen).figure(Some(sent as f64), "requests", sent)
+}
+
 impl Gate for GeneratorGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
         let limit = self.spec.dispatch_delay_p99;
@@ -135,6 +148,8 @@ impl Gate for GeneratorGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![self.delay(end.summary), self.rate(end.summary)];
         checks.extend(self.caps());
+        let planned = end.planned.filter(|_| !end.cut_short);
+        checks.extend(planned.map(|planned| all_sent(planned, end.summary.sent)));
         checks.extend(self.is_out_of_files.then(out_of_files));
         GateResult::of("generator", checks)
     }

@@ -83,6 +83,8 @@ pub struct End<'a> {
     pub flake: f64,
     /// Was the run stopped before its end?
     pub cut_short: bool,
+    /// How many requests a recorded log has to be sent; none where nobody knows before.
+    pub planned: Option<u64>,
     /// Is the join of requests with the upstreams' ledgers too incomplete to count on?
     pub join_is_leaky: bool,
 }

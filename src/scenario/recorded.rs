@@ -1,0 +1,403 @@
+//! `replay`: recorded traffic, of a scenario or of the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::diagnostic::{Diagnostic, Problems};
+use crate::config::fields::Cx;
+use crate::config::node::{Node, Place};
+use crate::config::values;
+use crate::experiment::Traffic;
+use crate::observe::meta::LogMeta;
+use crate::scenario::load::{Loader, beside, named_here};
+use crate::scenario::log_file::{self, Looked, Unusable};
+use crate::scenario::traffic::TrafficSpec;
+use crate::time::Human;
+use crate::traffic::format::{self, Format};
+use crate::traffic::log::RecordedLog;
+use crate::traffic::log::account::LogAccount;
+use crate::traffic::log::shape::Shape;
+use crate::traffic::replay::{Speed, planned};
+
+/// Largest share of unusable rows.
+const MAX_DROPPED: f64 = 0.01;
+/// The longest log: as long as the longest duration that can be written.
+const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
+/// What to do when nobody knows a log.
+const FORMAT_HINT: &str =
+    "name its format by --format (in a scenario: format); docs/formats.md lists them";
+
+/// The format that a log is read as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LogFormat {
+    /// Found out by looking at the file.
+    Auto,
+    /// This one.
+    Named(&'static Format),
+}
+
+impl LogFormat {
+    /// The format of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            _ => format::named(name).map(Self::Named),
+        }
+    }
+
+    /// All names.
+    pub fn names() -> Vec<&'static str> {
+        let named = format::FORMATS.iter().map(|format| format.name);
+        std::iter::once("auto").chain(named).collect()
+    }
+
+    /// The name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Named(format) => format.name,
+        }
+    }
+
+    fn known(self) -> Option<&'static Format> {
+        match self {
+            Self::Auto => None,
+            Self::Named(format) => Some(format),
+        }
+    }
+}
+
+/// Whether rows are moved within the grain of the log's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// They stay where they are.
+    #[default]
+    Off,
+    /// Within the grain that the log shows.
+    Found,
+    /// Within so much.
+    By(Duration),
+}
+
+impl Spread {
+    /// `auto`, or a duration.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Found),
+            _ => values::parse_duration(text)
+                .filter(|by| !by.is_zero())
+                .map(Self::By),
+        }
+    }
+
+    /// As it is written; none when it is off.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::Found => Some("auto".to_owned()),
+            Self::By(by) => Some(written(by)),
+        }
+    }
+}
+
+/// A duration as it is written on a command line.
+pub fn written(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    text.replace(' ', "")
+}
+
+/// A log to be replayed.
+#[derive(Clone, Debug)]
+pub struct LogRequest {
+    /// Its path.
+    pub path: PathBuf,
+    /// How fast.
+    pub speed: Speed,
+    /// Its format.
+    pub format: LogFormat,
+    /// Requests scheduled at or after this are left out.
+    pub duration: Option<Duration>,
+    /// From this time of the log on.
+    pub from: Option<Duration>,
+    /// Up to this time of the log.
+    pub to: Option<Duration>,
+    /// This share of its conversations, 0 to 1.
+    pub sample: Option<f64>,
+    /// Whether rows are moved.
+    pub spread: Spread,
+}
+
+impl LogRequest {
+    /// All of this log, as it was recorded.
+    pub fn whole(path: PathBuf) -> Self {
+        Self {
+            path,
+            speed: Speed::Times(1.0),
+            format: LogFormat::Auto,
+            duration: None,
+            from: None,
+            to: None,
+            sample: None,
+            spread: Spread::Off,
+        }
+    }
+
+    /// How fast, as it is written.
+    pub fn speed_name(&self) -> String {
+        match self.speed {
+            Speed::Times(factor) => format!("{factor}x"),
+            Speed::Max => "max".to_owned(),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// Reads `replay` of a scenario.
+pub fn replay(
+    cx: Cx<'_>,
+    node: &Node,
+    duration: Option<Duration>,
+    file: &Path,
+    loader: &Loader,
+) -> Option<TrafficSpec> {
+    let fields = cx.fields(node, "a replay")?;
+    let path = fields.required("log", "the path of a log", |cx, n| {
+        let text = cx.text(n, "a path", "the path of a log")?;
+        let path = beside(file, text);
+        match loader.open(&path) {
+            Ok(_) => Some(path),
+            Err(unreadable) => cx.error(named_here(cx, n, unreadable)),
+        }
+    });
+    let speed = fields.optional("speed", speed);
+    let format = fields.optional("format", log_format);
+    let from = fields.optional("from", values::duration);
+    let to = fields.optional("to", values::positive_duration);
+    let sample = fields.optional("sample", sample);
+    let spread = fields.optional("spread", spread);
+    fields.finish();
+    let request = LogRequest {
+        speed: speed.unwrap_or(Speed::Times(1.0)),
+        format: format.unwrap_or(LogFormat::Auto),
+        duration,
+        from,
+        to,
+        sample,
+        spread: spread.unwrap_or_default(),
+        ..LogRequest::whole(path?)
+    };
+    load(&request, cx.problems, loader)
+}
+
+fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
+    let expected = "1x, 10x, 0.5x or max";
+    let text = cx.text(node, "a speed", expected)?;
+    match values::parse_speed(text) {
+        Some(factor) => Some(factor.map_or(Speed::Max, Speed::Times)),
+        None => cx.wrong(node, "a speed", expected),
+    }
+}
+
+fn log_format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
+    let names = LogFormat::names();
+    let words = names.iter();
+    let words: Vec<_> = words
+        .filter_map(|name| Some((*name, LogFormat::parse(name)?)))
+        .collect();
+    values::word(cx, node, "a log format", &words)
+}
+
+fn sample(cx: Cx<'_>, node: &Node) -> Option<f64> {
+    let share = values::share(cx, node)?;
+    match share > 0.0 {
+        true => Some(share),
+        false => cx.wrong(node, "a share above 0%", "10%"),
+    }
+}
+
+fn spread(cx: Cx<'_>, node: &Node) -> Option<Spread> {
+    let expected = "auto, or a duration like 1s";
+    let text = cx.text(node, "a spread", expected)?;
+    let parsed = Spread::parse(text);
+    parsed.or_else(|| cx.wrong(node, "a spread", expected))
+}
+
+/// Looks through a log. None means that mistakes were reported.
+pub fn load(request: &LogRequest, problems: &Problems, loader: &Loader) -> Option<TrafficSpec> {
+    match look(request, loader).and_then(|looked| traffic(request, looked, problems)) {
+        Ok(spec) => spec,
+        Err(diagnostic) => {
+            problems.add(diagnostic);
+            None
+        }
+    }
+}
+
+fn look(request: &LogRequest, loader: &Loader) -> Result<Looked, Diagnostic> {
+    let file = loader.open(&request.path)?.into_inner();
+    let known = request.format.known();
+    let looked = log_file::look(&request.path, file, known).map_err(|unusable| {
+        let problem =
+            |error: &dyn std::fmt::Display| Diagnostic::file(request.name(), error.to_string());
+        match (unusable, known) {
+            (Unusable::Log(error), Some(format)) => {
+                problem(&error).expected(format!("{} (docs/formats.md)", format.title))
+            }
+            (Unusable::Log(error), None) => problem(&error),
+            (Unusable::Unknown(error), _) => problem(&error).hint(FORMAT_HINT),
+            (Unusable::TooLarge(why), _) => {
+                let message = format!("more than 5,000,000 rows, and {why}");
+                problem(&message).hint("sort it by time into a file of its own")
+            }
+        }
+    })?;
+    loader.note(looked.fingerprint.clone());
+    Ok(looked)
+}
+
+/// The traffic of a log that was looked through. None means that mistakes were reported.
+fn traffic(
+    request: &LogRequest,
+    looked: Looked,
+    problems: &Problems,
+) -> Result<Option<TrafficSpec>, Diagnostic> {
+    let problem = |message: String| Diagnostic::file(request.name(), message);
+    let account = &looked.account;
+    if account.dropped_total() as f64 > MAX_DROPPED * account.read as f64 {
+        report_bad_rows(&request.name(), account, problems);
+        return Ok(None);
+    }
+    if looked.recorded.rows == 0 {
+        return Err(problem("the log holds no request".to_owned()));
+    }
+    if account.untimed > 0 && request.speed != Speed::Max {
+        let (n, all) = (account.untimed, looked.recorded.rows);
+        let message = format!("{n} of {all} rows have no time");
+        let hint = "--speed max sends the next request as soon as one is answered";
+        return Err(problem(message).hint(hint));
+    }
+    let span = looked.recorded.span();
+    if span > MAX_SPAN {
+        let years = span.as_secs() / (365 * 86_400);
+        let message = format!("its rows span {years} years: some of their times must be wrong");
+        return Err(problem(message).expected("a log of at most ten years"));
+    }
+    let mut meta = meta(request, &looked);
+    let spread = quantum(request, &looked)?;
+    let log = looked.into_log(shape(request, spread));
+    if log.is_empty() {
+        let message = "nothing of the log is left to be replayed".to_owned();
+        let hint = format!("it lasts {}: look at from, to and sample", Human(span));
+        return Err(problem(message).hint(hint));
+    }
+    let traffic = Traffic::Replay {
+        log: Arc::new(log),
+        speed: request.speed,
+        duration: request.duration,
+    };
+    recount(&mut meta, &traffic);
+    Ok(Some(TrafficSpec {
+        traffic,
+        templates: Vec::new(),
+        log: Some(meta),
+    }))
+}
+
+/// By how much rows are moved.
+fn quantum(request: &LogRequest, looked: &Looked) -> Result<Option<Duration>, Diagnostic> {
+    match request.spread {
+        Spread::Off => Ok(None),
+        Spread::By(by) => Ok(Some(by)),
+        Spread::Found => looked.recorded.quantum().map(Some).ok_or_else(|| {
+            let message = "the log shows no grain of its clock to spread its rows in";
+            Diagnostic::file(request.name(), message).hint("say how much: --spread 1s")
+        }),
+    }
+}
+
+fn shape(request: &LogRequest, spread: Option<Duration>) -> Shape {
+    Shape {
+        from: request.from.filter(|from| !from.is_zero()),
+        to: request.to,
+        sample: request.sample,
+        spread,
+        ..Shape::default()
+    }
+}
+
+fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
+    for bad in &account.bad {
+        let place = Place {
+            line: bad.line as usize,
+            column: bad.column,
+            width: 1,
+        };
+        let message = format!("unusable row: {}", bad.reason.name());
+        problems.add(
+            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
+        );
+    }
+    let message = format!(
+        "{} of {} rows are unusable, more than 1 %",
+        account.dropped_total(),
+        account.read
+    );
+    let hint = "a log that is damaged this much proves nothing: repair it or cut the bad part out";
+    problems.add(Diagnostic::file(name, message).hint(hint));
+}
+
+/// What a report says of a log, but for what is replayed of it.
+fn meta(request: &LogRequest, looked: &Looked) -> LogMeta {
+    let account = &looked.account;
+    let file = request.path.file_name().unwrap_or(request.path.as_os_str());
+    let failed = account
+        .failed
+        .iter()
+        .map(|(outcome, n)| (outcome.name(), *n));
+    LogMeta {
+        file: file.to_string_lossy().into_owned(),
+        format: looked.format.name,
+        detected: looked.because,
+        packed: looked.packing.name(),
+        speed: request.speed_name(),
+        read: account.read,
+        replayed: 0,
+        dropped: Vec::new(),
+        inversions: account.inversions,
+        ended: account.ended,
+        failed: failed.collect(),
+        recorded: looked.recorded.spacing(),
+        spread_s: None,
+        gap_distance: None,
+    }
+}
+
+/// Counts what is replayed of a log, which hangs on the seed where only a sample is.
+pub fn recount(meta: &mut LogMeta, traffic: &Traffic) {
+    let Traffic::Replay {
+        log,
+        speed,
+        duration,
+    } = traffic
+    else {
+        return;
+    };
+    meta.replayed = planned(log, *speed, *duration);
+    let late = log.len() - meta.replayed;
+    let late = (late > 0).then_some(("after_duration", late));
+    meta.dropped = log.account.not_replayed().into_iter().chain(late).collect();
+    meta.spread_s = log.shape.spread.map(|by| by.as_secs_f64());
+    meta.gap_distance = gap_distance(log);
+}
+
+/// How far the gaps as they are replayed are from those that were recorded; none where nothing changes them.
+fn gap_distance(log: &RecordedLog) -> Option<f64> {
+    match log.shape.is_whole() {
+        true => None,
+        false => log.recorded.distance(&log.replayed),
+    }
+}

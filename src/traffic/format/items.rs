@@ -1,0 +1,375 @@
+//! The values of a JSON text one by one, none of which is kept but the one at hand: the lines of a JSONL file, the
+//! items of an array, however large. Where the array is inside of an object, it is found by its path.
+
+use std::io::{self, BufRead};
+
+/// Longest value that is kept, in bytes: more than a request to a model has.
+pub const MAX_ITEM: usize = 16 << 20;
+
+/// One value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// Its text.
+    Text(&'a str),
+    /// It has more than [`MAX_ITEM`] bytes: skipped, with its beginning.
+    TooLong(&'a str),
+    /// It is not UTF-8.
+    NotUtf8,
+}
+
+/// Reads values: those that stand at the top one after the other, or the items of the array at a path of keys.
+/// A top-level array counts as its items.
+pub struct Items<R> {
+    reader: R,
+    path: &'static [&'static str],
+    buffer: Vec<u8>,
+    line: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was read.
+    Start,
+    /// Values follow each other.
+    Sequence,
+    /// Inside of the array.
+    Array,
+    Done,
+}
+
+impl<R: BufRead> Items<R> {
+    /// The values at the top, or the items of a top-level array.
+    pub fn new(reader: R) -> Self {
+        Self::at(reader, &[])
+    }
+
+    /// The items of the array at this path of keys: `["log", "entries"]`. A file without it has no items.
+    pub fn at(reader: R, path: &'static [&'static str]) -> Self {
+        Self {
+            reader,
+            path,
+            buffer: Vec::new(),
+            line: 1,
+            state: State::Start,
+        }
+    }
+
+    /// The next value with the line (from 1) on which it begins; none at the end. What is no JSON is given as it
+    /// is, up to the next line end.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn next_item(&mut self) -> io::Result<Option<(u64, Item<'_>)>> {
+        if self.state == State::Start {
+            self.begin()?;
+        }
+        if self.state == State::Done {
+            return Ok(None);
+        }
+        let Some(first) = self.skip_to_value()? else {
+            self.state = State::Done;
+            return Ok(None);
+        };
+        let line = self.line;
+        let is_whole = self.value(first)?;
+        let item = match std::str::from_utf8(&self.buffer) {
+            _ if !is_whole => Item::TooLong(beginning(&self.buffer)),
+            Err(_) => Item::NotUtf8,
+            Ok(text) => Item::Text(text.trim_end()),
+        };
+        Ok(Some((line, item)))
+    }
+
+    /// Goes to the first item.
+    fn begin(&mut self) -> io::Result<()> {
+        self.skip_byte_order_mark()?;
+        for key in self.path {
+            if !self.enter_key(key)? {
+                self.state = State::Done;
+                return Ok(());
+            }
+        }
+        self.state = match (self.skip_space()?, self.path.is_empty()) {
+            (Some(b'['), _) => {
+                self.take();
+                State::Array
+            }
+            (_, true) => State::Sequence,
+            (_, false) => State::Done,
+        };
+        Ok(())
+    }
+
+    fn skip_byte_order_mark(&mut self) -> io::Result<()> {
+        if self.reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+            self.reader.consume(3);
+        }
+        Ok(())
+    }
+
+    /// Reads an object up to the value of this key. False when it has no such key, or is none.
+    fn enter_key(&mut self, key: &str) -> io::Result<bool> {
+        if self.skip_space()? != Some(b'{') {
+            return Ok(false);
+        }
+        self.take();
+        loop {
+            match self.skip_to_value()? {
+                Some(first @ b'"') => {
+                    self.value(first)?;
+                    let found = serde_json::from_slice::<String>(&self.buffer);
+                    let is_it = found.is_ok_and(|found| found == key);
+                    if self.skip_space()? != Some(b':') {
+                        return Ok(false);
+                    }
+                    self.take();
+                    if is_it {
+                        return Ok(true);
+                    }
+                    match self.skip_space()? {
+                        Some(first) => self.value(first)?,
+                        None => return Ok(false),
+                    };
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        Ok(self.reader.fill_buf()?.first().copied())
+    }
+
+    fn take(&mut self) {
+        self.reader.consume(1);
+    }
+
+    /// The next byte that is no white space; none at the end.
+    fn skip_space(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.peek()? {
+                Some(byte) if byte.is_ascii_whitespace() => {
+                    self.line += u64::from(byte == b'\n');
+                    self.take();
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// The first byte of the next value: commas and white space between values do not count, and the end of the array
+    /// is the end.
+    fn skip_to_value(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.skip_space()? {
+                Some(b',') => self.take(),
+                Some(b']') if self.state == State::Array => return Ok(None),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Reads the value that begins with this byte. False when it is too long to keep.
+    fn value(&mut self, first: u8) -> io::Result<bool> {
+        self.buffer.clear();
+        match first {
+            b'{' | b'[' | b'"' => self.until(Scan::default(), Scan::takes),
+            // A number, a word, or what is no JSON at all.
+            _ => self.until((), |(), byte| match byte {
+                b',' | b']' | b'}' | b'\n' => Next::Before,
+                _ => Next::More,
+            }),
+        }
+    }
+
+    /// Takes bytes until `scan` says that it is enough.
+    fn until<S>(
+        &mut self,
+        mut state: S,
+        mut scan: impl FnMut(&mut S, u8) -> Next,
+    ) -> io::Result<bool> {
+        let mut is_whole = true;
+        loop {
+            let chunk = self.reader.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok(is_whole);
+            }
+            let mut taken = 0;
+            let mut end = false;
+            for byte in chunk {
+                match scan(&mut state, *byte) {
+                    Next::Before => end = true,
+                    Next::More => taken += 1,
+                    Next::Last => {
+                        taken += 1;
+                        end = true;
+                    }
+                }
+                if end {
+                    break;
+                }
+            }
+            let room = MAX_ITEM.saturating_sub(self.buffer.len());
+            is_whole &= taken <= room;
+            self.buffer.extend_from_slice(&chunk[..taken.min(room)]);
+            let lines = chunk[..taken].iter().filter(|byte| **byte == b'\n').count();
+            self.line += lines as u64;
+            // What can begin no value must not stop the reader for ever.
+            let is_stuck = end && taken == 0 && self.buffer.is_empty();
+            self.reader.consume(taken.max(usize::from(is_stuck)));
+            if end {
+                return Ok(is_whole);
+            }
+        }
+    }
+}
+
+/// What a byte means for the value that is read.
+enum Next {
+    /// It does not belong to it any more.
+    Before,
+    /// More comes.
+    More,
+    /// It is the last one.
+    Last,
+}
+
+/// Where in an object, array or string a reader is.
+#[derive(Default)]
+struct Scan {
+    depth: u32,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Scan {
+    fn takes(&mut self, byte: u8) -> Next {
+        if self.in_string {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        match self.depth == 0 && !self.in_string {
+            true => Next::Last,
+            false => Next::More,
+        }
+    }
+}
+
+/// The readable beginning of a value, for a message.
+fn beginning(bytes: &[u8]) -> &str {
+    let head = &bytes[..bytes.len().min(60)];
+    match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(text: &[u8], path: &'static [&'static str]) -> Vec<String> {
+        // A tiny buffer, so that every path over chunk borders is taken.
+        let mut items = Items::at(BufReader::with_capacity(3, text), path);
+        let mut found = Vec::new();
+        while let Some((line, item)) = items.next_item().unwrap() {
+            found.push(match item {
+                Item::Text(text) => format!("{line}:{text}"),
+                other => format!("{line}:{other:?}"),
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn lines_arrays_and_arrays_inside_of_objects() {
+        assert_eq!(
+            all(b"{\"a\":1}\r\n\n {\"b\":[2,3]} ", &[]),
+            ["1:{\"a\":1}", "3:{\"b\":[2,3]}"]
+        );
+        assert_eq!(
+            all(b"\xef\xbb\xbf[{\"a\":1},\n{\"a\":2} , 3, \"x,]\"]", &[]),
+            ["1:{\"a\":1}", "2:{\"a\":2}", "2:3", "2:\"x,]\""]
+        );
+        let har = br#"{"log": {"version": "1.2", "x": [{"entries": 0}], "entries": [{"a": "}\""}, 7]}, "y": 1}"#;
+        assert_eq!(
+            all(har, &["log", "entries"]),
+            ["1:{\"a\": \"}\\\"\"}", "1:7"]
+        );
+        for nothing in [
+            &b"{}"[..],
+            b"",
+            b"[1]",
+            b"{\"log\": 5}",
+            b"{\"log\": {\"entries\": 5}}",
+            b"{\"log\"",
+        ] {
+            assert!(all(nothing, &["log", "entries"]).is_empty());
+        }
+        assert!(all(b"[]", &[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_json_is_given_as_it_is() {
+        assert_eq!(
+            all(b"hello world\n{\"a\":1}\n", &[]),
+            ["1:hello world", "2:{\"a\":1}"]
+        );
+        assert_eq!(all(b"{\"a\":\n\n", &[]), ["1:{\"a\":"]);
+        assert_eq!(all(b"\xff\n1", &[]), ["1:NotUtf8", "2:1"]);
+    }
+
+    #[test]
+    fn a_value_without_end_is_skipped_in_bounded_memory() {
+        let long = std::io::repeat(b'x').take(3 * MAX_ITEM as u64);
+        let text = (&b"{\"a\": \""[..])
+            .chain(long)
+            .chain(&b"\"}\n{\"b\":1}"[..]);
+        let mut items = Items::new(BufReader::new(text));
+        let first = items.next_item().unwrap();
+        assert!(matches!(first, Some((1, Item::TooLong(head))) if head.len() == 60));
+        assert!(items.buffer.capacity() <= 2 * MAX_ITEM);
+        assert_eq!(
+            items.next_item().unwrap(),
+            Some((2, Item::Text("{\"b\":1}")))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_as_they_were_written(values in prop::collection::vec(".{0,20}", 0..8), is_array: bool) {
+            let written: Vec<String> = values.iter().map(|v| serde_json::json!({"v": v}).to_string()).collect();
+            let text = match is_array {
+                true => format!("[{}]", written.join(", ")),
+                false => written.join("\n"),
+            };
+            let read = all(text.as_bytes(), &[]);
+            let read: Vec<&str> = read.iter().map(|item| item.split_once(':').unwrap().1).collect();
+            prop_assert_eq!(read, written);
+        }
+
+        #[test]
+        fn no_bytes_stop_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for path in [&[][..], &["log"]] {
+                let found = all(&bytes, path);
+                prop_assert!(found.len() <= bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A recorded log as it is replayed: rows in order of time, read anew from the beginning for every run, so that memory
+//! does not grow with the log.
+//!
+//! [`account`] counts what became of its lines, [`order`] sorts rows that stand a little late, [`survey`] says how its
+//! arrivals are spaced, [`shape`] cuts, samples and spreads them.
+
+pub mod account;
+pub mod order;
+pub mod shape;
+pub mod survey;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::Seed;
+use crate::time::{Timestamp, nanos};
+use crate::traffic::body::{count_tokens, prompt_tokens};
+use crate::traffic::format::Record;
+
+use account::LogAccount;
+use shape::Shape;
+use survey::Survey;
+
+/// What is needed of a recorded request to send it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// When it arrived, in nanoseconds of the log's own clock.
+    pub at: i64,
+    /// Tokens of the prompt.
+    pub input_tokens: u32,
+    /// Tokens of the answer.
+    pub output_tokens: u32,
+    /// Its conversation, by a fingerprint of the name; none when it has none.
+    pub session: Option<u64>,
+}
+
+/// Tokens of an answer of which the log says nothing.
+const UNKNOWN_OUTPUT: u32 = 128;
+
+impl Row {
+    /// The row of a record. Tokens that it does not state are counted in its texts.
+    pub fn of(record: &Record) -> Self {
+        let in_prompt = || record.body.as_ref().map(|body| prompt_tokens(body));
+        let in_answer = || record.answer.as_deref().map(count_tokens);
+        let output = record.output_tokens.or_else(in_answer);
+        Self {
+            at: record.at.unwrap_or_default(),
+            input_tokens: record.input_tokens.or_else(in_prompt).unwrap_or(1),
+            output_tokens: output.unwrap_or(UNKNOWN_OUTPUT),
+            session: record.session.as_deref().map(fingerprint),
+        }
+    }
+}
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same on every machine.
+fn fingerprint(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// Rows of a log, one after the other.
+pub type Rows = Box<dyn Iterator<Item = Row> + Send>;
+
+/// Where the rows of a log come from.
+pub trait RowSource: fmt::Debug + Send + Sync {
+    /// All of them in order of time, from the beginning. Rows of one moment keep the order of the file.
+    fn rows(&self) -> Rows;
+}
+
+/// Rows that are kept in memory.
+#[derive(Debug)]
+pub struct Kept(Arc<Vec<Row>>);
+
+impl Kept {
+    /// These rows, put in order of time.
+    pub fn new(mut rows: Vec<Row>) -> Self {
+        rows.sort_by_key(|row| row.at);
+        Self(Arc::new(rows))
+    }
+}
+
+impl RowSource for Kept {
+    fn rows(&self) -> Rows {
+        let rows = self.0.clone();
+        Box::new((0..rows.len()).map(move |i| rows[i]))
+    }
+}
+
+/// A log that was looked through.
+#[derive(Clone, Debug)]
+pub struct RecordedLog {
+    source: Arc<dyn RowSource>,
+    /// The moment of its first row.
+    start: i64,
+    /// What is replayed of it.
+    pub shape: Shape,
+    /// What became of its lines.
+    pub account: LogAccount,
+    /// How its arrivals are spaced as it was recorded.
+    pub recorded: Survey,
+    /// And as it is replayed, at its own pace.
+    pub replayed: Survey,
+}
+
+/// A request of a log as it is replayed: when, counted from the beginning, and its row.
+pub type Offset = (u64, Row);
+
+impl RecordedLog {
+    /// A log that begins with its first row at `start`. What `shape` leaves out is counted, which takes another look through it.
+    pub fn new(
+        source: Arc<dyn RowSource>,
+        start: i64,
+        shape: Shape,
+        account: LogAccount,
+        recorded: Survey,
+    ) -> Self {
+        let mut log = Self {
+            source,
+            start,
+            shape,
+            account,
+            replayed: recorded.clone(),
+            recorded,
+        };
+        if !log.shape.is_whole() {
+            log.look_through();
+        }
+        log
+    }
+
+    fn look_through(&mut self) {
+        let mut survey = Survey::default();
+        for (offset, _) in self.offsets() {
+            survey.take(offset);
+        }
+        self.replayed = survey;
+        let (before, after, unsampled) = self.shape.left_out(self.start, self.source.rows());
+        let reasons = [
+            ("before_from", before),
+            ("after_to", after),
+            ("not_sampled", unsampled),
+        ];
+        self.account.left_out = reasons.into_iter().filter(|(_, n)| *n > 0).collect();
+    }
+
+    /// How many requests are replayed of it.
+    pub fn len(&self) -> u64 {
+        self.replayed.rows
+    }
+
+    /// True when there is nothing to replay.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// From the first request to the last, at its own pace.
+    pub fn span(&self) -> Duration {
+        self.replayed.span()
+    }
+
+    /// The requests as they are replayed, from the beginning.
+    pub fn offsets(&self) -> Box<dyn Iterator<Item = Offset> + Send> {
+        self.shape.apply(self.start, self.source.rows())
+    }
+
+    /// How many requests are scheduled before `duration` at this many times its own pace.
+    pub fn scheduled_before(&self, factor: f64, duration: Duration) -> u64 {
+        let end = Timestamp::from(duration);
+        let early = self.offsets();
+        let early = early.take_while(|(offset, _)| scaled(*offset, factor) < end);
+        early.count() as u64
+    }
+
+    /// The same log, whose draws are those of this seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.shape.seed = seed;
+        if !self.shape.is_whole() {
+            self.look_through();
+        }
+        self
+    }
+}
+
+/// When a row is sent, to the microsecond unless it is sent as it was.
+pub fn scaled(offset: u64, factor: f64) -> Timestamp {
+    if factor == 1.0 {
+        return Timestamp(offset);
+    }
+    let scaled = Duration::from_nanos(offset).as_secs_f64() / factor;
+    let micros = (scaled * 1e6).round() as u64;
+    Timestamp(nanos(Duration::from_micros(micros)))
+}

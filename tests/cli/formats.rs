@@ -1,0 +1,114 @@
+//! Every format of logs, through the program: a fixture of each is read to its last row, and known without being named.
+
+use crate::support::{Folder, PASSES, graygate, scenario};
+
+/// A fixture in `fixtures/logs/`, its format, and how many rows are replayed at this speed.
+type Case = (&'static str, &'static str, u32, &'static str);
+
+const TRACES: &[Case] = &[
+    ("azure.csv", "azure", 12, "1x"),
+    ("azure-2025.csv", "azure", 8, "1x"),
+    ("burstgpt.csv", "burstgpt", 14, "1x"),
+    ("burstgpt-3.csv", "burstgpt", 12, "1x"),
+    ("mooncake.jsonl", "mooncake", 12, "1x"),
+    ("ragpulse.jsonl", "ragpulse", 8, "1x"),
+    ("aiperf.jsonl", "aiperf", 9, "1x"),
+    // Later turns have no time of their own.
+    ("aiperf-turns.jsonl", "aiperf", 6, "max"),
+    ("weka.jsonl", "weka", 8, "1x"),
+    ("weka.csv", "weka", 10, "1x"),
+    ("weka-trace.json", "weka", 5, "1x"),
+    ("graygate.jsonl", "graygate", 8, "1x"),
+    ("graygate-requests.csv", "graygate", 9, "1x"),
+];
+
+/// Two formats look like this one, with another unit: `auto` does not choose.
+const NEVER_FOUND: &[Case] = &[
+    ("guidellm.jsonl", "guidellm", 10, "1x"),
+    ("guidellm.csv", "guidellm", 10, "1x"),
+];
+
+/// All that there are.
+const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND];
+
+fn replay(folder: &Folder, log: &str, format: &str, speed: &str) -> crate::support::Done {
+    let out = folder.path().join("reports").display().to_string();
+    let log = format!("fixtures/logs/{log}");
+    let router = "fixtures/routers/gray-10.yaml";
+    let args = ["replay", &log, "--router", router, "--out", &out];
+    let more = ["--format", format, "--speed", speed];
+    graygate(&[&args[..], &more].concat())
+}
+
+fn assert_read(folder: &Folder, &(log, _, rows, speed): &Case, format: &str) {
+    let done = replay(folder, log, format, speed);
+    let account = format!("{rows} rows read, {rows} replayed, 0 dropped");
+    assert!(
+        done.out.contains(&account),
+        "{log} as {format}: {}{}",
+        done.out,
+        done.err
+    );
+}
+
+#[test]
+fn every_trace_is_read_by_name_and_by_itself() {
+    let folder = Folder::new();
+    for case in TRACES {
+        assert_read(&folder, case, case.1);
+        assert_read(&folder, case, "auto");
+    }
+}
+
+#[test]
+fn what_could_be_two_formats_is_named_by_whoever_knows() {
+    let folder = Folder::new();
+    for case in NEVER_FOUND {
+        assert_read(&folder, case, case.1);
+        let done = replay(&folder, case.0, "auto", case.3);
+        assert_eq!(done.code, Some(2), "{}", done.out);
+        for word in ["mooncake", "milliseconds", "guidellm", "seconds"] {
+            assert!(done.err.contains(word), "{}", done.err);
+        }
+    }
+}
+
+#[test]
+fn every_fixture_is_in_a_table() {
+    let folder = format!("{}/fixtures/logs", env!("CARGO_MANIFEST_DIR"));
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().file_name();
+        let is_known = ALL.iter().copied().flatten().any(|case| file == case.0);
+        assert!(is_known, "{}", file.display());
+    }
+}
+
+/// What a run wrote is sent again.
+#[test]
+fn the_requests_of_a_run_are_replayed() {
+    let folder = Folder::new();
+    let file = folder.write("short.yaml", &scenario(PASSES));
+    let out = folder.path().join("first").display().to_string();
+    let done = graygate(&["run", &file, "--out", &out]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let log = folder.path().join("first/short/virtual-seed3/requests.csv");
+    let log = log.display().to_string();
+    let router = "fixtures/routers/gray-30-fast.yaml";
+    let out = folder.path().join("again").display().to_string();
+    let done = graygate(&["replay", &log, "--router", router, "--out", &out]);
+    let account = "100 rows read, 100 replayed, 0 dropped";
+    assert!(done.out.contains(account), "{}{}", done.out, done.err);
+    assert!(done.out.contains("of graygate at 1x"), "{}", done.out);
+}
+
+/// What `auto` takes each fixture for is what it is.
+#[test]
+fn every_trace_is_found_as_itself() {
+    use graygate::traffic::format::{Head, detect};
+    for (log, format, ..) in TRACES {
+        let path = format!("{}/fixtures/logs/{log}", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).unwrap();
+        let found = detect(&Head::new(&bytes)).map(|(format, _)| format.name);
+        assert_eq!(found, Some(*format), "{log}");
+    }
+}
