@@ -22,6 +22,8 @@ pub enum Item<'a> {
 pub struct Items<R> {
     reader: R,
     path: &'static [&'static str],
+    /// Keys of top-level objects whose arrays are read item by item.
+    opened: &'static [&'static str],
     buffer: Vec<u8>,
     line: u64,
     state: State,
@@ -35,6 +37,8 @@ enum State {
     Sequence,
     /// Inside of the array.
     Array,
+    /// Inside of an array of a top-level object, after which others may follow.
+    Opened,
     Done,
 }
 
@@ -49,10 +53,48 @@ impl<R: BufRead> Items<R> {
         Self {
             reader,
             path,
+            opened: &[],
             buffer: Vec::new(),
             line: 1,
             state: State::Start,
         }
+    }
+
+    /// The values at the top, but for objects that begin with one of these keys and an array: of them the items of the
+    /// array, so that a document of any length is read in the memory of one item.
+    pub fn opening(reader: R, keys: &'static [&'static str]) -> Self {
+        Self {
+            opened: keys,
+            ..Self::new(reader)
+        }
+    }
+
+    /// The keys of the first object, as far as it is there: all of a file's beginning may be less than one object.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn first_keys(&mut self) -> io::Result<Vec<String>> {
+        let mut keys = Vec::new();
+        self.begin()?;
+        if self.skip_to_value()? != Some(b'{') {
+            return Ok(keys);
+        }
+        self.take();
+        while let Some(first @ b'"') = self.skip_to_value()? {
+            self.value(first)?;
+            let Ok(key) = serde_json::from_slice(&self.buffer) else {
+                break;
+            };
+            keys.push(key);
+            if self.skip_space()? != Some(b':') {
+                break;
+            }
+            self.take();
+            if let Some(first) = self.skip_space()? {
+                self.value(first)?;
+            }
+        }
+        Ok(keys)
     }
 
     /// The next value with the line (from 1) on which it begins; none at the end. What is no JSON is given as it
@@ -67,18 +109,83 @@ impl<R: BufRead> Items<R> {
         if self.state == State::Done {
             return Ok(None);
         }
-        let Some(first) = self.skip_to_value()? else {
+        let Some((line, is_whole)) = self.read_item()? else {
             self.state = State::Done;
             return Ok(None);
         };
-        let line = self.line;
-        let is_whole = self.value(first)?;
         let item = match std::str::from_utf8(&self.buffer) {
             _ if !is_whole => Item::TooLong(beginning(&self.buffer)),
             Err(_) => Item::NotUtf8,
             Ok(text) => Item::Text(text.trim_end()),
         };
         Ok(Some((line, item)))
+    }
+
+    /// Reads the next item: the line on which it begins, and whether it is whole. None at the end.
+    fn read_item(&mut self) -> io::Result<Option<(u64, bool)>> {
+        loop {
+            let first = self.skip_to_value()?;
+            let line = self.line;
+            match (first, self.state) {
+                (None, State::Opened) => self.leave_object()?,
+                (None, _) => return Ok(None),
+                (Some(b'{'), State::Sequence) if !self.opened.is_empty() => {
+                    if !self.open()? {
+                        let inside = Scan {
+                            depth: 1,
+                            ..Scan::default()
+                        };
+                        return Ok(Some((line, self.until(inside, Scan::takes)?)));
+                    }
+                }
+                (Some(first), _) => return Ok(Some((line, self.value(first)?))),
+            }
+        }
+    }
+
+    /// Enters the array that an object begins with. Where it begins with something else, its beginning is in the buffer
+    /// then.
+    fn open(&mut self) -> io::Result<bool> {
+        self.take();
+        let mut beginning = b"{".to_vec();
+        if self.skip_space()? == Some(b'"') {
+            self.value(b'"')?;
+            let key = serde_json::from_slice::<String>(&self.buffer);
+            beginning.append(&mut self.buffer);
+            if self.skip_space()? == Some(b':') {
+                self.take();
+                beginning.push(b':');
+                let is_known = key.is_ok_and(|key| self.opened.contains(&key.as_str()));
+                if is_known && self.skip_space()? == Some(b'[') {
+                    self.take();
+                    self.state = State::Opened;
+                    return Ok(true);
+                }
+            }
+        }
+        self.buffer = beginning;
+        Ok(false)
+    }
+
+    /// Skips what follows the array in its object.
+    fn leave_object(&mut self) -> io::Result<()> {
+        self.state = State::Sequence;
+        if self.skip_space()? == Some(b']') {
+            self.take();
+        }
+        loop {
+            match self.skip_space()? {
+                Some(b',' | b':') => self.take(),
+                Some(b'}') => {
+                    self.take();
+                    return Ok(());
+                }
+                None | Some(b']') => return Ok(()),
+                Some(first) => {
+                    self.value(first)?;
+                }
+            }
+        }
     }
 
     /// Goes to the first item.
@@ -164,10 +271,14 @@ impl<R: BufRead> Items<R> {
         loop {
             match self.skip_space()? {
                 Some(b',') => self.take(),
-                Some(b']') if self.state == State::Array => return Ok(None),
+                Some(b']') if self.is_in_array() => return Ok(None),
                 other => return Ok(other),
             }
         }
+    }
+
+    fn is_in_array(&self) -> bool {
+        matches!(self.state, State::Array | State::Opened)
     }
 
     /// Reads the value that begins with this byte. False when it is too long to keep.
@@ -325,6 +436,63 @@ mod tests {
         assert!(all(b"[]", &[]).is_empty());
     }
 
+    fn opened(text: &[u8]) -> Vec<String> {
+        let mut items = Items::opening(BufReader::with_capacity(3, text), &["spans", "x"]);
+        let mut found = Vec::new();
+        while let Some((line, item)) = items.next_item().unwrap() {
+            found.push(format!("{line}:{item:?}"));
+        }
+        found
+    }
+
+    #[test]
+    fn documents_are_opened_one_after_the_other() {
+        let text = br#"{"spans": [{"a": 1}, 2], "more": {"spans": [3]}, "n": 1}
+            {"x":[]} {"other" : [4, "}"]}
+            {"spans": 5} {} 6"#;
+        assert_eq!(
+            opened(text),
+            [
+                r#"1:Text("{\"a\": 1}")"#,
+                r#"1:Text("2")"#,
+                r#"2:Text("{\"other\": [4, \"}\"]}")"#,
+                r#"3:Text("{\"spans\":5}")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("6")"#,
+            ]
+        );
+        assert_eq!(opened(br#"{"spans": [1, 2"#).len(), 2);
+        assert_eq!(opened(br#"{"spans": [1] nonsense"#).len(), 1);
+    }
+
+    #[test]
+    fn an_opened_document_is_longer_than_what_is_kept() {
+        let span = format!("\"{}\",", "x".repeat(1 << 20));
+        let spans = span.repeat(20);
+        let text = (&b"{\"spans\":["[..])
+            .chain(spans.as_bytes())
+            .chain(&b"1]}"[..]);
+        let mut items = Items::opening(BufReader::new(text), &["spans"]);
+        let mut count = 0;
+        while let Some((_, item)) = items.next_item().unwrap() {
+            assert!(matches!(item, Item::Text(_)));
+            count += 1;
+        }
+        assert_eq!(count, 21);
+        assert!(items.buffer.capacity() <= 4 << 20);
+    }
+
+    #[test]
+    fn the_first_keys_are_known_before_their_values_end() {
+        let keys = |text: &str| Items::new(text.as_bytes()).first_keys().unwrap();
+        assert_eq!(
+            keys(r#"[{"a": {"x": 1}, "b": 2, "c": "and so on"#),
+            ["a", "b", "c"]
+        );
+        assert_eq!(keys(r#"{"a": 1} {"b": 2}"#), ["a"]);
+        assert!(keys("{").is_empty() && keys("3").is_empty() && keys("").is_empty());
+    }
+
     #[test]
     fn what_is_no_json_is_given_as_it_is() {
         assert_eq!(
@@ -370,6 +538,10 @@ mod tests {
                 let found = all(&bytes, path);
                 prop_assert!(found.len() <= bytes.len());
             }
+            prop_assert!(opened(&bytes).len() <= bytes.len());
+            let tail = [&b"{\"spans\":["[..], &bytes].concat();
+            prop_assert!(opened(&tail).len() <= tail.len());
+            Items::new(&bytes[..]).first_keys().unwrap();
         }
     }
 }

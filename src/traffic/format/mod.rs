@@ -5,8 +5,10 @@
 //! within limits, [`values`] are the times and counts in them.
 
 pub mod azure;
+pub mod chats;
 pub mod items;
 pub mod lines;
+pub mod litellm;
 pub mod opened;
 pub mod record;
 pub mod table;
@@ -55,7 +57,7 @@ impl PartialEq for Format {
 }
 
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
-pub static FORMATS: &[Format] = &[azure::FORMAT];
+pub static FORMATS: &[Format] = &[azure::FORMAT, litellm::SPEND, litellm::FORMAT];
 
 /// The format of this name.
 pub fn named(name: &str) -> Option<&'static Format> {
@@ -105,6 +107,18 @@ impl<'a> Head<'a> {
             Item::Text(text) => serde_json::from_str(text).ok(),
             Item::TooLong(_) | Item::NotUtf8 => None,
         }
+    }
+
+    /// The keys of the first JSON object, or of the first one of the array at a path of keys, as far as they can be seen:
+    /// an object may be longer than what is looked at.
+    pub fn keys(&self, path: &'static [&'static str]) -> Vec<String> {
+        Items::at(self.0, path).first_keys().unwrap_or_default()
+    }
+
+    /// Has the first JSON object all of these keys?
+    pub fn has_keys(&self, names: &[&str]) -> bool {
+        let keys = self.keys(&[]);
+        names.iter().all(|name| keys.iter().any(|key| key == name))
     }
 }
 
@@ -175,29 +189,61 @@ pub fn read_objects(
     each: Each<'_>,
     mut read: impl FnMut(Map<String, Value>) -> Result<Record, DropReason>,
 ) -> Result<(), LogError> {
-    let mut items = Items::at(reader, path);
+    let items = Items::at(reader, path);
+    read_items(items, each, |object, found| found(read(object)))
+}
+
+/// Whoever takes what is found in one JSON object.
+pub type Found<'a> = &'a mut dyn FnMut(Result<Record, DropReason>);
+
+/// Reads JSON objects that hold any number of records each.
+///
+/// # Errors
+/// When reading fails, or there is nothing.
+pub fn read_items<R: BufRead>(
+    mut items: Items<R>,
+    each: Each<'_>,
+    mut read: impl FnMut(Map<String, Value>, Found<'_>),
+) -> Result<(), LogError> {
     let mut is_empty = true;
     while let Some((line, item)) = items.next_item()? {
         is_empty = false;
-        let (text, record) = match item {
-            Item::Text(text) => match serde_json::from_str(text) {
-                Ok(object) => (text, read(object)),
-                Err(_) => (text, Err(DropReason::BadForm)),
-            },
-            Item::TooLong(text) => (text, Err(DropReason::LineTooLong)),
-            Item::NotUtf8 => ("", Err(DropReason::NotUtf8)),
+        let text = match item {
+            Item::Text(text) | Item::TooLong(text) => text,
+            Item::NotUtf8 => "",
         };
-        each(record.map_err(|reason| BadRow {
-            line,
-            column: 1,
-            text: text.chars().take(120).collect(),
-            reason,
-        }));
+        let mut found = |record: Result<Record, DropReason>| {
+            each(record.map_err(|reason| BadRow {
+                line,
+                column: 1,
+                text: text.chars().take(120).collect(),
+                reason,
+            }));
+        };
+        match item {
+            Item::Text(text) => match serde_json::from_str(text) {
+                Ok(object) => read(object, &mut found),
+                Err(_) => found(Err(DropReason::BadForm)),
+            },
+            Item::TooLong(_) => found(Err(DropReason::LineTooLong)),
+            Item::NotUtf8 => found(Err(DropReason::NotUtf8)),
+        }
     }
     match is_empty {
         true => Err(LogError::Empty),
         false => Ok(()),
     }
+}
+
+/// Is this JSON, and no table?
+///
+/// # Errors
+/// When reading fails.
+pub fn is_json(reader: &mut dyn BufRead) -> io::Result<bool> {
+    let head = reader.fill_buf()?;
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
+    Ok(matches!(first, Some(b'{' | b'[')))
 }
 
 #[cfg(test)]
