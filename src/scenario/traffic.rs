@@ -277,7 +277,7 @@ fn traffic_of_log(
         }
     };
     let account = &log.account;
-    let is_bad = account.dropped_total() as f64 > MAX_DROPPED * account.read as f64;
+    let is_bad = account.damaged_total() as f64 > MAX_DROPPED * account.read as f64;
     if is_bad {
         report_bad_rows(&name, account, problems);
         return None;
@@ -370,7 +370,7 @@ fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     }
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",
-        account.dropped_total(),
+        account.damaged_total(),
         account.read
     );
     let hint = "a log that is damaged this much proves nothing: repair it or cut the bad part out";

@@ -46,7 +46,7 @@ pub struct LogAccount {
     pub replayed: u64,
     /// Dropped rows by reason.
     pub dropped: BTreeMap<DropReason, u64>,
-    /// The first dropped rows.
+    /// The first damaged rows.
     pub bad: Vec<BadRow>,
     /// Rows that were earlier than the row before them; all are put in order of time.
     pub inversions: u64,
@@ -62,6 +62,12 @@ impl LogAccount {
     /// All dropped rows.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.values().sum()
+    }
+
+    /// Rows that were dropped because they are damaged, and not because they are no chats.
+    pub fn damaged_total(&self) -> u64 {
+        let damaged = self.dropped.iter().filter(|(reason, _)| reason.is_damage());
+        damaged.map(|(_, n)| n).sum()
     }
 }
 
@@ -122,7 +128,7 @@ impl LogCollector {
     /// A line that is dropped.
     pub fn bad(&mut self, bad: BadRow) {
         *self.account.dropped.entry(bad.reason).or_default() += 1;
-        if self.account.bad.len() < BAD_ROWS_KEPT {
+        if bad.reason.is_damage() && self.account.bad.len() < BAD_ROWS_KEPT {
             self.account.bad.push(bad);
         }
     }
@@ -313,6 +319,26 @@ mod tests {
         assert_eq!(log.account.dropped_total(), 10_000);
         let kept: Vec<u64> = log.account.bad.iter().map(|b| b.line).collect();
         assert_eq!(kept, Vec::from_iter(2..22));
+    }
+
+    #[test]
+    fn what_is_no_chat_is_no_damage() {
+        let mut collector = LogCollector::default();
+        for reason in [
+            DropReason::NoChat,
+            DropReason::NoRequest,
+            DropReason::BadForm,
+        ] {
+            collector.take(Err(BadRow {
+                line: 1,
+                column: 1,
+                text: String::new(),
+                reason,
+            }));
+        }
+        let account = collector.finish().account;
+        assert_eq!((account.dropped_total(), account.damaged_total()), (3, 1));
+        assert_eq!(account.bad.len(), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod exit_codes;
+mod formats;
 mod money;
 mod outputs;
 mod replay;

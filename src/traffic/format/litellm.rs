@@ -181,3 +181,165 @@ fn note_texts(record: &mut Record, fields: &Map<String, Value>) {
     chats::note_request(record, body);
     record.is_stream = is_stream;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pricing::Cost;
+    use crate::traffic::format::testing::{fixture, one, read, survives};
+
+    const HEAD: &str = "{\"call_type\":\"acompletion\",\"startTime\":1772442000.25,";
+
+    fn payload(fields: &str) -> String {
+        format!("{HEAD}{fields}}}\n")
+    }
+
+    #[test]
+    fn payloads_are_read() {
+        let records = fixture(
+            &FORMAT,
+            include_str!("../../../fixtures/logs/litellm.jsonl"),
+        );
+        assert_eq!(records.len(), 8);
+        let first = &records[0];
+        assert_eq!(first.at, Some(1_772_442_000_250_000_000));
+        assert_eq!(first.latency, Some(Duration::from_millis(1_250)));
+        assert_eq!(first.first_token, Some(Duration::from_millis(200)));
+        assert_eq!(
+            (first.input_tokens, first.output_tokens),
+            (Some(14), Some(6))
+        );
+        assert_eq!(first.trace.as_deref(), Some("trace-1"));
+        assert_eq!(first.asked_model.as_deref(), Some("chat-large"));
+        assert_eq!(first.served_by.as_deref(), Some("deployment-stable"));
+        assert_eq!(first.user.as_deref(), Some("user-1"));
+        assert_eq!(first.tenant.as_deref(), Some("team-1"));
+        assert_eq!(first.cost, Some(Cost::from_nanos(76_000)));
+        assert_eq!(first.answer.as_deref(), Some("Step by step."));
+        let body = first.body.as_deref().unwrap();
+        assert_eq!(body["temperature"], 0.2);
+        assert!(!body.contains_key("stream"));
+        let ends: Vec<_> = records
+            .iter()
+            .filter_map(|r| r.end)
+            .map(Outcome::name)
+            .collect();
+        assert_eq!(
+            ends,
+            [
+                "success",
+                "rate_limited",
+                "success",
+                "quota_exhausted",
+                "connect",
+                "timeout",
+                "success",
+                "success"
+            ]
+        );
+        assert_eq!(records[1].trace, records[2].trace);
+        assert_ne!(records[1].served_by, records[2].served_by);
+    }
+
+    #[test]
+    fn the_table_is_read_as_json_and_as_csv() {
+        let json = fixture(
+            &SPEND,
+            include_str!("../../../fixtures/logs/litellm-spend.jsonl"),
+        );
+        let csv = fixture(
+            &SPEND,
+            include_str!("../../../fixtures/logs/litellm-spend.csv"),
+        );
+        assert_eq!(json, csv);
+        assert_eq!(json.len(), 5);
+        let first = &json[0];
+        assert_eq!(first.at, Some(1_772_442_000_250_000_000));
+        // Not the difference of the times, which are of milliseconds, too.
+        assert_eq!(first.latency, Some(Duration::from_millis(1_251)));
+        assert_eq!(first.cost, Some(Cost::from_nanos(76_000)));
+        assert_eq!(first.trace.as_deref(), Some("session-1"));
+        assert_eq!(first.session, first.trace);
+        assert_eq!(json[1].end, Some(Outcome::RateLimited));
+        assert_eq!(json[4].end, None);
+    }
+
+    #[test]
+    fn tokens_that_nobody_counted_are_none() {
+        let failed = r#""status":"failure","prompt_tokens":0,"completion_tokens":0"#;
+        let record = one(&FORMAT, &payload(failed));
+        assert_eq!((record.input_tokens, record.output_tokens), (None, None));
+        assert_eq!(record.end, Some(Outcome::ServerError));
+        let empty = r#""status":"success","prompt_tokens":3,"completion_tokens":0"#;
+        assert_eq!(one(&FORMAT, &payload(empty)).output_tokens, Some(0));
+    }
+
+    #[test]
+    fn the_first_token_of_a_whole_answer_is_unknown() {
+        let first = |fields: &str| one(&FORMAT, &payload(fields)).first_token;
+        let whole = r#""stream":false,"completionStartTime":1772442001,"endTime":1772442001"#;
+        assert_eq!(first(whole), None);
+        let stream = whole.replace("false", "true");
+        assert_eq!(first(&stream), Some(Duration::from_millis(750)));
+        assert_eq!(first(r#""stream":true,"completionStartTime":0"#), None);
+    }
+
+    #[test]
+    fn redacted_messages_are_none() {
+        let fields = r#""messages":[{"role":"user","content":"redacted-by-litellm"}],
+            "response":{"choices":[{"message":{"content":"redacted-by-litellm"}}]}"#;
+        let record = one(&FORMAT, &payload(fields));
+        assert_eq!((record.body, record.answer), (None, None));
+        assert_eq!(one(&FORMAT, &payload("\"messages\":{}")).body, None);
+    }
+
+    #[test]
+    fn useless_lines_are_placed_and_named() {
+        let log = [
+            payload("\"prompt_tokens\":\"many\""),
+            payload("\"response_cost\":-1"),
+            payload("\"prompt_tokens\":2000001"),
+            "{\"call_type\":\"aembedding\",\"startTime\":1}\n".to_owned(),
+            "{\"call_type\":\"completion\"}\n{\"startTime\":\"yesterday\"}\nnonsense\n".to_owned(),
+            payload("\"endTime\":null"),
+        ];
+        let (records, bad) = read(&FORMAT, &log.concat());
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].latency, records[0].cost), (None, None));
+        assert_eq!(
+            bad,
+            [
+                (1, DropReason::BadTokens),
+                (2, DropReason::BadNumber),
+                (3, DropReason::TooManyTokens),
+                (4, DropReason::NoChat),
+                (5, DropReason::BadTimestamp),
+                (6, DropReason::BadTimestamp),
+                (7, DropReason::BadForm),
+            ]
+        );
+        let spend = "request_id,spend,startTime\n1,0,yesterday\n2,x,2026-03-02 09:00:00\n3,0\n";
+        let bad = read(&SPEND, spend).1;
+        assert_eq!(
+            bad,
+            [
+                (2, DropReason::BadTimestamp),
+                (3, DropReason::BadNumber),
+                (4, DropReason::FieldCount),
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            survives(&FORMAT, HEAD, &bytes);
+            survives(&SPEND, HEAD, &bytes);
+            survives(&SPEND, "request_id,spend,startTime\n", &bytes);
+        }
+    }
+}

@@ -6,12 +6,22 @@
 
 pub mod azure;
 pub mod chats;
+pub mod gor;
+pub mod har;
+pub mod helicone;
 pub mod items;
+pub mod langfuse;
 pub mod lines;
 pub mod litellm;
+pub mod openai_batch;
 pub mod opened;
+pub mod otel;
+mod pairs;
 pub mod record;
+pub mod sharegpt;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod values;
 
 use std::fmt;
@@ -57,7 +67,18 @@ impl PartialEq for Format {
 }
 
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
-pub static FORMATS: &[Format] = &[azure::FORMAT, litellm::SPEND, litellm::FORMAT];
+pub static FORMATS: &[Format] = &[
+    azure::FORMAT,
+    gor::FORMAT,
+    otel::FORMAT,
+    har::FORMAT,
+    litellm::SPEND,
+    litellm::FORMAT,
+    openai_batch::FORMAT,
+    helicone::FORMAT,
+    langfuse::FORMAT,
+    sharegpt::FORMAT,
+];
 
 /// The format of this name.
 pub fn named(name: &str) -> Option<&'static Format> {
@@ -79,11 +100,23 @@ impl<'a> Head<'a> {
         self.0.is_empty()
     }
 
+    /// The first line, whatever is in it.
+    pub fn first_bytes(&self) -> &'a [u8] {
+        let end = self.0.iter().position(|byte| *byte == b'\n');
+        &self.0[..end.unwrap_or(self.0.len())]
+    }
+
     /// The first line, if it is text, without its end.
     pub fn first_line(&self) -> Option<&'a str> {
-        let end = self.0.iter().position(|byte| *byte == b'\n');
-        let line = &self.0[..end.unwrap_or(self.0.len())];
+        let line = self.first_bytes();
         Some(std::str::from_utf8(line).ok()?.trim_end())
+    }
+
+    /// Is this text in it?
+    pub fn contains(&self, text: &str) -> bool {
+        self.0
+            .windows(text.len().max(1))
+            .any(|at| at == text.as_bytes())
     }
 
     /// The names that the first line has, read as CSV.
