@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 use flate2::read::MultiGzDecoder;
 
 use crate::protocol::openai::HttpAnswer;
-use crate::traffic::format::pairs::{Pairs, Part};
+use crate::traffic::format::pairs::{Answer, Pairs, Part};
 use crate::traffic::format::values::between;
 use crate::traffic::format::{BadRow, DropReason, Each, Format, Head, LogError, Record, chats};
 
@@ -156,7 +156,7 @@ fn part(record: &[u8]) -> Result<Option<(String, Part)>, DropReason> {
     let raw = &raw[1..];
     let part = match head.kind {
         1 => request(at, raw),
-        2 => answer(at, head.length, raw)?,
+        2 => answer(at, head.length, raw),
         _ => return Ok(None),
     };
     Ok(Some((head.id, part)))
@@ -190,7 +190,16 @@ fn chat(raw: &[u8]) -> Result<Record, DropReason> {
     Ok(record)
 }
 
-fn answer(at: i64, length: i64, raw: &[u8]) -> Result<Part, DropReason> {
+fn answer(at: i64, length: i64, raw: &[u8]) -> Part {
+    Part::Answer(Answer {
+        began: at,
+        ended: at.saturating_add(length.max(0)),
+        record: told(raw).map(Box::new),
+    })
+}
+
+/// What an answer tells.
+fn told(raw: &[u8]) -> Result<Record, DropReason> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let start = match response.parse(raw) {
@@ -211,11 +220,7 @@ fn answer(at: i64, length: i64, raw: &[u8]) -> Result<Part, DropReason> {
         // What cannot be unpacked still has a status.
         None => record.end = Some(chats::end_of_status(status, None)),
     }
-    Ok(Part::Answer {
-        began: at,
-        ended: at.saturating_add(length.max(0)),
-        record: Box::new(record),
-    })
+    Ok(record)
 }
 
 /// Both halves of a request.
@@ -358,7 +363,7 @@ mod tests {
         let odd = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n{}";
         let log = [
             record("1 aaaaaaaa 5", models),
-            record("2 aaaaaaaa 6", ok),
+            record("2 aaaaaaaa 6", b"no HTTP"),
             record("2 bbbbbbbb 6", ok),
             record("1 cccccccc yesterday", CHAT),
             record("1 dddddddd 7", b"nonsense"),
@@ -368,6 +373,8 @@ mod tests {
             ),
             record("1 99999999 9", CHAT),
             record("2 99999999 9", odd),
+            record("2 88888888 9", b"no HTTP"),
+            record("1 88888888 8", CHAT),
         ];
         let (records, mut bad) = read_bytes(&log.concat());
         assert_eq!(records.len(), 1);
@@ -381,10 +388,11 @@ mod tests {
             bad,
             [
                 (1, DropReason::NoChat),
-                (11, DropReason::NoRequest),
-                (16, DropReason::BadTimestamp),
-                (22, DropReason::BadForm),
-                (25, DropReason::BadForm),
+                (9, DropReason::NoRequest),
+                (14, DropReason::BadTimestamp),
+                (20, DropReason::BadForm),
+                (23, DropReason::BadForm),
+                (43, DropReason::BadForm),
             ]
         );
     }

@@ -15,12 +15,19 @@ const MAX_BYTES: usize = 64 << 20;
 pub(super) enum Part {
     /// A request, or why it is of no use.
     Request(Result<Box<Record>, DropReason>),
-    /// An answer, with when it began and ended.
-    Answer {
-        began: i64,
-        ended: i64,
-        record: Box<Record>,
-    },
+    /// An answer.
+    Answer(Answer),
+}
+
+/// An answer, or why it is of no use.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// When its first byte came.
+    pub(super) began: i64,
+    /// When its last one came.
+    pub(super) ended: i64,
+    /// What it tells.
+    pub(super) record: Result<Box<Record>, DropReason>,
 }
 
 /// Halves that wait for the other one, in the order in which they came.
@@ -52,25 +59,11 @@ impl Pairs {
             (Some(other), part) => (other, part),
         };
         match (first.part, second) {
-            (
-                Part::Request(request),
-                Part::Answer {
-                    began,
-                    ended,
-                    record,
-                },
-            ) => {
-                emit(first.line, id, join(request, began, ended, *record), each);
+            (Part::Request(request), Part::Answer(answer)) => {
+                emit(first.line, id, join(request, answer), each);
             }
-            (
-                Part::Answer {
-                    began,
-                    ended,
-                    record,
-                },
-                Part::Request(request),
-            ) => {
-                emit(line, id, join(request, began, ended, *record), each);
+            (Part::Answer(answer), Part::Request(request)) => {
+                emit(line, id, join(request, answer), each);
             }
             // The same id twice: the first one has no other half.
             (part, second) => {
@@ -129,20 +122,18 @@ impl Pairs {
     }
 }
 
-fn join(
-    request: Result<Box<Record>, DropReason>,
-    began: i64,
-    ended: i64,
-    answer: Record,
-) -> Result<Record, DropReason> {
-    request.map(|request| gor::joined(*request, began, ended, answer))
+fn join(request: Result<Box<Record>, DropReason>, answer: Answer) -> Result<Record, DropReason> {
+    // What is wrong with the answer to something else does not matter.
+    let request = *request?;
+    let told = *answer.record?;
+    Ok(gor::joined(request, answer.began, answer.ended, told))
 }
 
 /// A half without the other one: a request that nobody answered, or an answer to nothing.
 fn alone(line: u64, id: &str, part: Part, each: Each<'_>) {
     let record = match part {
         Part::Request(request) => request.map(|record| *record),
-        Part::Answer { .. } => Err(DropReason::NoRequest),
+        Part::Answer(_) => Err(DropReason::NoRequest),
     };
     emit(line, id, record, each);
 }
@@ -159,8 +150,11 @@ fn emit(line: u64, id: &str, record: Result<Record, DropReason>, each: Each<'_>)
 /// How much memory a half takes, roughly: its texts.
 fn size(part: &Part) -> usize {
     let record = match part {
-        Part::Request(Ok(record)) | Part::Answer { record, .. } => record,
-        Part::Request(Err(_)) => return 0,
+        Part::Request(record) => record.as_ref(),
+        Part::Answer(answer) => answer.record.as_ref(),
+    };
+    let Ok(record) = record else {
+        return 0;
     };
     let body = record.body.as_ref();
     let body = body.map_or(0, |body| {
