@@ -293,6 +293,20 @@ mod tests {
     }
 
     #[test]
+    fn an_object_longer_than_what_is_looked_at_is_known_by_its_first_keys() {
+        let long = "x".repeat(HEAD as usize);
+        let text = format!(
+            "[\n{{\"call_type\": \"completion\", \"trace_id\": \"t\", \"startTime\": 1, \"messages\": \"{long}"
+        );
+        let head = Head::new(&text.as_bytes()[..HEAD as usize]);
+        assert_eq!(
+            detect(&head).map(|(format, _)| format.name),
+            Some("litellm")
+        );
+        assert_eq!(head.first_object(&[]), None);
+    }
+
+    #[test]
     fn the_beginning_of_a_log_is_read_and_nothing_is_lost() {
         let text = "x".repeat(100_000);
         let (head, mut whole) = begin(Box::new(Cursor::new(text.clone()))).unwrap();

@@ -307,6 +307,15 @@ mod tests {
     }
 
     #[test]
+    fn documents_may_stand_on_lines_of_their_own() {
+        let text = include_str!("../../../fixtures/logs/otel.json");
+        let document: Value = serde_json::from_str(text).unwrap();
+        let (records, bad) = read(&FORMAT, &format!("{document}\n{document}\n"));
+        assert_eq!((records.len(), bad), (12, Vec::new()));
+        assert_eq!(records[..6], records[6..]);
+    }
+
+    #[test]
     fn plain_dumps_have_dates_and_the_older_names() {
         let records = fixture(
             &FORMAT,
@@ -356,6 +365,7 @@ mod tests {
             span("\"end_time\":null", "\"a\":1"),
             span(TIMES, "\"gen_ai.usage.input_tokens\":-1"),
             span(TIMES, "\"gen_ai.response.time_to_first_chunk\":-1"),
+            span("\"startTimeUnixNano\":\"0\"", "\"a\":1"),
             "{\"resourceSpans\":5}\n{\"resourceMetrics\":[]}\n7\n".to_owned(),
         ];
         let (records, bad) = read(&FORMAT, &log.concat());
@@ -369,9 +379,10 @@ mod tests {
                 (6, DropReason::BadTimestamp),
                 (7, DropReason::BadTokens),
                 (8, DropReason::BadNumber),
-                (9, DropReason::BadForm),
+                (9, DropReason::BadTimestamp),
                 (10, DropReason::BadForm),
                 (11, DropReason::BadForm),
+                (12, DropReason::BadForm),
             ]
         );
     }
