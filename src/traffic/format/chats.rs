@@ -144,13 +144,15 @@ pub struct Failure<'a> {
 }
 
 /// Statuses of the exceptions of OpenAI's clients and LiteLLM, by what their names contain.
-const CLASSES: [(&str, u16); 12] = [
+const CLASSES: [(&str, u16); 14] = [
     ("ratelimit", 429),
+    ("insufficientquota", 429),
     ("authentication", 401),
     ("unauthorized", 401),
-    ("permissiondenied", 403),
+    ("permission", 403),
     ("notfound", 404),
     ("badrequest", 400),
+    ("invalidrequest", 400),
     ("contextwindow", 400),
     ("contentpolicy", 400),
     ("unprocessable", 422),
@@ -265,6 +267,19 @@ mod tests {
             (Some("401"), Some("Odd"), None, Outcome::Unauthorized),
             (Some(""), Some("RateLimitError"), None, Outcome::RateLimited),
             (Some("rate_limit_error"), None, None, Outcome::RateLimited),
+            (
+                Some("insufficient_quota"),
+                None,
+                None,
+                Outcome::QuotaExhausted,
+            ),
+            (Some("permission_error"), None, None, Outcome::Forbidden),
+            (
+                Some("invalid_request_error"),
+                None,
+                None,
+                Outcome::BadRequest,
+            ),
             (
                 Some("openai.NotFoundError"),
                 None,

@@ -22,8 +22,9 @@ pub enum Item<'a> {
 pub struct Items<R> {
     reader: R,
     path: &'static [&'static str],
-    /// Keys of top-level objects whose arrays are read item by item.
-    opened: &'static [&'static str],
+    /// Paths of keys through arrays in top-level objects that are read item by item, and the one that is followed.
+    nests: &'static [&'static [&'static str]],
+    nest: &'static [&'static str],
     buffer: Vec<u8>,
     line: u64,
     state: State,
@@ -37,8 +38,8 @@ enum State {
     Sequence,
     /// Inside of the array.
     Array,
-    /// Inside of an array of a top-level object, after which others may follow.
-    Opened,
+    /// Inside of an array of a top-level object, after which others may follow: so many arrays deep, from 0.
+    Opened(usize),
     Done,
 }
 
@@ -53,18 +54,21 @@ impl<R: BufRead> Items<R> {
         Self {
             reader,
             path,
-            opened: &[],
+            nests: &[],
+            nest: &[],
             buffer: Vec::new(),
             line: 1,
             state: State::Start,
         }
     }
 
-    /// The values at the top, but for objects that begin with one of these keys and an array: of them the items of the
-    /// array, so that a document of any length is read in the memory of one item.
-    pub fn opening(reader: R, keys: &'static [&'static str]) -> Self {
+    /// The values at the top, but for objects that begin with the first key of one of these paths and an array. Of them
+    /// the items of the arrays that the path leads to, through all items of the arrays before: with
+    /// `["resourceSpans", "scopeSpans", "spans"]` all spans of a document of any length, in the memory of one. An item on
+    /// the way that lacks its array is given as `{}`.
+    pub fn opening(reader: R, nests: &'static [&'static [&'static str]]) -> Self {
         Self {
-            opened: keys,
+            nests,
             ..Self::new(reader)
         }
     }
@@ -127,9 +131,15 @@ impl<R: BufRead> Items<R> {
             let first = self.skip_to_value()?;
             let line = self.line;
             match (first, self.state) {
-                (None, State::Opened) => self.leave_object()?,
+                (None, State::Opened(level)) => self.leave_array(level)?,
                 (None, _) => return Ok(None),
-                (Some(b'{'), State::Sequence) if !self.opened.is_empty() => {
+                (Some(b'{'), State::Opened(level)) if level + 1 < self.nest.len() => {
+                    if !self.open_inner(level + 1)? {
+                        self.buffer = b"{}".to_vec();
+                        return Ok(Some((line, true)));
+                    }
+                }
+                (Some(b'{'), State::Sequence) if !self.nests.is_empty() => {
                     if !self.open()? {
                         let inside = Scan {
                             depth: 1,
@@ -155,10 +165,17 @@ impl<R: BufRead> Items<R> {
             if self.skip_space()? == Some(b':') {
                 self.take();
                 beginning.push(b':');
-                let is_known = key.is_ok_and(|key| self.opened.contains(&key.as_str()));
-                if is_known && self.skip_space()? == Some(b'[') {
+                let key = key.unwrap_or_default();
+                let nest = self
+                    .nests
+                    .iter()
+                    .find(|nest| nest.first() == Some(&key.as_str()));
+                if let Some(nest) = nest
+                    && self.skip_space()? == Some(b'[')
+                {
                     self.take();
-                    self.state = State::Opened;
+                    self.nest = nest;
+                    self.state = State::Opened(0);
                     return Ok(true);
                 }
             }
@@ -167,12 +184,32 @@ impl<R: BufRead> Items<R> {
         Ok(false)
     }
 
-    /// Skips what follows the array in its object.
-    fn leave_object(&mut self) -> io::Result<()> {
-        self.state = State::Sequence;
+    /// Enters the array of an object on the way. False when it has none, and is skipped.
+    fn open_inner(&mut self, level: usize) -> io::Result<bool> {
+        let is_there = self.enter_key(self.nest[level])? && self.skip_space()? == Some(b'[');
+        if is_there {
+            self.take();
+            self.state = State::Opened(level);
+        } else {
+            self.leave_object()?;
+        }
+        Ok(is_there)
+    }
+
+    /// Skips the end of an array, and what follows it in its object.
+    fn leave_array(&mut self, level: usize) -> io::Result<()> {
+        self.state = match level.checked_sub(1) {
+            Some(outer) => State::Opened(outer),
+            None => State::Sequence,
+        };
         if self.skip_space()? == Some(b']') {
             self.take();
         }
+        self.leave_object()
+    }
+
+    /// Skips the rest of an object.
+    fn leave_object(&mut self) -> io::Result<()> {
         loop {
             match self.skip_space()? {
                 Some(b',' | b':') => self.take(),
@@ -278,7 +315,7 @@ impl<R: BufRead> Items<R> {
     }
 
     fn is_in_array(&self) -> bool {
-        matches!(self.state, State::Array | State::Opened)
+        matches!(self.state, State::Array | State::Opened(_))
     }
 
     /// Reads the value that begins with this byte. False when it is too long to keep.
@@ -436,8 +473,10 @@ mod tests {
         assert!(all(b"[]", &[]).is_empty());
     }
 
+    const NESTS: &[&[&str]] = &[&["spans"], &["x"], &["r", "s", "t"]];
+
     fn opened(text: &[u8]) -> Vec<String> {
-        let mut items = Items::opening(BufReader::with_capacity(3, text), &["spans", "x"]);
+        let mut items = Items::opening(BufReader::with_capacity(3, text), NESTS);
         let mut found = Vec::new();
         while let Some((line, item)) = items.next_item().unwrap() {
             found.push(format!("{line}:{item:?}"));
@@ -466,13 +505,37 @@ mod tests {
     }
 
     #[test]
+    fn arrays_in_arrays_are_opened() {
+        let text = br#"{"r": [
+            {"about": {"t": [0]}, "s": [{"t": [{"a": 1}, 2], "more": [3]}, {"t": []}, {"t": [4]}], "url": "]"},
+            {"s": []}, {"s": 5}, {"old": []}, 6,
+            {"s": [{}, {"t": [7]}]}
+            ], "end": {}} {"x": [8]}"#;
+        assert_eq!(
+            opened(text),
+            [
+                r#"2:Text("{\"a\": 1}")"#,
+                r#"2:Text("2")"#,
+                r#"2:Text("4")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("6")"#,
+                r#"4:Text("{}")"#,
+                r#"4:Text("7")"#,
+                r#"5:Text("8")"#,
+            ]
+        );
+        assert_eq!(opened(br#"{"r": [{"s": [{"t": [1, 2"#).len(), 2);
+    }
+
+    #[test]
     fn an_opened_document_is_longer_than_what_is_kept() {
         let span = format!("\"{}\",", "x".repeat(1 << 20));
         let spans = span.repeat(20);
-        let text = (&b"{\"spans\":["[..])
+        let text = (&b"{\"r\":[{\"s\":[{\"t\":["[..])
             .chain(spans.as_bytes())
-            .chain(&b"1]}"[..]);
-        let mut items = Items::opening(BufReader::new(text), &["spans"]);
+            .chain(&b"1]}]}]}"[..]);
+        let mut items = Items::opening(BufReader::new(text), NESTS);
         let mut count = 0;
         while let Some((_, item)) = items.next_item().unwrap() {
             assert!(matches!(item, Item::Text(_)));
@@ -539,8 +602,10 @@ mod tests {
                 prop_assert!(found.len() <= bytes.len());
             }
             prop_assert!(opened(&bytes).len() <= bytes.len());
-            let tail = [&b"{\"spans\":["[..], &bytes].concat();
-            prop_assert!(opened(&tail).len() <= tail.len());
+            for beginning in [&b"{\"spans\":["[..], b"{\"r\":[", b"{\"r\":[{\"s\":["] {
+                let text = [beginning, &bytes].concat();
+                prop_assert!(opened(&text).len() <= text.len());
+            }
             Items::new(&bytes[..]).first_keys().unwrap();
         }
     }

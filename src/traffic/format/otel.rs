@@ -1,7 +1,7 @@
 //! Spans of chats by the OpenTelemetry conventions for generative AI: OTLP as JSON, one document or one a line, and plain
 //! dumps, `{"spans": […]}` or a span a line.
 //!
-//! Of a document that begins with its list, one element is read at a time: a `resourceSpans` element, or a plain span.
+//! Of a document that begins with its list, as all exporters write it, one span is read at a time.
 
 use std::io::BufRead;
 
@@ -38,7 +38,10 @@ fn detect(head: &Head<'_>) -> Option<&'static str> {
 
 /// Reads a whole log.
 fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
-    let items = Items::opening(reader, &["resourceSpans", "spans"]);
+    let items = Items::opening(
+        reader,
+        &[&["resourceSpans", "scopeSpans", "spans"], &["spans"]],
+    );
     read_items(items, each, read_object)
 }
 
