@@ -34,7 +34,7 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     waiting: BTreeMap<u64, Waiting>,
-    /// Where the half of this id is, by [`Pairs::waiting`].
+    /// Where the half of this id is, by its number.
     ids: BTreeMap<String, u64>,
     order: VecDeque<u64>,
     bytes: usize,
