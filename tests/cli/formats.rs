@@ -30,7 +30,7 @@ const API_LOGS_WITHOUT_TIMES: [Row; 3] = [
 ];
 
 /// Replays a fixture as this format. Five requests prove no gate, so any verdict will do.
-fn reads(folder: &Folder, (file, _, rows): Row, format: &str, speed: &str) {
+fn reads(folder: &Folder, (file, name, rows): Row, format: &str, speed: &str) {
     let log = format!("fixtures/logs/{file}");
     let out = folder.path().join("reports").display().to_string();
     let done = graygate(&[
@@ -39,6 +39,7 @@ fn reads(folder: &Folder, (file, _, rows): Row, format: &str, speed: &str) {
     let account = format!("{rows} rows read, {rows} replayed, 0 dropped");
     let said = format!("{file} as {format}: {}{}", done.out, done.err);
     assert!(done.out.contains(&account), "{said}");
+    assert!(done.out.contains(&format!(" of {name} at ")), "{said}");
     assert_ne!(done.code, Some(2), "{said}");
 }
 
