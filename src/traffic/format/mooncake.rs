@@ -113,12 +113,9 @@ nonsense
         let row = |more: &str| {
             format!("{{\"timestamp\": 61, \"input_length\": 5, \"output_length\": 7{more}}}\n")
         };
-        assert_eq!(detected(&row(", \"hash_ids\": [1]")), Some("mooncake"));
-        assert_eq!(detected(&row("")), None);
-        assert_eq!(
-            detected(&row(", \"hash_ids\": [1], \"chat_id\": 159")),
-            None
-        );
+        assert_eq!(detected(row(", \"hash_ids\": [1]")), Some("mooncake"));
+        assert_eq!(detected(row("")), None);
+        assert_eq!(detected(row(", \"hash_ids\": [1], \"chat_id\": 159")), None);
         let seconds = r#"{"timestamp": 61.114, "input_length": 5, "hash_ids": [1]}"#;
         assert_eq!(detected(seconds), None);
     }

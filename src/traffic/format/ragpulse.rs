@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn it_is_known_by_text_and_parts() {
         assert_eq!(detected(ROW), Some("ragpulse"));
-        assert_eq!(detected(&ROW.replace("\"82\"", "82")), None);
+        assert_eq!(detected(ROW.replace("\"82\"", "82")), None);
     }
 
     proptest! {

@@ -191,7 +191,7 @@ oops"#;
             (json!({"text": "a"}), None),
             (json!({"input_length": 1, "timestamp": 0.5}), None),
         ] {
-            assert_eq!(detected(&row.to_string()), format, "{row}");
+            assert_eq!(detected(row.to_string()), format, "{row}");
         }
     }
 
