@@ -108,6 +108,9 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     fields.finish();
     let traffic = traffic?;
+    let is_real = upstreams
+        .as_ref()
+        .is_some_and(|u| u.real.values().any(Option::is_some));
     let parts = Parts {
         seed: seed.map_or(DEFAULT_SEED, Seed),
         upstreams: upstreams?,
@@ -125,9 +128,15 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         gates: expect?,
         sha256: loader.sha256(),
         is_named_by_sha256: false,
-        command: format!("graygate run {}", shell_word(&file_name(path))),
-        command_here: format!("graygate run {}", shell_word(&path.display().to_string())),
+        command: command(&file_name(path), is_real),
+        command_here: command(&path.display().to_string(), is_real),
     })
+}
+
+/// The command that runs a file, without engine and seed.
+fn command(file: &str, is_real: bool) -> String {
+    let allowed = if is_real { " --allow-real" } else { "" };
+    format!("graygate run {}{allowed}", shell_word(file))
 }
 
 /// What an experiment is put together from, besides its traffic.
