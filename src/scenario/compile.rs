@@ -17,7 +17,7 @@ use crate::scenario::distributions::Files;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
-use crate::scenario::{Scenario, advice, faults, gates, real, traffic, upstreams};
+use crate::scenario::{Scenario, advice, faults, gates, real, recorded, traffic, upstreams};
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::Caller;
 
@@ -117,14 +117,20 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         router: router?,
         faults,
     };
+    let mut log = traffic.log.clone();
+    let experiment = parts.experiment(traffic);
+    if let Some(log) = &mut log {
+        // What is in a sample hangs on the seed.
+        recorded::recount(log, &experiment.traffic);
+    }
     Some(Scenario {
         path: path.to_owned(),
         name: file_stem(path),
         title: title?,
         description,
         engine,
-        log: traffic.log.clone(),
-        experiment: parts.experiment(traffic),
+        log,
+        experiment,
         gates: expect?,
         sha256: loader.sha256(),
         is_named_by_sha256: false,
