@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::observe::meta::LogMeta;
 use crate::report::Report;
 use crate::report::markdown::code;
+use crate::time::{Human, seconds};
 use crate::traffic::log::survey::Spacing;
 use crate::verdict::result::{grouped, percent, share_of};
 
@@ -61,7 +62,9 @@ fn spacing(text: &mut String, log: &LogMeta) -> std::fmt::Result {
     if let (Some(p50), Some(p99)) = (gap_p50_s, gap_p99_s) {
         writeln!(
             text,
-            "- gaps between arrivals, as recorded: median {p50:.6} s, p99 {p99:.6} s; {} moments",
+            "- gaps between arrivals, as recorded: median {}, p99 {}; {} moments",
+            Human(seconds(*p50)),
+            Human(seconds(*p99)),
             grouped(*distinct),
         )?;
     }
