@@ -60,7 +60,8 @@ impl LogFormat {
         }
     }
 
-    fn known(self) -> Option<&'static Format> {
+    /// The format, where it was said.
+    pub fn known(self) -> Option<&'static Format> {
         match self {
             Self::Auto => None,
             Self::Named(format) => Some(format),
@@ -240,23 +241,26 @@ pub fn load(request: &LogRequest, problems: &Problems, loader: &Loader) -> Optio
 fn look(request: &LogRequest, loader: &Loader) -> Result<Looked, Diagnostic> {
     let file = loader.open(&request.path)?.into_inner();
     let known = request.format.known();
-    let looked = log_file::look(&request.path, file, known).map_err(|unusable| {
-        let problem =
-            |error: &dyn std::fmt::Display| Diagnostic::file(request.name(), error.to_string());
-        match (unusable, known) {
-            (Unusable::Log(error), Some(format)) => {
-                problem(&error).expected(format!("{} (docs/formats.md)", format.title))
-            }
-            (Unusable::Log(error), None) => problem(&error),
-            (Unusable::Unknown(error), _) => problem(&error).hint(FORMAT_HINT),
-            (Unusable::TooLarge(why), _) => {
-                let message = format!("more than 5,000,000 rows, and {why}");
-                problem(&message).hint("sort it by time into a file of its own")
-            }
-        }
-    })?;
+    let looked = log_file::look(&request.path, file, known);
+    let looked = looked.map_err(|error| unusable(request.name(), error, known))?;
     loader.note(looked.fingerprint.clone());
     Ok(looked)
+}
+
+/// Says why a log is of no use. Where its format was said, it is told what that would look like.
+pub fn unusable(name: String, unusable: Unusable, known: Option<&'static Format>) -> Diagnostic {
+    let problem = |error: &dyn std::fmt::Display| Diagnostic::file(name, error.to_string());
+    match (unusable, known) {
+        (Unusable::Log(error), Some(format)) => {
+            problem(&error).expected(format!("{} (docs/formats.md)", format.title))
+        }
+        (Unusable::Log(error), None) => problem(&error),
+        (Unusable::Unknown(error), _) => problem(&error).hint(FORMAT_HINT),
+        (Unusable::TooLarge(why), _) => {
+            let message = format!("more than 5,000,000 rows, and {why}");
+            problem(&message).hint("sort it by time into a file of its own")
+        }
+    }
 }
 
 /// The traffic of a log that was looked through. None means that mistakes were reported.
