@@ -129,7 +129,7 @@ pub fn read(answer: HttpAnswer<'_>) -> Reading {
 }
 
 /// What a complete answer means whose body has been read already.
-pub(super) fn outcome(status: u16, content_type: Option<&str>, body: &Value) -> Outcome {
+pub fn outcome(status: u16, content_type: Option<&str>, body: &Value) -> Outcome {
     let error = body.get("error").filter(|error| !error.is_null());
     classify(AnswerFacts {
         status,

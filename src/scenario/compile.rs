@@ -92,6 +92,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
             router,
             engine,
             budget,
+            prompts: traffic.as_ref().map_or(&[], |spec| &spec.templates),
         };
         real::check(cx, &setting);
         upstreams.budget = budget.map(|(budget, _)| budget).unwrap_or_default();

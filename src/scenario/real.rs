@@ -6,6 +6,7 @@ use crate::config::{prices, values};
 use crate::id::PerVersion;
 use crate::observe::meta::Engine;
 use crate::router::config::RouterConfig;
+use crate::traffic::body::Template;
 use crate::upstream::real::{Budget, LIMIT_FIELDS, RealUpstream};
 
 /// Most requests at once, unless the file says otherwise: little enough for a small account.
@@ -28,6 +29,8 @@ pub struct Setting<'a> {
     pub engine: Option<Engine>,
     /// The budget, and where it stands.
     pub budget: Option<(Budget, Place)>,
+    /// What is asked.
+    pub prompts: &'a [Template],
 }
 
 /// Reads what stands behind `real`: terms, or nothing for the usual ones.
@@ -114,6 +117,14 @@ pub fn check(cx: Cx<'_>, setting: &Setting<'_>) {
             cx.problems.add(cx.at(place, message).expected(EXPECTED));
         }
         _ => {}
+    }
+    if let (Some(place), true) = (
+        first,
+        setting.prompts.iter().any(Template::has_more_than_text),
+    ) {
+        let message = "an upstream is real, and prompts have parts that are no text";
+        let hint = "what a picture comes to in tokens cannot be known before it is sent: a budget could be passed";
+        cx.problems.add(cx.at(place, message).hint(hint));
     }
     if let (Some(place), true) = (first, setting.engine != Some(Engine::Live)) {
         let message = "an upstream is real, and the engine has no real time";

@@ -271,7 +271,7 @@ fn traffic(
 ) -> Result<Option<TrafficSpec>, Diagnostic> {
     let problem = |message: String| Diagnostic::file(request.name(), message);
     let account = &looked.account;
-    if account.dropped_total() as f64 > MAX_DROPPED * account.read as f64 {
+    if account.damaged_total() as f64 > MAX_DROPPED * account.read as f64 {
         report_bad_rows(&request.name(), account, problems);
         return Ok(None);
     }
@@ -347,7 +347,7 @@ fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     }
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",
-        account.dropped_total(),
+        account.damaged_total(),
         account.read
     );
     let hint = "a log that is damaged this much proves nothing: repair it or cut the bad part out";

@@ -98,6 +98,16 @@ impl Template {
         }
     }
 
+    /// Has any of its messages a part that is no text: a picture, a sound, a file? What such parts come to in tokens is
+    /// the server's own affair.
+    pub fn has_more_than_text(&self) -> bool {
+        let messages = self.fields.get("messages").and_then(Value::as_array);
+        let parts = |message: &Value| message.get("content").and_then(Value::as_array).cloned();
+        let mut parts = messages.into_iter().flatten().filter_map(parts).flatten();
+        let kind = |part: &Value| part.get("type").and_then(Value::as_str).map(str::to_owned);
+        parts.any(|part| kind(&part).as_deref() != Some("text"))
+    }
+
     fn body(&self, model: &str, stream: bool) -> Vec<u8> {
         let mut fields = self.fields.clone();
         if stream {

@@ -528,3 +528,30 @@ expect: [attribution]
         );
     }
 }
+
+#[test]
+fn a_picture_for_a_real_upstream_is_refused() {
+    let folder = Folder::new();
+    let picture = r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]}"#;
+    folder.write("prompts.jsonl", picture);
+    let file = folder.write(
+        "real.yaml",
+        "name: real
+engine: live
+duration: 10s
+router:
+  versions:
+    v1: {role: stable, model: a, endpoint: \"http://127.0.0.1:8000/v1\"}
+    v2: {role: canary, model: b}
+  split: {weights: {v1: 90, v2: 10}}
+upstreams: {v1: real, v2: {mock: {latency: 20ms}}}
+budget: {tokens: 1000}
+traffic: {synthetic: {arrivals: {poisson: 5/s}, prompts: prompts.jsonl}}
+expect: [attribution]
+",
+    );
+    let done = graygate(&["validate", &file]);
+    assert_eq!(done.code, Some(2));
+    let message = "prompts have parts that are no text";
+    assert!(done.err.contains(message), "{}", done.err);
+}

@@ -28,8 +28,30 @@ const NEVER_FOUND: &[Case] = &[
     ("guidellm.csv", "guidellm", 10, "1x"),
 ];
 
+/// Logs of APIs, whose requests have times.
+const API_LOGS: &[Case] = &[
+    ("litellm.jsonl", "litellm", 8, "1x"),
+    ("litellm-spend.jsonl", "litellm_spend", 5, "1x"),
+    ("litellm-spend.csv", "litellm_spend", 5, "1x"),
+    ("otel.json", "otel", 6, "1x"),
+    ("otel-spans.jsonl", "otel", 4, "1x"),
+    ("har.har", "har", 6, "1x"),
+    ("goreplay.gor", "gor", 5, "1x"),
+    ("langfuse.json", "langfuse", 5, "1x"),
+    ("langfuse.jsonl", "langfuse", 5, "1x"),
+    ("langfuse.csv", "langfuse", 5, "1x"),
+    ("helicone.jsonl", "helicone", 5, "1x"),
+];
+
+/// Logs of APIs without times.
+const UNTIMED: &[Case] = &[
+    ("openai-batch-input.jsonl", "openai_batch", 4, "max"),
+    ("openai-batch-output.jsonl", "openai_batch", 4, "max"),
+    ("sharegpt.json", "sharegpt", 5, "max"),
+];
+
 /// All that there are.
-const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND];
+const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND, API_LOGS, UNTIMED];
 
 fn replay(folder: &Folder, log: &str, format: &str, speed: &str) -> crate::support::Done {
     let out = folder.path().join("reports").display().to_string();
@@ -52,9 +74,9 @@ fn assert_read(folder: &Folder, &(log, _, rows, speed): &Case, format: &str) {
 }
 
 #[test]
-fn every_trace_is_read_by_name_and_by_itself() {
+fn every_log_is_read_by_name_and_by_itself() {
     let folder = Folder::new();
-    for case in TRACES {
+    for case in [TRACES, API_LOGS, UNTIMED].into_iter().flatten() {
         assert_read(&folder, case, case.1);
         assert_read(&folder, case, "auto");
     }
@@ -103,12 +125,42 @@ fn the_requests_of_a_run_are_replayed() {
 
 /// What `auto` takes each fixture for is what it is.
 #[test]
-fn every_trace_is_found_as_itself() {
+fn every_log_is_found_as_itself() {
     use graygate::traffic::format::{Head, detect};
-    for (log, format, ..) in TRACES {
+    for (log, format, ..) in [TRACES, API_LOGS, UNTIMED].into_iter().flatten() {
         let path = format!("{}/fixtures/logs/{log}", env!("CARGO_MANIFEST_DIR"));
         let bytes = std::fs::read(path).unwrap();
         let found = detect(&Head::new(&bytes)).map(|(format, _)| format.name);
         assert_eq!(found, Some(*format), "{log}");
     }
+}
+
+#[test]
+fn logs_without_times_are_sent_at_full_speed_or_not_at_all() {
+    let folder = Folder::new();
+    for (log, format, ..) in UNTIMED {
+        let done = replay(&folder, log, format, "1x");
+        assert_eq!(done.code, Some(2), "{}", done.out);
+        assert!(done.err.contains("rows have no time"), "{}", done.err);
+    }
+}
+
+/// Most of what a browser does is no chat: that does not make its archive a damaged one.
+#[test]
+fn what_is_no_chat_is_dropped_by_name_and_is_no_damage() {
+    let folder = Folder::new();
+    let har = std::fs::read_to_string("fixtures/logs/har.har").expect("a fixture");
+    let other = "\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"https://h/\"}},";
+    let log = folder.write("log.har", &har.replace("\"entries\": [", other));
+    let out = folder.path().join("reports").display().to_string();
+    let done = graygate(&[
+        "replay",
+        &log,
+        "--router",
+        "fixtures/routers/gray-10.yaml",
+        "--out",
+        &out,
+    ]);
+    let account = "7 rows read, 6 replayed, 1 dropped (1 no_chat)";
+    assert!(done.out.contains(account), "{}{}", done.out, done.err);
 }

@@ -74,6 +74,19 @@ router:
         self.run_with_key(args, KEY.1)
     }
 
+    /// `graygate run --allow-real` until the machine does not disturb it, and what the server then wrote down.
+    fn valid_run(&self, server: &Server) -> (Output, Vec<Value>) {
+        for _ in 0..5 {
+            let _ = std::fs::remove_dir_all(self.folder.path().join("reports"));
+            let before = ledger(server).len();
+            let output = self.run(&["--allow-real"]);
+            if output.status.code() != Some(4) {
+                return (output, ledger(server).split_off(before));
+            }
+        }
+        panic!("five invalid runs: is the machine overloaded?");
+    }
+
     fn run_with_key(&self, args: &[&str], key: &str) -> Output {
         let _company = in_company();
         Command::new(env!("CARGO_BIN_EXE_graygate"))
@@ -119,9 +132,8 @@ fn a_real_server_is_asked_through_the_router_and_the_report_says_so() {
     let more = "budget: {money: $1.00, tokens: 100000}
 expect: [attribution, stream, contract, requests: {success: \"100%\"}, cost: {total: \"<= $0.01\"}]";
     let case = Case::new(&server.base, &format!("{TRAFFIC}{more}"));
-    let output = case.run(&["--allow-real"]);
+    let (output, rows) = case.valid_run(&server);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let rows = ledger(&server);
     assert_eq!(rows.len(), 60);
     let summary = case.summary();
     assert_eq!(summary["versions"]["v1"]["upstream"], "real");
@@ -167,14 +179,12 @@ fn nothing_is_sent_that_nobody_allowed() {
 fn a_budget_stops_the_run_before_it_is_passed() {
     let server = server();
     for (budget, most_tokens) in [("tokens: 1200", 1_200), ("money: $0.0012", 1_200)] {
-        let before = ledger(&server).len();
         let more = format!("budget: {{{budget}}}\nexpect: [requests: {{success: \"100%\"}}]");
         let traffic = TRAFFIC.replace("requests: 60", "requests: 200");
         let case = Case::new(&server.base, &format!("{traffic}{more}"));
-        let output = case.run(&["--allow-real"]);
+        let (output, rows) = case.valid_run(&server);
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert!(said(&output).contains("it did not:"), "{}", said(&output));
-        let rows = ledger(&server).split_off(before);
         assert!((4..200).contains(&rows.len()), "{}", rows.len());
         let tokens = |row: &Value| {
             let of = |field: &str| row[field].as_u64().unwrap_or(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::live::clock::Clock;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, seconds};
 use crate::upstream::real::RealUpstream;
 
 /// The caps of one upstream.
@@ -43,7 +43,7 @@ impl Caps {
     pub fn new(terms: &RealUpstream, clock: Clock) -> Self {
         let places = usize::try_from(terms.concurrency).unwrap_or(usize::MAX);
         let pace = |rate: f64| Pace {
-            gap: Duration::from_secs_f64(1.0 / rate),
+            gap: seconds(1.0 / rate),
             next: Timestamp::ZERO,
         };
         Self {
@@ -71,6 +71,17 @@ impl Caps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_slowest_rate_there_is_does_no_harm() {
+        let terms = RealUpstream {
+            concurrency: 1,
+            rate: Some(1e-300),
+            max_tokens: 1,
+            limit_field: "max_tokens",
+        };
+        assert!(Caps::new(&terms, Clock::starting_now()).pace.is_some());
+    }
 
     #[test]
     fn nothing_goes_out_before_its_turn_and_idle_time_is_not_saved_up() {

@@ -145,7 +145,7 @@ impl Proxy {
         let response = self.upstreams.spoil(healthy, &ask, at);
         self.ledger.announce(at, &row, seen.n, &response);
         let (body, most_tokens) = limited(body, &fields, &self.terms);
-        let answers = fields.get("n").and_then(Value::as_u64).unwrap_or(1);
+        let answers = answers(&fields);
         Ok(Taken {
             at,
             response,
@@ -328,6 +328,14 @@ fn needs_model(form: Form) -> bool {
     !matches!(form, Form::Redirect { .. } | Form::Huge)
 }
 
+/// How many answers a request asks for. What is no number may be one to the server: then nobody knows.
+fn answers(fields: &Map<String, Value>) -> u64 {
+    match fields.get("n") {
+        None | Some(Value::Null) => 1,
+        Some(n) => n.as_u64().unwrap_or(u64::MAX),
+    }
+}
+
 /// The body with the limit of its answer, and that limit. Bodies that have a low enough one stay as they are; of
 /// the others, nothing else is changed.
 fn limited(body: &Bytes, fields: &Map<String, Value>, terms: &RealUpstream) -> (Bytes, u64) {
@@ -384,6 +392,13 @@ mod tests {
         let fields = serde_json::from_str(body).unwrap();
         let (bytes, most) = limited(&Bytes::from(body.to_owned()), &fields, &terms);
         (String::from_utf8(bytes.to_vec()).unwrap(), most)
+    }
+
+    #[test]
+    fn who_asks_for_an_odd_number_of_answers_may_get_any() {
+        let of = |body: &str| answers(&serde_json::from_str(body).unwrap());
+        assert_eq!([of("{}"), of("{\"n\":null}"), of("{\"n\":3}")], [1, 1, 3]);
+        assert_eq!([of("{\"n\":\"3\"}"), of("{\"n\":-1}")], [u64::MAX; 2]);
     }
 
     #[test]

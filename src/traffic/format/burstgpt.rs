@@ -104,7 +104,7 @@ mod tests {
     fn rows_of_six_columns_have_whole_seconds_and_no_session() {
         let text =
             format!("{SIX}5,ChatGPT,472,18,490,Conversation log\n118,GPT-4,417,276,693,API log");
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(
             rows[0],
@@ -126,7 +126,7 @@ mod tests {
             "{EIGHT}19440110.0,4f0c,12.5,GPT-4,10,20,30,Conversation log\n\
              19440110.25,,3.0,ChatGPT,1,2,3,API log\n"
         );
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(rows[0].at, Some(19_440_110_000_000_000));
         assert_eq!(rows[0].session.as_deref(), Some("4f0c"));
@@ -142,7 +142,7 @@ mod tests {
         let text = format!(
             "{SIX}1,ChatGPT,0,0,0,API log\n2,GPT-4,50,0,50,API log\n3,GPT-4,5,,5,API log\n"
         );
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         let ends: Vec<_> = rows.iter().map(|r| (r.output_tokens, r.end)).collect();
         let failed = (Some(0), Some(Outcome::ServerError));
@@ -159,7 +159,7 @@ mod tests {
              1,,-1,GPT-4,1,2,3,API log\n\
              1,GPT-4,1,2,3,API log\n"
         );
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(rows.is_empty());
         assert_eq!(
             bad,

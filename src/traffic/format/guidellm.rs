@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::traffic::format::mooncake;
-    use crate::traffic::format::testing::{read_all, taken_for};
+    use crate::traffic::format::testing::{detected, read_all};
 
     const ROWS: &str = r#"{"timestamp": 0, "input_length": 5, "output_length": 7}
 {"timestamp": 3.25, "input_length": 6, "output_length": 8}"#;
@@ -102,23 +102,23 @@ mod tests {
     /// The same file, a thousand times as slow: what happens to Mooncake's traces in GuideLLM.
     #[test]
     fn times_are_seconds_where_mooncake_s_are_milliseconds() {
-        let (rows, bad) = read_all(FORMAT, ROWS);
+        let (rows, bad) = read_all(&FORMAT, ROWS);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(rows[1].at, Some(3_250_000_000));
         assert_eq!(
             (rows[1].input_tokens, rows[1].output_tokens),
             (Some(6), Some(8))
         );
-        let (other, _) = read_all(mooncake::FORMAT, ROWS);
+        let (other, _) = read_all(&mooncake::FORMAT, ROWS);
         assert_eq!(other[1].at, Some(3_250_000));
-        assert_eq!(read_all(FORMAT, TABLE).0, rows);
-        assert_eq!(read_all(mooncake::FORMAT, TABLE).0, other);
+        assert_eq!(read_all(&FORMAT, TABLE).0, rows);
+        assert_eq!(read_all(&mooncake::FORMAT, TABLE).0, other);
     }
 
     #[test]
     fn it_is_never_guessed() {
         for text in [ROWS, TABLE] {
-            assert_eq!(taken_for(text), None);
+            assert_eq!(detected(text), None);
             assert!(doubt(&Head::new(text.as_bytes())).is_some());
         }
         for other in ["", "{}", "{\"timestamp\": 0}", "timestamp,level,message"] {
@@ -131,11 +131,11 @@ mod tests {
         let json = r#"{"input_length": 5}
 {"timestamp": "x", "input_length": 5}
 {"timestamp": 0, "input_length": 0.5}"#;
-        let (_, bad) = read_all(FORMAT, json);
+        let (_, bad) = read_all(&FORMAT, json);
         use DropReason::{BadTimestamp, BadTokens, FieldCount, TooManyTokens};
         assert_eq!(bad, [(1, BadTimestamp), (2, BadTimestamp), (3, BadTokens)]);
         let (_, bad) = read_all(
-            FORMAT,
+            &FORMAT,
             "timestamp,input_length,output_length\n,1,1\n0,2000001,1\n0,1\n",
         );
         assert_eq!(

@@ -22,6 +22,9 @@ pub enum Item<'a> {
 pub struct Items<R> {
     reader: R,
     path: &'static [&'static str],
+    /// Paths of keys through arrays in top-level objects that are read item by item, and the one that is followed.
+    nests: &'static [&'static [&'static str]],
+    nest: &'static [&'static str],
     buffer: Vec<u8>,
     line: u64,
     state: State,
@@ -35,6 +38,8 @@ enum State {
     Sequence,
     /// Inside of the array.
     Array,
+    /// Inside of an array of a top-level object, after which others may follow: so many arrays deep, from 0.
+    Opened(usize),
     Done,
 }
 
@@ -49,10 +54,51 @@ impl<R: BufRead> Items<R> {
         Self {
             reader,
             path,
+            nests: &[],
+            nest: &[],
             buffer: Vec::new(),
             line: 1,
             state: State::Start,
         }
+    }
+
+    /// The values at the top, but for objects that begin with the first key of one of these paths and an array. Of them
+    /// the items of the arrays that the path leads to, through all items of the arrays before: with
+    /// `["resourceSpans", "scopeSpans", "spans"]` all spans of a document of any length, in the memory of one. An item on
+    /// the way that lacks its array is given as `{}`.
+    pub fn opening(reader: R, nests: &'static [&'static [&'static str]]) -> Self {
+        Self {
+            nests,
+            ..Self::new(reader)
+        }
+    }
+
+    /// The keys of the first object, as far as it is there: all of a file's beginning may be less than one object.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn first_keys(&mut self) -> io::Result<Vec<String>> {
+        let mut keys = Vec::new();
+        self.begin()?;
+        if self.skip_to_value()? != Some(b'{') {
+            return Ok(keys);
+        }
+        self.take();
+        while let Some(first @ b'"') = self.skip_to_value()? {
+            self.value(first)?;
+            let Ok(key) = serde_json::from_slice(&self.buffer) else {
+                break;
+            };
+            keys.push(key);
+            if self.skip_space()? != Some(b':') {
+                break;
+            }
+            self.take();
+            if let Some(first) = self.skip_space()? {
+                self.value(first)?;
+            }
+        }
+        Ok(keys)
     }
 
     /// The next value with the line (from 1) on which it begins; none at the end. What is no JSON is given as it
@@ -67,18 +113,116 @@ impl<R: BufRead> Items<R> {
         if self.state == State::Done {
             return Ok(None);
         }
-        let Some(first) = self.skip_to_value()? else {
+        let Some((line, is_whole)) = self.read_item()? else {
             self.state = State::Done;
             return Ok(None);
         };
-        let line = self.line;
-        let is_whole = self.value(first)?;
         let item = match std::str::from_utf8(&self.buffer) {
             _ if !is_whole => Item::TooLong(beginning(&self.buffer)),
             Err(_) => Item::NotUtf8,
             Ok(text) => Item::Text(text.trim_end()),
         };
         Ok(Some((line, item)))
+    }
+
+    /// Reads the next item: the line on which it begins, and whether it is whole. None at the end.
+    fn read_item(&mut self) -> io::Result<Option<(u64, bool)>> {
+        loop {
+            let first = self.skip_to_value()?;
+            let line = self.line;
+            match (first, self.state) {
+                (None, State::Opened(level)) => self.leave_array(level)?,
+                (None, _) => return Ok(None),
+                (Some(b'{'), State::Opened(level)) if level + 1 < self.nest.len() => {
+                    if !self.open_inner(level + 1)? {
+                        self.buffer = b"{}".to_vec();
+                        return Ok(Some((line, true)));
+                    }
+                }
+                (Some(b'{'), State::Sequence) if !self.nests.is_empty() => {
+                    if !self.open()? {
+                        let inside = Scan {
+                            depth: 1,
+                            ..Scan::default()
+                        };
+                        return Ok(Some((line, self.until(inside, Scan::takes)?)));
+                    }
+                }
+                (Some(first), _) => return Ok(Some((line, self.value(first)?))),
+            }
+        }
+    }
+
+    /// Enters the array that an object begins with. Where it begins with something else, its beginning is in the buffer
+    /// then.
+    fn open(&mut self) -> io::Result<bool> {
+        self.take();
+        let mut beginning = b"{".to_vec();
+        if self.skip_space()? == Some(b'"') {
+            self.value(b'"')?;
+            let key = serde_json::from_slice::<String>(&self.buffer);
+            beginning.append(&mut self.buffer);
+            if self.skip_space()? == Some(b':') {
+                self.take();
+                beginning.push(b':');
+                let key = key.unwrap_or_default();
+                let nest = self
+                    .nests
+                    .iter()
+                    .find(|nest| nest.first() == Some(&key.as_str()));
+                if let Some(nest) = nest
+                    && self.skip_space()? == Some(b'[')
+                {
+                    self.take();
+                    self.nest = nest;
+                    self.state = State::Opened(0);
+                    return Ok(true);
+                }
+            }
+        }
+        self.buffer = beginning;
+        Ok(false)
+    }
+
+    /// Enters the array of an object on the way. False when it has none, and is skipped.
+    fn open_inner(&mut self, level: usize) -> io::Result<bool> {
+        let is_there = self.enter_key(self.nest[level])? && self.skip_space()? == Some(b'[');
+        if is_there {
+            self.take();
+            self.state = State::Opened(level);
+        } else {
+            self.leave_object()?;
+        }
+        Ok(is_there)
+    }
+
+    /// Skips the end of an array, and what follows it in its object.
+    fn leave_array(&mut self, level: usize) -> io::Result<()> {
+        self.state = match level.checked_sub(1) {
+            Some(outer) => State::Opened(outer),
+            None => State::Sequence,
+        };
+        if self.skip_space()? == Some(b']') {
+            self.take();
+        }
+        self.leave_object()
+    }
+
+    /// Skips the rest of an object.
+    fn leave_object(&mut self) -> io::Result<()> {
+        loop {
+            match self.skip_space()? {
+                Some(b',' | b':') => self.take(),
+                Some(b'}') => {
+                    self.take();
+                    return Ok(());
+                }
+                None | Some(b']') => return Ok(()),
+                Some(first) => {
+                    self.value(first)?;
+                }
+            }
+        }
     }
 
     /// Goes to the first item.
@@ -164,10 +308,14 @@ impl<R: BufRead> Items<R> {
         loop {
             match self.skip_space()? {
                 Some(b',') => self.take(),
-                Some(b']') if self.state == State::Array => return Ok(None),
+                Some(b']') if self.is_in_array() => return Ok(None),
                 other => return Ok(other),
             }
         }
+    }
+
+    fn is_in_array(&self) -> bool {
+        matches!(self.state, State::Array | State::Opened(_))
     }
 
     /// Reads the value that begins with this byte. False when it is too long to keep.
@@ -325,6 +473,89 @@ mod tests {
         assert!(all(b"[]", &[]).is_empty());
     }
 
+    const NESTS: &[&[&str]] = &[&["spans"], &["x"], &["r", "s", "t"]];
+
+    fn opened(text: &[u8]) -> Vec<String> {
+        let mut items = Items::opening(BufReader::with_capacity(3, text), NESTS);
+        let mut found = Vec::new();
+        while let Some((line, item)) = items.next_item().unwrap() {
+            found.push(format!("{line}:{item:?}"));
+        }
+        found
+    }
+
+    #[test]
+    fn documents_are_opened_one_after_the_other() {
+        let text = br#"{"spans": [{"a": 1}, 2], "more": {"spans": [3]}, "n": 1}
+            {"x":[]} {"other" : [4, "}"]}
+            {"spans": 5} {} 6"#;
+        assert_eq!(
+            opened(text),
+            [
+                r#"1:Text("{\"a\": 1}")"#,
+                r#"1:Text("2")"#,
+                r#"2:Text("{\"other\": [4, \"}\"]}")"#,
+                r#"3:Text("{\"spans\":5}")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("6")"#,
+            ]
+        );
+        assert_eq!(opened(br#"{"spans": [1, 2"#).len(), 2);
+        assert_eq!(opened(br#"{"spans": [1] nonsense"#).len(), 1);
+    }
+
+    #[test]
+    fn arrays_in_arrays_are_opened() {
+        let text = br#"{"r": [
+            {"about": {"t": [0]}, "s": [{"t": [{"a": 1}, 2], "more": [3]}, {"t": []}, {"t": [4]}], "url": "]"},
+            {"s": []}, {"s": 5}, {"old": []}, 6,
+            {"s": [{}, {"t": [7]}]}
+            ], "end": {}} {"x": [8]}"#;
+        assert_eq!(
+            opened(text),
+            [
+                r#"2:Text("{\"a\": 1}")"#,
+                r#"2:Text("2")"#,
+                r#"2:Text("4")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("{}")"#,
+                r#"3:Text("6")"#,
+                r#"4:Text("{}")"#,
+                r#"4:Text("7")"#,
+                r#"5:Text("8")"#,
+            ]
+        );
+        assert_eq!(opened(br#"{"r": [{"s": [{"t": [1, 2"#).len(), 2);
+    }
+
+    #[test]
+    fn an_opened_document_is_longer_than_what_is_kept() {
+        let span = format!("\"{}\",", "x".repeat(1 << 20));
+        let spans = span.repeat(20);
+        let text = (&b"{\"r\":[{\"s\":[{\"t\":["[..])
+            .chain(spans.as_bytes())
+            .chain(&b"1]}]}]}"[..]);
+        let mut items = Items::opening(BufReader::new(text), NESTS);
+        let mut count = 0;
+        while let Some((_, item)) = items.next_item().unwrap() {
+            assert!(matches!(item, Item::Text(_)));
+            count += 1;
+        }
+        assert_eq!(count, 21);
+        assert!(items.buffer.capacity() <= 4 << 20);
+    }
+
+    #[test]
+    fn the_first_keys_are_known_before_their_values_end() {
+        let keys = |text: &str| Items::new(text.as_bytes()).first_keys().unwrap();
+        assert_eq!(
+            keys(r#"[{"a": {"x": 1}, "b": 2, "c": "and so on"#),
+            ["a", "b", "c"]
+        );
+        assert_eq!(keys(r#"{"a": 1} {"b": 2}"#), ["a"]);
+        assert!(keys("{").is_empty() && keys("3").is_empty() && keys("").is_empty());
+    }
+
     #[test]
     fn what_is_no_json_is_given_as_it_is() {
         assert_eq!(
@@ -370,6 +601,12 @@ mod tests {
                 let found = all(&bytes, path);
                 prop_assert!(found.len() <= bytes.len());
             }
+            prop_assert!(opened(&bytes).len() <= bytes.len());
+            for beginning in [&b"{\"spans\":["[..], b"{\"r\":[", b"{\"r\":[{\"s\":["] {
+                let text = [beginning, &bytes].concat();
+                prop_assert!(opened(&text).len() <= text.len());
+            }
+            Items::new(&bytes[..]).first_keys().unwrap();
         }
     }
 }

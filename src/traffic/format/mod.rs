@@ -7,14 +7,24 @@
 pub mod aiperf;
 pub mod azure;
 pub mod burstgpt;
+pub mod chats;
+pub mod gor;
 pub mod graygate;
 pub mod guidellm;
+pub mod har;
+pub mod helicone;
 pub mod items;
+pub mod langfuse;
 pub mod lines;
+pub mod litellm;
 pub mod mooncake;
+pub mod openai_batch;
 pub mod opened;
+pub mod otel;
+mod pairs;
 pub mod ragpulse;
 pub mod record;
+pub mod sharegpt;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -69,6 +79,15 @@ pub static FORMATS: &[Format] = &[
     graygate::FORMAT,
     azure::FORMAT,
     burstgpt::FORMAT,
+    gor::FORMAT,
+    otel::FORMAT,
+    har::FORMAT,
+    litellm::SPEND,
+    litellm::FORMAT,
+    openai_batch::FORMAT,
+    helicone::FORMAT,
+    langfuse::FORMAT,
+    sharegpt::FORMAT,
     ragpulse::FORMAT,
     aiperf::FORMAT,
     weka::FORMAT,
@@ -101,16 +120,22 @@ impl<'a> Head<'a> {
         self.0.trim_ascii_start().starts_with(start)
     }
 
-    /// Does it hold this anywhere?
-    pub fn contains(&self, part: &[u8]) -> bool {
-        self.0.windows(part.len().max(1)).any(|bytes| bytes == part)
+    /// The first line, whatever is in it.
+    pub fn first_bytes(&self) -> &'a [u8] {
+        let end = self.0.iter().position(|byte| *byte == b'\n');
+        &self.0[..end.unwrap_or(self.0.len())]
     }
 
     /// The first line, if it is text, without its end.
     pub fn first_line(&self) -> Option<&'a str> {
-        let end = self.0.iter().position(|byte| *byte == b'\n');
-        let line = &self.0[..end.unwrap_or(self.0.len())];
+        let line = self.first_bytes();
         Some(std::str::from_utf8(line).ok()?.trim_end())
+    }
+
+    /// Is this text in it?
+    pub fn contains(&self, text: &str) -> bool {
+        let mut places = self.0.windows(text.len().max(1));
+        places.any(|at| at == text.as_bytes())
     }
 
     /// The names that the first line has, read as CSV.
@@ -134,6 +159,18 @@ impl<'a> Head<'a> {
             Item::Text(text) => serde_json::from_str(text).ok(),
             Item::TooLong(_) | Item::NotUtf8 => None,
         }
+    }
+
+    /// The keys of the first JSON object, or of the first one of the array at a path of keys, as far as they can be seen:
+    /// an object may be longer than what is looked at.
+    pub fn keys(&self, path: &'static [&'static str]) -> Vec<String> {
+        Items::at(self.0, path).first_keys().unwrap_or_default()
+    }
+
+    /// Has the first JSON object all of these keys?
+    pub fn has_keys(&self, names: &[&str]) -> bool {
+        let keys = self.keys(&[]);
+        names.iter().all(|name| keys.iter().any(|key| key == name))
     }
 }
 
@@ -286,6 +323,20 @@ mod tests {
             let start = if is_json { &b"{\"timestamp\":1,\"requests\":"[..] } else { b"" };
             detect(&Head::new(&[start, &body].concat()));
         }
+    }
+
+    #[test]
+    fn an_object_longer_than_what_is_looked_at_is_known_by_its_first_keys() {
+        let long = "x".repeat(HEAD as usize);
+        let text = format!(
+            "[\n{{\"call_type\": \"completion\", \"trace_id\": \"t\", \"startTime\": 1, \"messages\": \"{long}"
+        );
+        let head = Head::new(&text.as_bytes()[..HEAD as usize]);
+        assert_eq!(
+            detect(&head).map(|(format, _)| format.name),
+            Some("litellm")
+        );
+        assert_eq!(head.first_object(&[]), None);
     }
 
     #[test]

@@ -61,12 +61,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::format::testing::{read_all, taken_for};
+    use crate::traffic::format::testing::{detected, read_all};
 
     #[test]
     fn times_are_milliseconds() {
         let (rows, bad) = read_all(
-            FORMAT,
+            &FORMAT,
             "{\"timestamp\": 0, \"input_length\": 6758, \"output_length\": 500, \"hash_ids\": [0, 1]}\r\n\
              {\"timestamp\": 3000, \"input_length\": 7322, \"output_length\": 490}\n\
              {\"timestamp\": 27482.5, \"input_length\": 1, \"output_length\": null}",
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn useless_rows_are_placed_and_named() {
         let (rows, bad) = read_all(
-            FORMAT,
+            &FORMAT,
             r#"{"timestamp": "1753780607550317897", "input_length": 1, "output_length": 1}
 {"input_length": 1, "output_length": 1}
 {"timestamp": 0, "input_length": -1, "output_length": 1}
@@ -113,14 +113,11 @@ nonsense
         let row = |more: &str| {
             format!("{{\"timestamp\": 61, \"input_length\": 5, \"output_length\": 7{more}}}\n")
         };
-        assert_eq!(taken_for(&row(", \"hash_ids\": [1]")), Some("mooncake"));
-        assert_eq!(taken_for(&row("")), None);
-        assert_eq!(
-            taken_for(&row(", \"hash_ids\": [1], \"chat_id\": 159")),
-            None
-        );
+        assert_eq!(detected(row(", \"hash_ids\": [1]")), Some("mooncake"));
+        assert_eq!(detected(row("")), None);
+        assert_eq!(detected(row(", \"hash_ids\": [1], \"chat_id\": 159")), None);
         let seconds = r#"{"timestamp": 61.114, "input_length": 5, "hash_ids": [1]}"#;
-        assert_eq!(taken_for(seconds), None);
+        assert_eq!(detected(seconds), None);
     }
 
     proptest! {

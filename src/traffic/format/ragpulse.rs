@@ -47,14 +47,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::format::testing::{read_all, taken_for};
+    use crate::traffic::format::testing::{detected, read_all};
 
     const ROW: &str = r#"{"timestamp": "82", "input_length": 3112, "output_length": 192, "hash_ids": {"sys_prompt": [8302], "passages_ids": [], "history": [], "web_search": [], "user_input": [26923]}, "session_id": "17-af"}"#;
 
     #[test]
     fn times_are_seconds_in_text() {
         let text = format!("{ROW}\n{}", ROW.replace("\"82\"", "\"93.5\""));
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(
             rows[0],
@@ -78,7 +78,7 @@ mod tests {
             ROW.replace("192", "2000001"),
             ROW.replace('{', ""),
         ];
-        let (rows, bad) = read_all(FORMAT, &text.join("\n"));
+        let (rows, bad) = read_all(&FORMAT, &text.join("\n"));
         assert!(rows.is_empty());
         assert_eq!(
             bad[..4],
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn it_is_known_by_text_and_parts() {
-        assert_eq!(taken_for(ROW), Some("ragpulse"));
-        assert_eq!(taken_for(&ROW.replace("\"82\"", "82")), None);
+        assert_eq!(detected(ROW), Some("ragpulse"));
+        assert_eq!(detected(ROW.replace("\"82\"", "82")), None);
     }
 
     proptest! {

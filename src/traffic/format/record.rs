@@ -80,6 +80,8 @@ pub enum DropReason {
     BadNumber,
     /// A request to another address than one for chats.
     NoChat,
+    /// An answer whose request is not in the log, or too far away in it.
+    NoRequest,
 }
 
 impl DropReason {
@@ -95,6 +97,7 @@ impl DropReason {
             Self::TooManyTokens => "too_many_tokens",
             Self::BadNumber => "bad_number",
             Self::NoChat => "no_chat",
+            Self::NoRequest => "no_request",
         }
     }
 
@@ -111,6 +114,12 @@ impl DropReason {
             Self::BadTokens | Self::TooManyTokens => "a whole number from 0 to 2000000",
             Self::BadNumber => "a number that is not negative",
             Self::NoChat => "a request for a chat completion",
+            Self::NoRequest => "the request that it answers, near it",
         }
+    }
+
+    /// Does it mean that the log is damaged? Logs of all that passes by hold other things than chats.
+    pub fn is_damage(self) -> bool {
+        !matches!(self, Self::NoChat | Self::NoRequest)
     }
 }

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, Read};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord, Terminator};
+use serde_json::{Map, Value};
 
 use crate::traffic::format::{BadRow, DropReason, Each, LogError, Record};
 
@@ -39,6 +40,32 @@ impl Columns {
         self.find(name)
             .ok_or_else(|| LogError::unknown(&self.0.join(",")))
     }
+}
+
+/// Reads a file with a first line of names into JSON objects of texts, without the fields that are empty: for formats
+/// that come as JSON, too.
+///
+/// # Errors
+/// As [`read_table`] says; `needed` are the columns that must be there.
+pub fn read_texts(
+    reader: &mut dyn BufRead,
+    each: Each<'_>,
+    needed: &[&str],
+    mut read: impl FnMut(Map<String, Value>) -> Result<Record, DropReason>,
+) -> Result<(), LogError> {
+    let names = |columns: &Columns| {
+        for name in needed {
+            columns.need(name)?;
+        }
+        Ok(columns.0.clone())
+    };
+    read_table(reader, each, names, |names, row| {
+        let fields = names.iter().enumerate().filter_map(|(i, name)| {
+            let text = row.text(Some(i))?;
+            Some((name.clone(), Value::from(text)))
+        });
+        read(fields.collect())
+    })
 }
 
 /// One row.

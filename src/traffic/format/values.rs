@@ -1,9 +1,11 @@
 //! Times and counts as logs write them, in text or in JSON.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::pricing::Cost;
 use crate::traffic::format::{DropReason, MAX_TOKENS};
 
 /// A count of tokens: none when it is missing.
@@ -154,6 +156,55 @@ fn positive(nanos: Result<i64, DropReason>) -> Result<Duration, DropReason> {
     }
 }
 
+/// An amount of dollars, to the nearest nano-dollar, however many digits a float has; none when it is missing.
+///
+/// # Errors
+/// When it is no number, negative, or more than there is.
+pub fn dollars_of(value: Option<&Value>) -> Result<Option<Cost>, DropReason> {
+    let text = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::String(text)) => text.trim().trim_start_matches('$').to_owned(),
+        Some(_) => return Err(DropReason::BadNumber),
+    };
+    let nanos = nano_dollars(&text).ok_or(DropReason::BadNumber)?;
+    Ok(Some(Cost::from_nanos(nanos)))
+}
+
+/// Digit by digit: `3.45e-05` is 34,500 nano-dollars.
+fn nano_dollars(text: &str) -> Option<u64> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > 38 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let digits: u128 = digits.parse().ok()?;
+    let exponent: i32 = exponent.parse().ok()?;
+    let shift = 9_i32
+        .checked_add(exponent)?
+        .checked_sub(fraction.len() as i32)?;
+    let power = 10_u128.checked_pow(shift.unsigned_abs());
+    let nanos = match (power, shift >= 0) {
+        (Some(power), true) => digits.checked_mul(power)?,
+        (Some(power), false) => digits / power + u128::from(digits % power * 2 >= power),
+        (None, true) => (digits == 0).then_some(0)?,
+        (None, false) => 0,
+    };
+    u64::try_from(nanos).ok()
+}
+
+/// A field that holds JSON, or JSON in a text, as tables have it.
+pub fn json_in(value: Option<&Value>) -> Option<Cow<'_, Value>> {
+    match value? {
+        Value::Null => None,
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            serde_json::from_str(text).ok().map(Cow::Owned)
+        }
+        other => Some(Cow::Borrowed(other)),
+    }
+}
+
 /// From one moment to a later one; none when it is not later, as clocks of several machines have it.
 pub fn between(from: i64, to: i64) -> Option<Duration> {
     (to >= from).then(|| Duration::from_nanos(to.abs_diff(from)))
@@ -229,10 +280,44 @@ mod tests {
     }
 
     #[test]
+    fn dollars_are_exact_to_a_nano_dollar() {
+        for (value, nanos) in [
+            (json!(0.0), 0),
+            (json!(1), 1_000_000_000),
+            (json!(0.000_123_449_999_999_99), 123_450),
+            (json!(0.000_012_345_000_000_000_002), 12_345),
+            (json!(3.45e-5), 34_500),
+            (json!(4e-10), 0),
+            (json!(5e-10), 1),
+            (json!("0.25"), 250_000_000),
+            (json!("$2.5"), 2_500_000_000),
+            (json!("1e-30000"), 0),
+        ] {
+            assert_eq!(
+                dollars_of(Some(&value)),
+                Ok(Some(Cost::from_nanos(nanos))),
+                "{value}"
+            );
+        }
+        for bad in [
+            json!(-1),
+            json!("x"),
+            json!("."),
+            json!(1e30),
+            json!("1e99999999999"),
+            json!([]),
+        ] {
+            assert_eq!(dollars_of(Some(&bad)), Err(DropReason::BadNumber), "{bad}");
+        }
+        assert_eq!(dollars_of(Some(&Value::Null)), Ok(None));
+    }
+
+    #[test]
     fn wall_clocks_with_and_without_a_zone() {
         let at = wall_clock("2023-11-16 18:17:03.9799600").unwrap();
         assert_eq!(wall_clock("2023-11-16T18:17:03.97996Z"), Ok(at));
         assert_eq!(wall_clock("2023-11-16T19:17:03.97996+01:00"), Ok(at));
+        assert_eq!(wall_clock("2023-11-16 18:17:03.97996+00"), Ok(at));
         assert_eq!(wall_clock("yesterday"), Err(DropReason::BadTimestamp));
     }
 }

@@ -31,7 +31,7 @@ fn detect(head: &Head<'_>) -> Option<&'static str> {
     }
     let Some(fields) = head.first_object(&[]) else {
         // A whole conversation may be longer than what is looked at.
-        let is_conversation = head.begins_with(b"{") && head.contains(b"\"hash_id_scope\"");
+        let is_conversation = head.begins_with(b"{") && head.contains("\"hash_id_scope\"");
         return is_conversation.then_some("it has a hash_id_scope");
     };
     let has_all = |fields: &Map<String, Value>| FIELDS.iter().all(|n| fields.contains_key(*n));
@@ -152,13 +152,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::traffic::format::testing::{read_all, taken_for};
+    use crate::traffic::format::testing::{detected, read_all};
 
     #[test]
     fn requests_a_line_and_in_a_table() {
         let lines = r#"{"id": "r1", "t": 0.5, "in": 640, "out": 30, "hash_ids": [1, 2]}
 {"t": 2, "in": 64, "out": null}"#;
-        let (rows, bad) = read_all(FORMAT, lines);
+        let (rows, bad) = read_all(&FORMAT, lines);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(
             rows[0],
@@ -169,7 +169,7 @@ mod tests {
                 ..Record::default()
             }
         );
-        let (table, bad) = read_all(FORMAT, "\u{feff}t,in,out\r\n0.5,640,30\r\n2,64,");
+        let (table, bad) = read_all(&FORMAT, "\u{feff}t,in,out\r\n0.5,640,30\r\n2,64,");
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(table, rows);
     }
@@ -184,7 +184,7 @@ mod tests {
             agent("a", 10.0, inner(11.0)),
             agent("b", 20.0, inner(0.5)),
         ]});
-        let (rows, bad) = read_all(FORMAT, &conversation.to_string());
+        let (rows, bad) = read_all(&FORMAT, &conversation.to_string());
         assert!(bad.is_empty(), "{bad:?}");
         let first = &rows[0];
         assert_eq!(first.latency, Some(Duration::from_millis(2_500)));
@@ -214,7 +214,7 @@ mod tests {
 {"t": 0, "in": 1, "out": 1, "api_time": -1}
 {"requests": [5, {"t": 0, "in": 1, "out": "x"}, {"requests": []}, {"t": 1, "requests": [5]}]}
 nonsense"#;
-        let (rows, bad) = read_all(FORMAT, lines);
+        let (rows, bad) = read_all(&FORMAT, lines);
         assert!(rows.is_empty());
         assert_eq!(
             bad,
@@ -231,18 +231,18 @@ nonsense"#;
                 (7, BadForm),
             ]
         );
-        let (_, bad) = read_all(FORMAT, "t,in,out\r\n,1,1\r\n0,x,1\r\n0,1\r\n");
+        let (_, bad) = read_all(&FORMAT, "t,in,out\r\n,1,1\r\n0,x,1\r\n0,1\r\n");
         assert_eq!(bad, [(2, BadTimestamp), (3, BadTokens), (4, FieldCount)]);
     }
 
     #[test]
     fn a_conversation_is_known_before_it_ends() {
         assert_eq!(
-            taken_for("{\"id\": \"c\", \"hash_id_scope\": \"local\", \"requests\": [{\"t\""),
+            detected("{\"id\": \"c\", \"hash_id_scope\": \"local\", \"requests\": [{\"t\""),
             Some("weka")
         );
-        assert_eq!(taken_for("{\"t\": 1, \"in\": 2}"), None);
-        assert_eq!(taken_for("t,in"), None);
+        assert_eq!(detected("{\"t\": 1, \"in\": 2}"), None);
+        assert_eq!(detected("t,in"), None);
     }
 
     proptest! {

@@ -15,7 +15,7 @@ pub struct LogAccount {
     pub read: u64,
     /// Dropped rows by reason.
     pub dropped: BTreeMap<DropReason, u64>,
-    /// The first dropped rows.
+    /// The first damaged rows.
     pub bad: Vec<BadRow>,
     /// Usable rows that are not asked for, by reason.
     pub left_out: Vec<(&'static str, u64)>,
@@ -51,7 +51,7 @@ impl LogAccount {
 
     fn bad(&mut self, bad: &BadRow) {
         *self.dropped.entry(bad.reason).or_default() += 1;
-        if self.bad.len() < BAD_ROWS_KEPT {
+        if bad.reason.is_damage() && self.bad.len() < BAD_ROWS_KEPT {
             self.bad.push(bad.clone());
         }
     }
@@ -59,6 +59,12 @@ impl LogAccount {
     /// All dropped rows.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.values().sum()
+    }
+
+    /// Rows that were dropped because they are damaged, and not because they are no chats.
+    pub fn damaged_total(&self) -> u64 {
+        let damaged = self.dropped.iter().filter(|(reason, _)| reason.is_damage());
+        damaged.map(|(_, n)| n).sum()
     }
 
     /// Everything that is not replayed, by reason.
@@ -86,6 +92,25 @@ mod tests {
         assert_eq!((account.read, account.dropped_total()), (10_000, 10_000));
         let kept: Vec<u64> = account.bad.iter().map(|b| b.line).collect();
         assert_eq!(kept, Vec::from_iter(2..22));
+    }
+
+    #[test]
+    fn what_is_no_chat_is_no_damage() {
+        let mut account = LogAccount::default();
+        for reason in [
+            DropReason::NoChat,
+            DropReason::NoRequest,
+            DropReason::BadForm,
+        ] {
+            account.take(&Err(BadRow {
+                line: 1,
+                column: 1,
+                text: String::new(),
+                reason,
+            }));
+        }
+        assert_eq!((account.dropped_total(), account.damaged_total()), (3, 1));
+        assert_eq!(account.bad.len(), 1);
     }
 
     #[test]

@@ -89,10 +89,10 @@ mod tests {
 
     use super::*;
     use crate::traffic::format::Record;
-    use crate::traffic::format::testing::{read_all, taken_for};
+    use crate::traffic::format::testing::{detected, read_all};
 
     fn one(value: &Value) -> Result<Record, DropReason> {
-        let (mut rows, bad) = read_all(FORMAT, &value.to_string());
+        let (mut rows, bad) = read_all(&FORMAT, &value.to_string());
         match bad.first() {
             Some((_, reason)) => Err(*reason),
             None => Ok(rows.remove(0)),
@@ -105,7 +105,7 @@ mod tests {
 {"turns": [{"text": "d"}, 5]}
 {"turns": [{"text": "e"}]}
 {"turns": []}"#;
-        let (rows, bad) = read_all(FORMAT, text);
+        let (rows, bad) = read_all(&FORMAT, text);
         let sessions: Vec<_> = rows.iter().filter_map(|r| r.session.as_deref()).collect();
         assert_eq!(sessions, ["c1", "c1", "conversation 2", "conversation 3"]);
         assert_eq!((rows[0].at, rows[0].delay), (Some(12_500_000), None));
@@ -143,7 +143,7 @@ mod tests {
 {"messages": "hello"}
 {"text": 5}
 oops"#;
-        let (rows, bad) = read_all(FORMAT, text);
+        let (rows, bad) = read_all(&FORMAT, text);
         assert!(rows.is_empty(), "{rows:?}");
         let reasons: Vec<_> = bad.iter().map(|b| b.1).collect();
         use DropReason::*;
@@ -191,7 +191,7 @@ oops"#;
             (json!({"text": "a"}), None),
             (json!({"input_length": 1, "timestamp": 0.5}), None),
         ] {
-            assert_eq!(taken_for(&row.to_string()), format, "{row}");
+            assert_eq!(detected(row.to_string()), format, "{row}");
         }
     }
 

@@ -43,14 +43,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::format::testing::taken_for;
+    use crate::traffic::format::testing::detected;
 
     #[test]
     fn both_are_known() {
         let columns = "key,scheduled_at_s,sent_at_s,outcome,served_by\n";
-        assert_eq!(taken_for(columns), Some("graygate"));
-        assert_eq!(taken_for(log::HEADER), Some("graygate"));
-        assert_eq!(taken_for("{\"format\":\"graygate.inputs/1\"}"), None);
+        assert_eq!(detected(columns), Some("graygate"));
+        assert_eq!(detected(log::HEADER), Some("graygate"));
+        assert_eq!(detected("{\"format\":\"graygate.inputs/1\"}"), None);
     }
 
     proptest! {

@@ -92,7 +92,7 @@ mod tests {
             "{PLAIN}\n5955,120.557202,120.557202,120.591951,34.749,34.749,success,random,v2,v1,v2,2,0,9,201\n\
              5956,121.000000,121.000000,,,,,random,v1,,,1,3,7,\n"
         );
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(
             rows[0],
@@ -120,7 +120,7 @@ mod tests {
     fn a_run_with_streams() {
         let text = "key,scheduled_at_s,outcome,served_by,stream,first_token_ms\n\
                     0,0.1,success,v1,whole,12.5\n1,0.2,success,v1,,\n2,0.3,,,,\n3,0.4,stream_error,v2,broken,8";
-        let (rows, bad) = read_all(FORMAT, text);
+        let (rows, bad) = read_all(&FORMAT, text);
         assert!(bad.is_empty(), "{bad:?}");
         let streams: Vec<_> = rows.iter().map(|r| r.is_stream).collect();
         assert_eq!(streams, [Some(true), Some(false), None, Some(true)]);
@@ -133,7 +133,7 @@ mod tests {
     fn useless_rows_are_placed_and_named() {
         let text = "key,scheduled_at_s,outcome,served_by,input_tokens,latency_ms\n\
                     0,,success,v1,1,1\n0,x,success,v1,1,1\n0,1,fine,v1,1,1\n0,1,success,v1,-1,1\n0,1,success,v1,1,-1\n0,1\n";
-        let (rows, bad) = read_all(FORMAT, text);
+        let (rows, bad) = read_all(&FORMAT, text);
         assert!(rows.is_empty());
         assert_eq!(
             bad,

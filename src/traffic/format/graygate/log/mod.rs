@@ -163,7 +163,7 @@ mod tests {
             ("[1]", BadForm),
         ];
         let text: Vec<&str> = std::iter::once(HEADER).chain(lines.map(|l| l.0)).collect();
-        let (rows, bad) = read_all(FORMAT, &text.join("\n"));
+        let (rows, bad) = read_all(&FORMAT, &text.join("\n"));
         assert!(rows.is_empty(), "{rows:?}");
         let expected = (2..).zip(lines.map(|line| line.1));
         assert_eq!(bad, expected.collect::<Vec<_>>());

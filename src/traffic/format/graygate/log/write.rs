@@ -88,7 +88,7 @@ mod tests {
             "\"input_tokens\":9,\"new\":[1],\"user\":null",
         );
         let text = format!("\u{feff}{HEADER}\r\n{line}\r\n{HEADER}\n{more}");
-        let (rows, bad) = read_all(FORMAT, &text);
+        let (rows, bad) = read_all(&FORMAT, &text);
         assert!(bad.is_empty(), "{bad:?}");
         assert_eq!(rows, [record.clone(), record]);
     }
@@ -165,7 +165,7 @@ mod tests {
             let lines: Vec<String> = records.iter().map(write).collect();
             let text = format!("{HEADER}\n{}", lines.join("\n"));
             prop_assert_eq!(text.lines().count(), records.len() + 1);
-            let (rows, bad) = read_all(FORMAT, &text);
+            let (rows, bad) = read_all(&FORMAT, &text);
             prop_assert_eq!(bad, []);
             prop_assert_eq!(rows, records);
         }
