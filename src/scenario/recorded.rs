@@ -14,7 +14,7 @@ use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::log_file::{self, Looked, Unusable};
 use crate::scenario::traffic::TrafficSpec;
 use crate::time::Human;
-use crate::traffic::format::{self, Format};
+use crate::traffic::format::{self, BadRow, Format};
 use crate::traffic::log::RecordedLog;
 use crate::traffic::log::account::LogAccount;
 use crate::traffic::log::shape::Shape;
@@ -44,6 +44,15 @@ impl LogFormat {
             "auto" => Some(Self::Auto),
             _ => format::named(name).map(Self::Named),
         }
+    }
+
+    /// The same of an argument, with what to write instead.
+    ///
+    /// # Errors
+    /// When there is no such format.
+    pub fn from_argument(name: &str) -> Result<Self, String> {
+        let known = || format!("known formats are {}", Self::names().join(", "));
+        Self::parse(name).ok_or_else(known)
     }
 
     /// All names.
@@ -333,18 +342,22 @@ fn shape(request: &LogRequest, spread: Option<Duration>) -> Shape {
     }
 }
 
+/// Says where a row is that cannot be used, and why.
+pub fn bad_row(name: &str, bad: &BadRow) -> Diagnostic {
+    let place = Place {
+        line: bad.line as usize,
+        column: bad.column,
+        width: 1,
+    };
+    let message = format!("unusable row: {}", bad.reason.name());
+    Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected())
+}
+
 fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
-    for bad in &account.bad {
-        let place = Place {
-            line: bad.line as usize,
-            column: bad.column,
-            width: 1,
-        };
-        let message = format!("unusable row: {}", bad.reason.name());
-        problems.add(
-            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
-        );
-    }
+    account
+        .bad
+        .iter()
+        .for_each(|bad| problems.add(bad_row(name, bad)));
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",
         account.damaged_total(),

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::diagnostic::Diagnostic;
 use crate::scenario::load::Loader;
 use crate::scenario::log_file::{self, Opened};
 use crate::scenario::recorded::{self, LogFormat};
 use crate::traffic::format::write::{Losses, Unfit, Writer};
-use crate::traffic::format::{BadRow, Format, LogError, Record};
+use crate::traffic::format::{BadRow, Format, Record};
 use crate::traffic::log::account::LogAccount;
 use redactor::Redactor;
 
@@ -68,11 +68,14 @@ pub struct Converted {
 }
 
 impl Converted {
+    /// Records that were lost: damaged ones, and those that lack what the format needs.
+    pub fn lost(&self) -> u64 {
+        self.account.damaged_total() + self.unfit.values().sum::<u64>()
+    }
+
     /// Is more lost than a log can bear, or everything?
     pub fn is_useless(&self) -> bool {
-        let unfit: u64 = self.unfit.values().sum();
-        let dropped = self.account.dropped_total() + unfit;
-        self.written == 0 || dropped as f64 > MAX_DROPPED * self.account.read as f64
+        self.written == 0 || self.lost() as f64 > MAX_DROPPED * self.account.read as f64
     }
 }
 
@@ -111,16 +114,14 @@ pub fn convert(
     let read = (format.read)(&mut reader, &mut |record| {
         conversion.take(record);
         if conversion.broken.is_some() {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
         }
     });
     let flushed = conversion.output.flush();
     if let Some(error) = conversion.broken {
         return Err(Failed::Output(error));
     }
-    read.map_err(|error: LogError| {
-        Failed::Log(recorded::unusable(name, error.into(), Some(format)))
-    })?;
+    read.map_err(|error| Failed::Log(recorded::unusable(name, error.into(), Some(format))))?;
     flushed.map_err(Failed::Output)?;
     Ok(conversion.converted)
 }
