@@ -87,11 +87,12 @@ pub(super) fn run(args: ConvertArgs) -> u8 {
         ));
         return exit::USAGE;
     }
+    // Before there is anything to be left behind.
+    let stop = signals::install();
     let output = match Output::open(args.out.as_deref()) {
         Ok(output) => output,
         Err(trouble) => return cannot_write(args.out.as_deref(), &trouble),
     };
-    let stop = signals::install();
     match start(&args, log, &output, &stop) {
         Ok(endings) => finish(&args, output, &endings, &stop),
         Err(trouble) => cannot_write(args.out.as_deref(), &trouble),
@@ -162,7 +163,7 @@ fn finish(
     match ending {
         Ok(converted) => put(args, output, &converted),
         Err(Failed::Log(diagnostic)) => {
-            error(diagnostic);
+            say(diagnostic);
             exit::USAGE
         }
         // Whoever read it has seen enough.

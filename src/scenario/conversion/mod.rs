@@ -12,7 +12,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::scenario::load::Loader;
 use crate::scenario::log_file::{self, Opened};
 use crate::scenario::recorded::{self, LogFormat};
-use crate::traffic::format::write::{Losses, Unfit, Writer};
+use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer};
 use crate::traffic::format::{BadRow, Format, Record};
 use crate::traffic::log::account::LogAccount;
 use redactor::Redactor;
@@ -130,7 +130,7 @@ struct Conversion<'a> {
     writer: &'static Writer,
     redactor: &'a Redactor,
     output: &'a mut dyn Write,
-    /// What times are moved by, once the first one is known.
+    /// What times are moved by, once the first record is written.
     shift: Option<i64>,
     converted: Converted,
     broken: Option<io::Error>,
@@ -155,16 +155,16 @@ impl Conversion<'_> {
 
     fn record(&mut self, mut record: Record) {
         self.redactor.apply(&mut record);
-        if let Some(at) = record.at {
-            let shift = *self
-                .shift
-                .get_or_insert_with(|| self.writer.clock.shift(at));
-            self.converted.is_moved |= shift > 0;
-            record.at = at.checked_add(shift);
-        }
+        let first = record.at.unwrap_or_default();
+        let shift = self.shift.unwrap_or_else(|| self.writer.clock.shift(first));
+        record.at = record.at.and_then(|at| at.checked_add(shift));
         let (number, losses) = (self.converted.account.read, &mut self.converted.losses);
         match (self.writer.write)(&record, number, losses) {
             Ok(line) => {
+                // Only what is written has a place on the clock.
+                self.shift = self.shift.or(record.at.map(|_| shift));
+                let is_calendar = self.writer.clock == LogClock::Calendar;
+                self.converted.is_moved |= is_calendar && shift != 0 && record.at.is_some();
                 self.converted.written += 1;
                 self.line(line);
             }

@@ -1,7 +1,7 @@
 //! Azure's three columns: a date to 100 ns, and tokens.
 
 use crate::traffic::format::write::losses::Field::{self, *};
-use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer};
+use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer, input_tokens, output_tokens};
 use crate::traffic::format::{Record, azure};
 
 /// The writer.
@@ -22,8 +22,8 @@ const GRAIN: i64 = 100;
 
 fn write(record: &Record, _: u64, losses: &mut Losses) -> Result<String, Unfit> {
     let at = record.at.ok_or(Unfit::NoTime)?;
-    let input = record.input_tokens.ok_or(Unfit::NoInputTokens)?;
-    let output = record.output_tokens.ok_or(Unfit::NoOutputTokens)?;
+    let input = input_tokens(record).ok_or(Unfit::NoInputTokens)?;
+    let output = output_tokens(record).ok_or(Unfit::NoOutputTokens)?;
     let whole = at - at.rem_euclid(GRAIN);
     let date = jiff::Timestamp::from_nanosecond(whole.into()).map_err(|_| Unfit::NoTime)?;
     losses.note_if(whole != at, Time);

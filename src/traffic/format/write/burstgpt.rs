@@ -8,7 +8,7 @@ use crate::time::nanos;
 use crate::traffic::format::values::SECONDS;
 use crate::traffic::format::write::line::decimal;
 use crate::traffic::format::write::losses::Field::{self, *};
-use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer};
+use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer, input_tokens, output_tokens};
 use crate::traffic::format::{Record, burstgpt};
 
 /// The writer.
@@ -26,8 +26,8 @@ const LOST: [Field; 10] = [
 fn write(record: &Record, _: u64, losses: &mut Losses) -> Result<String, Unfit> {
     let at = record.at.ok_or(Unfit::NoTime)?;
     losses.note_known(record, &LOST);
-    let output = output_tokens(record, losses);
-    let total = record.input_tokens.zip(output).map(|(i, o)| i + o);
+    let (input, output) = (input_tokens(record), told_tokens(record, losses));
+    let total = input.zip(output).map(|(i, o)| i + o);
     let kind = match record.session {
         Some(_) => "Conversation log",
         None => "API log",
@@ -42,7 +42,7 @@ fn write(record: &Record, _: u64, losses: &mut Losses) -> Result<String, Unfit> 
                 .unwrap_or_default(),
         ),
         name(record.asked_model.as_deref(), Model, losses),
-        number(record.input_tokens),
+        number(input),
         number(output),
         number(total),
         Cow::Borrowed(kind),
@@ -60,8 +60,8 @@ fn seconds(nanos: i128) -> String {
 }
 
 /// The tokens that tell how a request ended, as far as they can.
-fn output_tokens(record: &Record, losses: &mut Losses) -> Option<u32> {
-    match (record.end, record.output_tokens) {
+fn told_tokens(record: &Record, losses: &mut Losses) -> Option<u32> {
+    match (record.end, output_tokens(record)) {
         (Some(end), output) if !end.is_success() => {
             losses.note_if(end != End::ServerError, Outcome);
             losses.note_if(output.is_some_and(|n| n > 0), OutputTokens);

@@ -10,10 +10,13 @@ pub mod losses;
 mod mooncake;
 mod native;
 mod otel;
+#[cfg(test)]
+mod round_trip;
 
 use std::fmt;
 
-use crate::traffic::format::Record;
+use crate::traffic::body::{count_tokens, prompt_tokens};
+use crate::traffic::format::{MAX_TOKENS, Record};
 pub use losses::{Field, Losses};
 
 /// How a format of logs is written.
@@ -86,6 +89,18 @@ impl Unfit {
             Self::NoOutputTokens => "no_output_tokens",
         }
     }
+}
+
+/// Tokens of the prompt, stated or counted in its text, for formats that have no texts.
+fn input_tokens(record: &Record) -> Option<u32> {
+    let counted = || Some(prompt_tokens(record.body.as_deref()?).min(MAX_TOKENS));
+    record.input_tokens.or_else(counted)
+}
+
+/// The same of the answer.
+fn output_tokens(record: &Record) -> Option<u32> {
+    let counted = || Some(count_tokens(record.answer.as_deref()?).min(MAX_TOKENS));
+    record.output_tokens.or_else(counted)
 }
 
 /// All formats that can be written.
