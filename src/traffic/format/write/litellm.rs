@@ -55,7 +55,7 @@ fn times(line: &mut Line, at: i64, record: &Record, losses: &mut Losses) {
     // From a whole microsecond to a whole microsecond.
     let start = i128::from(at) - i128::from(at).rem_euclid(i128::from(MICROSECONDS));
     let after = |length: Duration| start + length.as_nanos() as i128;
-    let has_digits = |length: Duration| length.subsec_nanos() % MICROSECONDS != 0;
+    let has_digits = |length: Duration| !length.subsec_nanos().is_multiple_of(MICROSECONDS);
     losses.note_if(record.latency.is_some_and(has_digits), Latency);
     line.plain("startTime", Some(seconds(start)));
     line.plain(

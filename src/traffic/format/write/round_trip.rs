@@ -198,7 +198,7 @@ fn endings_become_the_nearest_ones() {
             ..Record::default()
         };
         for name in ["graygate", "litellm", "otel"] {
-            assert_round_trip(super::named(name).unwrap(), &[record.clone()]);
+            assert_round_trip(super::named(name).unwrap(), std::slice::from_ref(&record));
         }
     }
 }
