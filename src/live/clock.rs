@@ -141,6 +141,13 @@ pub fn process_mark() -> u64 {
     *MARK.get_or_init(|| RandomState::new().hash_one(fresh_seed()))
 }
 
+/// A word that nobody can guess: 128 bits from the system's randomness, by the keys of the standard library's
+/// hashes.
+pub fn secret_word() -> String {
+    let half = |n: u8| RandomState::new().hash_one((n, fresh_seed()));
+    format!("{:016x}{:016x}", half(0), half(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

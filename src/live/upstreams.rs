@@ -124,7 +124,7 @@ impl Means {
 
     fn proxy(&self, version: VersionId, terms: &RealUpstream, ledger: Ledger) -> Proxy {
         // Whoever else is on this machine cannot guess it.
-        let key = format!("sk-run-{:016x}", clock::fresh_seed());
+        let key = format!("sk-run-{}", clock::secret_word());
         Proxy {
             version,
             door_key: Secret::new(key),

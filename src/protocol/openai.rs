@@ -107,6 +107,15 @@ pub struct Reading {
     pub model: Option<String>,
 }
 
+/// `usage.total_tokens` of an answer or of a chunk: some servers count there what they count nowhere else.
+pub fn total_tokens(body: &[u8]) -> Option<u64> {
+    let has_it = body
+        .windows(14)
+        .any(|at| at == b"\"total_tokens\"".as_slice());
+    let body: Value = serde_json::from_slice(has_it.then_some(body)?).ok()?;
+    body.get("usage")?.get("total_tokens")?.as_u64()
+}
+
 /// The `id` of an answer, when it has one.
 pub fn answer_id(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::canonical;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Traffic};
 use crate::id::PerVersion;
 use crate::live;
 use crate::live::real::RealEndpoints;
@@ -172,6 +172,11 @@ pub fn run(
                 .map_err(RunError::Live)?
         }
     };
+    if let Traffic::Replay { log, .. } = &experiment.traffic
+        && log.has_changed()
+    {
+        recorder.log_changed();
+    }
     Ok(recorder.finish(ending))
 }
 

@@ -110,6 +110,11 @@ impl<'o> Recorder<'o> {
         })
     }
 
+    /// The recorded log is another one than before the run.
+    pub fn log_changed(&mut self) {
+        self.evaluator.log_changed();
+    }
+
     /// The end of the run: judges it and writes the rest of its files.
     pub fn finish(mut self, ending: Ending) -> RunOutput {
         for story in self.join.finish() {

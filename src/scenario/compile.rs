@@ -17,7 +17,7 @@ use crate::scenario::distributions::Files;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
-use crate::scenario::{Scenario, advice, faults, gates, real, traffic, upstreams};
+use crate::scenario::{Scenario, advice, faults, gates, real, recorded, traffic, upstreams};
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::Caller;
 
@@ -108,26 +108,41 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     fields.finish();
     let traffic = traffic?;
+    let is_real = upstreams
+        .as_ref()
+        .is_some_and(|u| u.real.values().any(Option::is_some));
     let parts = Parts {
         seed: seed.map_or(DEFAULT_SEED, Seed),
         upstreams: upstreams?,
         router: router?,
         faults,
     };
+    let mut log = traffic.log.clone();
+    let experiment = parts.experiment(traffic);
+    if let Some(log) = &mut log {
+        // What is in a sample hangs on the seed.
+        recorded::recount(log, &experiment.traffic);
+    }
     Some(Scenario {
         path: path.to_owned(),
         name: file_stem(path),
         title: title?,
         description,
         engine,
-        log: traffic.log.clone(),
-        experiment: parts.experiment(traffic),
+        log,
+        experiment,
         gates: expect?,
         sha256: loader.sha256(),
         is_named_by_sha256: false,
-        command: format!("graygate run {}", shell_word(&file_name(path))),
-        command_here: format!("graygate run {}", shell_word(&path.display().to_string())),
+        command: command(&file_name(path), is_real),
+        command_here: command(&path.display().to_string(), is_real),
     })
+}
+
+/// The command that runs a file, without engine and seed.
+fn command(file: &str, is_real: bool) -> String {
+    let allowed = if is_real { " --allow-real" } else { "" };
+    format!("graygate run {}{allowed}", shell_word(file))
 }
 
 /// What an experiment is put together from, besides its traffic.

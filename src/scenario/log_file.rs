@@ -125,6 +125,7 @@ pub fn open(file: File, format: Option<&'static Format>) -> Result<Opened, Unusa
 /// When it cannot be read, is of no known format, or would not fit the memory.
 pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<Looked, Unusable> {
     let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
+    let stamp = Stamp::of(&file);
     let Opened {
         mut reader,
         format,
@@ -150,6 +151,7 @@ pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<
         path: path.to_owned(),
         format,
         is_disordered: account.inversions > 0,
+        stamp,
     };
     let (source, recorded): (Arc<dyn RowSource>, Survey) = match kept {
         Some(rows) => surveyed(Arc::new(Kept::new(rows)), start),
@@ -241,7 +243,8 @@ impl Scan {
     fn take(&mut self, record: &Result<Record, BadRow>) {
         self.account.take(record);
         if let Ok(record) = record {
-            self.row(Row::of(record));
+            let last = self.last;
+            self.row(Row::after(record, last));
         }
     }
 
@@ -274,6 +277,31 @@ struct FileRows {
     path: PathBuf,
     format: &'static Format,
     is_disordered: bool,
+    stamp: Option<Stamp>,
+}
+
+/// What a file was when it was opened: as long as it is the same, so are its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    #[cfg(unix)]
+    place_and_time: (u64, u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> Option<Self> {
+        let meta = file.metadata().ok()?;
+        #[cfg(unix)]
+        let place_and_time = {
+            use std::os::unix::fs::MetadataExt;
+            (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec())
+        };
+        Some(Self {
+            bytes: meta.len(),
+            #[cfg(unix)]
+            place_and_time,
+        })
+    }
 }
 
 impl FileRows {
@@ -291,8 +319,7 @@ impl FileRows {
         })
     }
 
-    /// Reads the file and hands its rows over. A log that has changed meanwhile has other rows, or fewer: whoever counts
-    /// them notices.
+    /// Reads the file and hands its rows over. Whether it is still the same file is asked afterwards.
     fn read(&self, sender: &SyncSender<Vec<Row>>, stop: &Arc<AtomicBool>) {
         let Ok(reader) = File::open(&self.path).and_then(opened::open) else {
             return;
@@ -302,9 +329,12 @@ impl FileRows {
             stop: stop.clone(),
         };
         let mut chunk = Vec::with_capacity(CHUNK);
+        let mut last = None;
         let mut each = |record: Result<Record, BadRow>| {
             let Ok(record) = record else { return };
-            chunk.push(Row::of(&record));
+            let row = Row::after(&record, last);
+            last = Some(row.at);
+            chunk.push(row);
             if chunk.len() == CHUNK {
                 let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
                 if sender.send(full).is_err() {
@@ -318,6 +348,11 @@ impl FileRows {
 }
 
 impl RowSource for FileRows {
+    fn has_changed(&self) -> bool {
+        let now = File::open(&self.path).ok();
+        now.and_then(|file| Stamp::of(&file)) != self.stamp
+    }
+
     fn rows(&self) -> Rows {
         match self.is_disordered {
             false => self.in_file_order(),

@@ -294,7 +294,7 @@ fn traffic(
         return Err(problem(message).hint(hint));
     }
     let span = looked.recorded.span();
-    if span > MAX_SPAN {
+    if span > MAX_SPAN && request.speed != Speed::Max {
         let years = span.as_secs() / (365 * 86_400);
         let message = format!("its rows span {years} years: some of their times must be wrong");
         return Err(problem(message).expected("a log of at most ten years"));
@@ -302,6 +302,14 @@ fn traffic(
     let mut meta = meta(request, &looked);
     let spread = quantum(request, &looked)?;
     let log = looked.into_log(shape(request, spread));
+    if log.has_changed() {
+        let hint = "copy it first, and replay the copy";
+        return Err(problem("the log changes while it is read".to_owned()).hint(hint));
+    }
+    if !log.is_ordered {
+        let message = "rows cannot be spread so far: more than 65,536 of them would change places";
+        return Err(problem(message.to_owned()).expected("a shorter --spread"));
+    }
     if log.is_empty() {
         let message = "nothing of the log is left to be replayed".to_owned();
         let hint = format!("it lasts {}: look at from, to and sample", Human(span));
@@ -404,7 +412,7 @@ pub fn recount(meta: &mut LogMeta, traffic: &Traffic) {
         return;
     };
     meta.replayed = planned(log, *speed, *duration);
-    let late = log.len() - meta.replayed;
+    let late = log.len().saturating_sub(meta.replayed);
     let late = (late > 0).then_some(("after_duration", late));
     meta.dropped = log.account.not_replayed().into_iter().chain(late).collect();
     meta.spread_s = log.shape.spread.map(|by| by.as_secs_f64());

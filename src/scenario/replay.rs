@@ -92,13 +92,17 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
             stable_profile.clone()
         }
     });
-    let log = traffic.log.clone();
+    let mut log = traffic.log.clone();
     let parts = Parts {
         seed: request.seed,
         router,
         upstreams: UpstreamSpecs::of(profiles),
         faults,
     };
+    let experiment = parts.experiment(traffic);
+    if let Some(log) = &mut log {
+        recorded::recount(log, &experiment.traffic);
+    }
     let name = file_stem(&request.log.path);
     Some(Scenario {
         path: request.log.path.clone(),
@@ -106,7 +110,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         name: format!("replay-{name}"),
         description: None,
         engine: None,
-        experiment: parts.experiment(traffic),
+        experiment,
         gates,
         sha256: loader.sha256(),
         is_named_by_sha256: true,

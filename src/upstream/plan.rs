@@ -198,6 +198,13 @@ impl ResponsePlan {
         }
     }
 
+    /// What becomes of a request that slipped in while the door was being shut: its connection is closed.
+    pub fn shut_late(&mut self) {
+        if !self.is_taken() {
+            self.act = Act::Close;
+        }
+    }
+
     /// Does anybody take the request?
     pub fn is_taken(&self) -> bool {
         self.act != Act::Unreachable

@@ -51,12 +51,18 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// What these tokens come to.
-    pub fn of(usage: Usage, price: Option<&Price>) -> Self {
-        Self {
-            money: price.map_or(Cost::ZERO, |p| p.of(usage)),
-            tokens: u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens),
-        }
+    /// What the tokens that an answer states come to. Those that are in its total alone (of reasoning, say) count as
+    /// tokens of the answer. An answer without a token states nothing.
+    pub fn stated(usage: Usage, total: Option<u64>, price: Option<&Price>) -> Option<Self> {
+        let (input, output) = (
+            u64::from(usage.prompt_tokens),
+            u64::from(usage.completion_tokens),
+        );
+        let tokens = total.unwrap_or_default().max(input + output);
+        (tokens > 0).then(|| Self {
+            money: price.map_or(Cost::ZERO, |p| p.of_tokens(input, tokens - input)),
+            tokens,
+        })
     }
 
     /// Both together.
@@ -180,6 +186,21 @@ mod tests {
         assert_eq!(RealUpstream::most(936, 2, 250, None), spending(0, 1_500));
         let endless = RealUpstream::most(usize::MAX, u64::MAX, u64::MAX, Some(&PRICE));
         assert_eq!(endless, spending(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_in_the_total_alone_is_paid_for_too() {
+        let usage = Usage {
+            prompt_tokens: 100,
+            completion_tokens: 50,
+        };
+        let of = |usage, total| Spending::stated(usage, total, Some(&PRICE));
+        // $2 and $8 a million.
+        assert_eq!(of(usage, None), Some(spending(600_000, 150)));
+        assert_eq!(of(usage, Some(150)), of(usage, None));
+        assert_eq!(of(usage, Some(7)), of(usage, None));
+        assert_eq!(of(usage, Some(1_150)), Some(spending(8_600_000, 1_150)));
+        assert_eq!(of(Usage::default(), Some(0)), None);
     }
 
     #[test]

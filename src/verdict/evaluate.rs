@@ -40,6 +40,7 @@ pub struct Evaluator {
     canary: VersionId,
     flake: f64,
     planned: Option<u64>,
+    has_log_changed: bool,
     so_far: SoFar,
 }
 
@@ -63,6 +64,7 @@ impl Evaluator {
             canary,
             flake: flake_per_gate(specs),
             planned: None,
+            has_log_changed: false,
             so_far: SoFar::default(),
         }
     }
@@ -71,6 +73,11 @@ impl Evaluator {
     #[must_use]
     pub fn planned(self, planned: Option<u64>) -> Self {
         Self { planned, ..self }
+    }
+
+    /// The recorded log is another one than before the run.
+    pub fn log_changed(&mut self) {
+        self.has_log_changed = true;
     }
 
     /// Takes an event in, with what the join made of it.
@@ -105,6 +112,7 @@ impl Evaluator {
             flake: self.flake,
             cut_short,
             planned: self.planned,
+            has_log_changed: self.has_log_changed,
             join_is_leaky: is_leaky(strays(summary), summary.ledger_rows),
         };
         let mut gates: Vec<GateResult> = self.gates.iter().map(|g| g.finish(&end)).collect();

@@ -331,6 +331,7 @@ fn a_stretch_and_a_sample_of_a_log_are_replayed_and_the_rest_is_counted() {
     let log = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
     let done = replay(&folder, &log, &["--sample", "25%", "--seed", "5"]);
     assert!(done.out.contains("not_sampled"), "{}", done.out);
+    assert_eq!(done.code, Some(0), "{}", done.out);
     let n = sent(&folder).len();
     // Five standard deviations of Binomial(400, 0.25).
     assert!((57..=143).contains(&n), "{n}");
@@ -387,4 +388,47 @@ fn rows_are_spread_within_the_grain_of_the_logs_clock_and_that_is_told() {
     let fine = folder.write("log.csv", &format!("{HEADER}{}", rows(400)));
     let done = replay(&folder, &fine, &["--spread", "auto"]);
     assert!(done.err.contains("shows no grain"), "{}", done.err);
+}
+
+/// Exports come in pages, one array behind the other; and a file that is cut off is no whole log.
+#[test]
+fn arrays_behind_each_other_are_one_log_and_a_cut_one_is_none() {
+    let folder = Folder::new();
+    let page = |from: u32| {
+        let rows = (from..from + 100).map(|n| {
+            format!("{{\"timestamp\": {}, \"input_length\": 9, \"output_length\": 9, \"hash_ids\": [1]}}", n * 10)
+        });
+        format!("[{}]", rows.collect::<Vec<_>>().join(",\n"))
+    };
+    let log = folder.write("pages.json", &format!("{}\n{}\n", page(0), page(100)));
+    let done = replay(&folder, &log, &[]);
+    assert!(
+        done.out.contains("200 rows read, 200 replayed"),
+        "{}{}",
+        done.out,
+        done.err
+    );
+    let whole = page(0);
+    let log = folder.write("cut.json", &whole[..whole.len() - 1]);
+    let done = replay(&folder, &log, &[]);
+    assert_eq!(done.code, Some(2), "{}", done.out);
+    assert!(done.err.contains("the file is cut off"), "{}", done.err);
+}
+
+#[test]
+fn rows_are_not_spread_so_far_that_too_many_would_change_places() {
+    let folder = Folder::new();
+    let dense: String = (0..200_000)
+        .map(|i| {
+            format!(
+                "2026-03-02 09:00:{:02}.{:04},1,1\r\n",
+                i / 10_000,
+                i % 10_000
+            )
+        })
+        .collect();
+    let log = folder.write("log.csv", &format!("{HEADER}{dense}"));
+    let done = replay(&folder, &log, &["--spread", "15s"]);
+    assert_eq!(done.code, Some(2), "{}", done.out);
+    assert!(done.err.contains("cannot be spread so far"), "{}", done.err);
 }

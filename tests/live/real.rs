@@ -404,3 +404,90 @@ fn every_fault_of_streams_before_a_real_server_is_the_same_as_at_a_mock() {
         }
     }
 }
+
+/// Whoever gives up while a cap holds them back was held back all the same: what came of it is not the server's doing.
+#[test]
+fn attempts_that_give_up_at_a_cap_make_a_run_invalid() {
+    let server = server();
+    let more = "
+upstreams: {v1: real, v2: {real: {rate: 1/h}}}
+traffic: {synthetic: {arrivals: {closed: 4}, requests: 40}}
+budget: {tokens: 100000}
+expect: [fallback]";
+    let case = Case::new(
+        &server.base,
+        &more.replace("upstreams:", "duration: 20s\nupstreams:"),
+    );
+    let file = case.folder.path().join("real.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("  judge: off", "  timeouts: {attempt: 300ms}\n  judge: off");
+    std::fs::write(&file, text).unwrap();
+    let output = case.run(&["--allow-real"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("more than the caps let through"));
+}
+
+/// A server whose every answer is this stream, in one piece.
+fn streaming(events: &str) -> (tokio::runtime::Runtime, wiremock::MockServer) {
+    use wiremock::matchers::method;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(async {
+        let server = MockServer::start().await;
+        let reply = ResponseTemplate::new(200).set_body_raw(events, "text/event-stream");
+        Mock::given(method("POST"))
+            .respond_with(reply)
+            .mount(&server)
+            .await;
+        server
+    });
+    (runtime, server)
+}
+
+fn event(content: &str, more: &str) -> String {
+    let choice = format!("{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}}{more}}}");
+    format!(
+        "data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{choice}],\"usage\":{{\"prompt_tokens\":3,\
+         \"completion_tokens\":1,\"total_tokens\":4}}}}\n\n"
+    )
+}
+
+/// Some servers state what they have used so far with every chunk: of a stream that breaks, that is not what it cost.
+#[test]
+fn a_broken_stream_is_paid_in_full_whatever_it_stated_so_far() {
+    let events = [
+        event("a", ""),
+        event("b", ""),
+        event("c", ",\"finish_reason\":\"stop\""),
+    ];
+    let (_runtime, server) = streaming(&(events.concat() + "data: [DONE]\n\n"));
+    let more = "
+upstreams: {v1: {real: {max_tokens: 50}}, v2: {real: {max_tokens: 50}}}
+traffic: {synthetic: {arrivals: {closed: 1}, requests: 40, stream: 100%}}
+faults: [{on: [v1, v2], kind: stream_cut, after: 2}]
+budget: {tokens: 3000}
+expect: [requests: {success: \"0%\"}]";
+    let case = Case::new(&format!("{}/v1", server.uri()), more);
+    let output = case.run(&["--allow-real"]);
+    assert!(said(&output).contains("it did not:"), "{}", said(&output));
+    assert_ne!(output.status.code(), Some(0), "{}", said(&output));
+}
+
+/// An event that is too large to be read is malformed for everybody who reads it.
+#[test]
+fn an_event_larger_than_anybody_reads_is_malformed_for_all() {
+    let huge = event(&"x".repeat(5 << 20), "");
+    let (_runtime, server) = streaming(&(event("a", "") + &huge + "data: [DONE]\n\n"));
+    let more = "
+upstreams: {v1: real, v2: real}
+traffic: {synthetic: {arrivals: {closed: 1}, requests: 6, stream: 100%}}
+budget: {tokens: 1000000}
+expect: [attribution, requests: {success: \"0%\"}]";
+    let case = Case::new(&format!("{}/v1", server.uri()), more);
+    let output = case.run(&["--allow-real"]);
+    assert!(
+        said(&output).contains("0 of 12 outcomes differ"),
+        "{}",
+        said(&output)
+    );
+}

@@ -2,8 +2,9 @@
 //! so and stop.
 
 use graygate::traffic::replay::Speed;
+use graygate::verdict::result::Status;
 
-use crate::support::{assert_passes, replay, trace, virtual_run};
+use crate::support::{assert_passes, project, replay, trace, virtual_run};
 
 #[test]
 fn the_hour_of_code_requests_is_replayed_to_the_last_row() {
@@ -64,4 +65,18 @@ fn the_hour_of_mooncake_is_replayed_to_the_last_row() {
     );
     let output = virtual_run(&scenario);
     assert_eq!(output.report.summary.answers.total(), 12_031);
+}
+
+/// What is judged is what was looked through. A log that is written anew, with as many rows, is another one.
+#[test]
+fn a_log_that_changes_makes_its_replay_invalid() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.csv");
+    let text = std::fs::read_to_string(project("fixtures/azure-sample.csv")).unwrap();
+    std::fs::write(&path, &text).unwrap();
+    let scenario = replay(path.clone(), Speed::Times(1.0));
+    let status = |scenario| virtual_run(scenario).report.verdict.status;
+    assert_eq!(status(&scenario), Status::Pass);
+    std::fs::write(&path, text.replace('1', "2")).unwrap();
+    assert_eq!(status(&scenario), Status::Invalid);
 }

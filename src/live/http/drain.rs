@@ -12,6 +12,8 @@ pub struct Drain {
     /// Connections over which a request came, and that are not closed yet.
     busy: watch::Sender<usize>,
     turned_away: AtomicU64,
+    /// Are requests that come too late not even answered?
+    is_abrupt: bool,
 }
 
 /// A connection that is busy, until it is dropped.
@@ -27,6 +29,19 @@ impl Drop for Busy {
 }
 
 impl Drain {
+    /// The end of a server that is just gone: whoever comes too late gets no answer.
+    pub fn abrupt() -> Self {
+        Self {
+            is_abrupt: true,
+            ..Self::default()
+        }
+    }
+
+    /// Are requests that come too late not even answered?
+    pub fn is_abrupt(&self) -> bool {
+        self.is_abrupt
+    }
+
     /// From now on nobody is let in. Connections without a request under way close at once.
     pub fn begin(&self) {
         self.begun.send_replace(true);

@@ -153,6 +153,7 @@ where
 {
     let door = Door::new(drain.clone());
     let entry = door.clone();
+    let is_abrupt = drain.is_abrupt();
     let service = service_fn(move |request| {
         let answer = match entry.lets_in() {
             true => Ok(handler(request)),
@@ -164,6 +165,7 @@ where
         async move {
             match answer {
                 Ok(answer) => answer.await,
+                Err(_) if is_abrupt => Err(Break),
                 Err(request) => Ok(turn_away(request, limits).await),
             }
         }

@@ -114,7 +114,7 @@ impl Doorway {
             }
             match self.open() {
                 Ok(listener) => {
-                    let drain = Arc::new(Drain::default());
+                    let drain = Arc::new(Drain::abrupt());
                     let serving = tokio::spawn(serve(listener, drain.clone()));
                     while !is_shut(clock.now()) {
                         clock.sleep(LOOK).await;

@@ -182,6 +182,7 @@ impl MockUpstream {
                 fault: None,
             },
         };
+        response.plan.shut_late();
         let turn = self.place(&mut row, &mut response);
         // Nothing is spent on it before its turn.
         let usage = match turn {

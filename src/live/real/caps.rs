@@ -1,10 +1,10 @@
 //! Caps on a real upstream: so many requests at once, so many a second. Whoever comes too soon waits, first come,
 //! first served.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::live::clock::Clock;
 use crate::time::{Timestamp, seconds};
@@ -31,10 +31,13 @@ struct Pace {
 }
 
 impl Pace {
-    fn slot(&mut self, now: Timestamp) -> Timestamp {
-        let slot = now.max(self.next);
-        self.next = slot + self.gap;
-        slot
+    /// Takes the slot that is free now; else says when the next one is. Whoever leaves while waiting takes none.
+    fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        if now < self.next {
+            return Err(self.next);
+        }
+        self.next = now + self.gap;
+        Ok(())
     }
 }
 
@@ -57,12 +60,12 @@ impl Caps {
     pub async fn enter(&self) -> Place {
         // Nobody ever closes the semaphore.
         let place = Place(self.places.clone().acquire_owned().await.ok());
-        let slot = self.pace.as_ref().map(|pace| {
-            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.slot(self.clock.now())
-        });
-        if let Some(slot) = slot {
-            self.clock.sleep_until(slot).await;
+        if let Some(pace) = &self.pace {
+            // Held while it waits, so that the others stay behind it; whoever leaves lets go of it.
+            let mut pace = pace.lock().await;
+            while let Err(next) = pace.take(self.clock.now()) {
+                self.clock.sleep_until(next).await;
+            }
         }
         place
     }
@@ -89,7 +92,9 @@ mod tests {
             gap: Duration::from_nanos(10),
             next: Timestamp::ZERO,
         };
-        let slots = [5, 6, 7, 100, 101].map(|now| pace.slot(Timestamp(now)).0);
-        assert_eq!(slots, [5, 15, 25, 100, 110]);
+        let taken = [5, 6, 14, 15, 16, 100, 101, 110].map(|now| pace.take(Timestamp(now)));
+        let (ok, next) = (Ok(()), |at| Err(Timestamp(at)));
+        let expected = [ok, next(15), next(15), ok, next(25), ok, next(110), ok];
+        assert_eq!(taken, expected);
     }
 }

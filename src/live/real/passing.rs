@@ -16,6 +16,7 @@ use crate::live::real::caps::Place;
 use crate::live::real::purse::Reserved;
 use crate::pricing::Price;
 use crate::protocol::drift::Drift;
+use crate::protocol::openai;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::stream::{News, StreamReader};
 use crate::upstream::real::Spending;
@@ -40,6 +41,8 @@ pub(super) struct Passing {
     /// Chunks of content that were passed on, and the last of them.
     contents: u32,
     last: Bytes,
+    /// The most tokens of all that it stated.
+    total: Option<u64>,
     steps: VecDeque<Step>,
     held: Option<Held>,
     price: Option<Price>,
@@ -83,6 +86,7 @@ impl Passing {
             breakage,
             contents: 0,
             last: Bytes::new(),
+            total: None,
             steps: VecDeque::new(),
             held: Some(held),
             price,
@@ -122,7 +126,13 @@ impl Passing {
             self.contents += 1;
             self.last = raw.clone();
         }
+        self.total = self.total.max(openai::total_tokens(event_data(&raw)));
         if is_end(news) {
+            // What is too large to be read is passed on as what it is: nothing that can be read.
+            let raw = match raw.is_empty() {
+                true => self.events().bytes(Piece::Garbage).unwrap_or(raw),
+                false => raw,
+            };
             let outcome = self.reader.outcome(None);
             self.end(outcome);
             self.steps.extend([Step::Send(raw), Step::End]);
@@ -184,11 +194,13 @@ impl Passing {
         let Some(mut held) = self.held.take() else {
             return;
         };
-        let usage = self.reader.usage();
+        // Some servers state what they have used so far with every chunk.
+        let usage = self.reader.usage().filter(|_| outcome.is_success());
         held.row.spends(usage, Drift::NONE);
         held.row.end(outcome);
-        if let Some(usage) = usage {
-            held.reserved.used(Spending::of(usage, self.price.as_ref()));
+        let used = usage.and_then(|usage| Spending::stated(usage, self.total, self.price.as_ref()));
+        if let Some(used) = used {
+            held.reserved.used(used);
         }
     }
 
@@ -262,6 +274,12 @@ impl Passing {
             }
         }
     }
+}
+
+/// The data of an event of one line, as those of models are.
+fn event_data(raw: &[u8]) -> &[u8] {
+    let data = raw.strip_prefix(b"data:").unwrap_or(raw);
+    data.trim_ascii()
 }
 
 /// Does nothing of a stream come after this?

@@ -81,6 +81,24 @@ struct Taken {
     is_stream: bool,
 }
 
+/// A wait at the caps: told when it is over, also when whoever waited has left.
+struct Wait<'p> {
+    proxy: &'p Proxy,
+    since: Timestamp,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let proxy = self.proxy;
+        let now = proxy.clock.now();
+        let held_back = What::HeldBack {
+            version: proxy.version,
+            wait: now.since(self.since),
+        };
+        proxy.outbox.send(now, held_back);
+    }
+}
+
 /// Serves a proxy on a listener, until the drain begins.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, drain: Arc<Drain>) {
     server::serve(listener, Limits::default(), drain, |stream| {
@@ -142,7 +160,8 @@ impl Proxy {
             is_prefilled: is_prefilled(&fields),
         };
         let healthy = ResponsePlan::passed_on(is_stream);
-        let response = self.upstreams.spoil(healthy, &ask, at);
+        let mut response = self.upstreams.spoil(healthy, &ask, at);
+        response.plan.shut_late();
         self.ledger.announce(at, &row, seen.n, &response);
         let (body, most_tokens) = limited(body, &fields, &self.terms);
         let answers = answers(&fields);
@@ -238,14 +257,12 @@ impl Proxy {
     /// Waits until the caps let a request through, and sets aside what it may use. With a spent purse, nothing
     /// comes back: the run ends.
     async fn admit(&self, most: Spending) -> (Place, Reserved) {
-        let since = self.clock.now();
-        let place = self.caps.enter().await;
-        let now = self.clock.now();
-        let held_back = What::HeldBack {
-            version: self.version,
-            wait: now.since(since),
+        let wait = Wait {
+            proxy: self,
+            since: self.clock.now(),
         };
-        self.outbox.send(now, held_back);
+        let place = self.caps.enter().await;
+        drop(wait);
         loop {
             match self.purse.reserve(most) {
                 Some(reserved) => return (place, reserved),
@@ -277,8 +294,11 @@ impl Proxy {
         let content_type = http::header(&headers, "content-type");
         let received = normalize::receive(status, content_type, body.clone());
         let Held { mut row, reserved } = held;
-        match received.usage {
-            Some(usage) => reserved.used(Spending::of(usage, self.price.as_ref())),
+        let total = openai::total_tokens(&body);
+        let price = self.price.as_ref();
+        let stated = received.usage;
+        match stated.and_then(|usage| Spending::stated(usage, total, price)) {
+            Some(used) => reserved.used(used),
             // What was refused on its merits was not worked on.
             None if (400..500).contains(&status) => reserved.used(Spending::default()),
             None => drop(reserved),

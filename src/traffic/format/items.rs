@@ -132,6 +132,12 @@ impl<R: BufRead> Items<R> {
             let line = self.line;
             match (first, self.state) {
                 (None, State::Opened(level)) => self.leave_array(level)?,
+                (None, State::Array) => {
+                    self.end_array()?;
+                    if self.state == State::Done {
+                        return Ok(None);
+                    }
+                }
                 (None, _) => return Ok(None),
                 (Some(b'{'), State::Opened(level)) if level + 1 < self.nest.len() => {
                     if !self.open_inner(level + 1)? {
@@ -196,15 +202,44 @@ impl<R: BufRead> Items<R> {
         Ok(is_there)
     }
 
+    /// Skips the end of an array: a file that is cut off has none.
+    fn close_array(&mut self) -> io::Result<()> {
+        if self.skip_space()? == Some(b']') {
+            self.take();
+            return Ok(());
+        }
+        let message = "an array has no end: the file is cut off";
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+    }
+
+    /// Goes on behind the array that the file, or what was looked for in it, consists of: another one may follow.
+    fn end_array(&mut self) -> io::Result<()> {
+        self.close_array()?;
+        self.state = match self.path.is_empty() {
+            true => self.at_the_top()?,
+            false => State::Done,
+        };
+        Ok(())
+    }
+
+    /// What comes next at the top of the file.
+    fn at_the_top(&mut self) -> io::Result<State> {
+        Ok(match self.skip_space()? {
+            Some(b'[') => {
+                self.take();
+                State::Array
+            }
+            _ => State::Sequence,
+        })
+    }
+
     /// Skips the end of an array, and what follows it in its object.
     fn leave_array(&mut self, level: usize) -> io::Result<()> {
+        self.close_array()?;
         self.state = match level.checked_sub(1) {
             Some(outer) => State::Opened(outer),
             None => State::Sequence,
         };
-        if self.skip_space()? == Some(b']') {
-            self.take();
-        }
         self.leave_object()
     }
 
@@ -436,7 +471,15 @@ mod tests {
         // A tiny buffer, so that every path over chunk borders is taken.
         let mut items = Items::at(BufReader::with_capacity(3, text), path);
         let mut found = Vec::new();
-        while let Some((line, item)) = items.next_item().unwrap() {
+        loop {
+            let (line, item) = match items.next_item() {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(error) => {
+                    found.push(error.to_string());
+                    break;
+                }
+            };
             found.push(match item {
                 Item::Text(text) => format!("{line}:{text}"),
                 other => format!("{line}:{other:?}"),
@@ -478,10 +521,16 @@ mod tests {
     fn opened(text: &[u8]) -> Vec<String> {
         let mut items = Items::opening(BufReader::with_capacity(3, text), NESTS);
         let mut found = Vec::new();
-        while let Some((line, item)) = items.next_item().unwrap() {
-            found.push(format!("{line}:{item:?}"));
+        loop {
+            match items.next_item() {
+                Ok(Some((line, item))) => found.push(format!("{line}:{item:?}")),
+                Ok(None) => return found,
+                Err(error) => {
+                    found.push(error.to_string());
+                    return found;
+                }
+            }
         }
-        found
     }
 
     #[test]
@@ -500,7 +549,8 @@ mod tests {
                 r#"3:Text("6")"#,
             ]
         );
-        assert_eq!(opened(br#"{"spans": [1, 2"#).len(), 2);
+        let cut = "an array has no end: the file is cut off";
+        assert_eq!(opened(br#"{"spans": [1, 2"#)[2..], [cut]);
         assert_eq!(opened(br#"{"spans": [1] nonsense"#).len(), 1);
     }
 
@@ -525,7 +575,8 @@ mod tests {
                 r#"5:Text("8")"#,
             ]
         );
-        assert_eq!(opened(br#"{"r": [{"s": [{"t": [1, 2"#).len(), 2);
+        let cut = "an array has no end: the file is cut off";
+        assert_eq!(opened(br#"{"r": [{"s": [{"t": [1, 2"#)[2..], [cut]);
     }
 
     #[test]
@@ -554,6 +605,17 @@ mod tests {
         );
         assert_eq!(keys(r#"{"a": 1} {"b": 2}"#), ["a"]);
         assert!(keys("{").is_empty() && keys("3").is_empty() && keys("").is_empty());
+    }
+
+    #[test]
+    fn arrays_may_follow_each_other_and_one_without_an_end_is_cut_off() {
+        assert_eq!(
+            all(b"[1,2]\n[3] {\"a\":4}", &[]),
+            ["1:1", "1:2", "2:3", "2:{\"a\":4}"]
+        );
+        let cut = "an array has no end: the file is cut off";
+        assert_eq!(all(b"[1,2,", &[]), ["1:1", "1:2", cut]);
+        assert_eq!(all(b"{\"log\": [1", &["log"]), ["1:1", cut]);
     }
 
     #[test]
@@ -599,12 +661,12 @@ mod tests {
         fn no_bytes_stop_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for path in [&[][..], &["log"]] {
                 let found = all(&bytes, path);
-                prop_assert!(found.len() <= bytes.len());
+                prop_assert!(found.len() <= bytes.len() + 1);
             }
-            prop_assert!(opened(&bytes).len() <= bytes.len());
+            prop_assert!(opened(&bytes).len() <= bytes.len() + 1);
             for beginning in [&b"{\"spans\":["[..], b"{\"r\":[", b"{\"r\":[{\"s\":["] {
                 let text = [beginning, &bytes].concat();
-                prop_assert!(opened(&text).len() <= text.len());
+                prop_assert!(opened(&text).len() <= text.len() + 1);
             }
             Items::new(&bytes[..]).first_keys().unwrap();
         }

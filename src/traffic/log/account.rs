@@ -40,7 +40,9 @@ impl LogAccount {
     }
 
     fn record(&mut self, record: &Record) {
-        self.untimed += u64::from(record.at.is_none());
+        // A turn may wait for the answer before it instead.
+        let is_turn = record.session.is_some() && record.delay.is_some();
+        self.untimed += u64::from(record.at.is_none() && !is_turn);
         if let Some(end) = record.end {
             self.ended += 1;
             if !end.is_success() {

@@ -33,22 +33,29 @@ pub struct Row {
     pub output_tokens: u32,
     /// Its conversation, by a fingerprint of the name; none when it has none.
     pub session: Option<u64>,
+    /// From its arrival to the end of its answer, where the log says so.
+    pub latency: Option<Duration>,
+    /// So long after the answer to the turn before it, where the log says so.
+    pub delay: Option<Duration>,
 }
 
 /// Tokens of an answer of which the log says nothing.
 const UNKNOWN_OUTPUT: u32 = 128;
 
 impl Row {
-    /// The row of a record. Tokens that it does not state are counted in its texts.
-    pub fn of(record: &Record) -> Self {
+    /// The row of a record that follows one of this time. Tokens that it does not state are counted in its texts; a turn
+    /// without a time stands where the row before it stood, and waits for its answer.
+    pub fn after(record: &Record, last: Option<i64>) -> Self {
         let in_prompt = || record.body.as_ref().map(|body| prompt_tokens(body));
         let in_answer = || record.answer.as_deref().map(count_tokens);
         let output = record.output_tokens.or_else(in_answer);
         Self {
-            at: record.at.unwrap_or_default(),
+            at: record.at.or(last).unwrap_or_default(),
             input_tokens: record.input_tokens.or_else(in_prompt).unwrap_or(1),
             output_tokens: output.unwrap_or(UNKNOWN_OUTPUT),
             session: record.session.as_deref().map(fingerprint),
+            latency: record.latency,
+            delay: record.delay,
         }
     }
 }
@@ -66,6 +73,11 @@ pub type Rows = Box<dyn Iterator<Item = Row> + Send>;
 pub trait RowSource: fmt::Debug + Send + Sync {
     /// All of them in order of time, from the beginning. Rows of one moment keep the order of the file.
     fn rows(&self) -> Rows;
+
+    /// Are they others than when they were looked through?
+    fn has_changed(&self) -> bool {
+        false
+    }
 }
 
 /// Rows that are kept in memory.
@@ -101,6 +113,8 @@ pub struct RecordedLog {
     pub recorded: Survey,
     /// And as it is replayed, at its own pace.
     pub replayed: Survey,
+    /// Do its rows come in order of time? Not if they are spread so far that too many would have to be held.
+    pub is_ordered: bool,
 }
 
 /// A request of a log as it is replayed: when, counted from the beginning, and its row.
@@ -122,6 +136,7 @@ impl RecordedLog {
             account,
             replayed: recorded.clone(),
             recorded,
+            is_ordered: true,
         };
         if !log.shape.is_whole() {
             log.look_through();
@@ -131,7 +146,11 @@ impl RecordedLog {
 
     fn look_through(&mut self) {
         let mut survey = Survey::default();
+        let mut latest = 0;
+        self.is_ordered = true;
         for (offset, _) in self.offsets() {
+            self.is_ordered &= offset >= latest;
+            latest = offset;
             survey.take(offset);
         }
         self.replayed = survey;
@@ -142,6 +161,11 @@ impl RecordedLog {
             ("not_sampled", unsampled),
         ];
         self.account.left_out = reasons.into_iter().filter(|(_, n)| *n > 0).collect();
+    }
+
+    /// Are its rows others than when it was looked through?
+    pub fn has_changed(&self) -> bool {
+        self.source.has_changed()
     }
 
     /// How many requests are replayed of it.

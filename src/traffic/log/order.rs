@@ -84,6 +84,8 @@ mod tests {
             input_tokens,
             output_tokens: 1,
             session: None,
+            latency: None,
+            delay: None,
         }
     }
 

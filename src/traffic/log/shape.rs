@@ -113,6 +113,8 @@ mod tests {
             input_tokens: n as u32,
             output_tokens: 1,
             session: (sessions > 0).then(|| n as u64 % sessions),
+            latency: None,
+            delay: None,
         }))
     }
 

@@ -85,6 +85,8 @@ pub struct End<'a> {
     pub cut_short: bool,
     /// How many requests a recorded log has to be sent; none where nobody knows before.
     pub planned: Option<u64>,
+    /// Was the log another one at the end of the run than before it?
+    pub has_log_changed: bool,
     /// Is the join of requests with the upstreams' ledgers too incomplete to count on?
     pub join_is_leaky: bool,
 }
