@@ -412,11 +412,11 @@ mod tests {
     fn pauses_shrink_with_the_speed_and_are_nothing_where_nobody_knows_them() {
         let second = |n: f64| Timestamp::from_secs_f64(n);
         let mut fast = Replay::new(&talks(Some(2)), Speed::Times(10.0), None);
-        (due(&mut fast), due(&mut fast));
+        let _ = [due(&mut fast), due(&mut fast)];
         fast.answered(RequestKey(0), second(4.0));
         assert_eq!(due(&mut fast), Some((2, 4.3)));
         let mut unknown = Replay::new(&talks(None), Speed::Times(1.0), None);
-        (due(&mut unknown), due(&mut unknown));
+        let _ = [due(&mut unknown), due(&mut unknown)];
         unknown.answered(RequestKey(0), second(6.0));
         assert_eq!(due(&mut unknown), Some((2, 6.0)));
         let mut max = Replay::new(&talks(Some(2)), Speed::Max, None);
@@ -434,7 +434,7 @@ mod tests {
         let six = Some(Duration::from_secs(6));
         let log = talks(Some(2));
         let mut source = Replay::new(&log, Speed::Times(1.0), six);
-        (due(&mut source), due(&mut source));
+        let _ = [due(&mut source), due(&mut source)];
         source.answered(RequestKey(0), Timestamp::from_secs_f64(60.0));
         assert_eq!(due(&mut source), Some((2, 63.0)));
         source.answered(RequestKey(2), Timestamp::from_secs_f64(64.0));
