@@ -2,6 +2,7 @@
 
 mod admin;
 mod ci;
+mod convert;
 mod env;
 pub mod exit;
 mod files;
@@ -55,6 +56,8 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Serve a mock upstream that answers and fails as told
     Mock(mock::MockArgs),
+    /// Write a recorded log in another format, without what was said in it
+    Convert(convert::ConvertArgs),
     /// Show every mistake in scenario and router files, without running anything
     Validate(validate::ValidateArgs),
 }
@@ -147,6 +150,7 @@ pub fn main() -> u8 {
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),
+        Command::Convert(args) => convert::run(args),
         Command::Validate(args) => validate::run(&args),
     }
 }

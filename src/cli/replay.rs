@@ -22,7 +22,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     router: PathBuf,
     /// The format of the log: auto, or a name that docs/formats.md lists
-    #[arg(long, default_value = "auto", value_parser = parse_format, value_name = "FORMAT")]
+    #[arg(long, default_value = "auto", value_parser = LogFormat::from_argument, value_name = "FORMAT")]
     format: LogFormat,
     /// How fast it is sent: 1x, 60x, 0.5x, or max (as fast as it is answered, 64 at a time)
     #[arg(long, default_value = "1x", value_parser = speed)]
@@ -57,11 +57,6 @@ pub(super) struct ReplayArgs {
     canary_profile: Option<String>,
     #[command(flatten)]
     flags: RunFlags,
-}
-
-fn parse_format(text: &str) -> Result<LogFormat, String> {
-    let known = || format!("known formats are {}", LogFormat::names().join(", "));
-    LogFormat::parse(text).ok_or_else(known)
 }
 
 fn speed(text: &str) -> Result<Speed, String> {

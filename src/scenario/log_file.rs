@@ -1,5 +1,6 @@
 //! A recorded log on the disk: looked through once before a run, read again while it goes on.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -69,15 +70,40 @@ impl From<LogError> for Unusable {
     }
 }
 
-/// Looks through a log: what its lines are worth, how its rows are spaced, and whether they are in order.
+/// A log that is open, and known for what it is.
+pub struct Opened {
+    reader: Box<dyn BufRead + Send>,
+    /// The format that it is read as.
+    pub format: &'static Format,
+    /// What it shows its format by; none when that was said.
+    pub because: Option<&'static str>,
+    /// How it is packed.
+    pub packing: Packing,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a log of {}", self.format.name)
+    }
+}
+
+impl Opened {
+    /// Its text, which ends when somebody sets `stop`.
+    pub fn stoppable(self, stop: Arc<AtomicBool>) -> impl BufRead {
+        Stoppable {
+            reader: self.reader,
+            stop,
+        }
+    }
+}
+
+/// Unpacks a log, and finds out its format where that is not said.
 ///
 /// # Errors
-/// When it cannot be read, is of no known format, or would not fit the memory.
-pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<Looked, Unusable> {
-    let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
-    let stamp = Stamp::of(&file);
+/// When it cannot be read, or is of no known format.
+pub fn open(file: File, format: Option<&'static Format>) -> Result<Opened, Unusable> {
     let (reader, packing) = opened::open(file).map_err(LogError::Io)?;
-    let (head, mut reader) = format::begin(reader).map_err(LogError::Io)?;
+    let (head, reader) = format::begin(reader).map_err(LogError::Io)?;
     let (format, because) = match format {
         Some(format) => (format, None),
         None => {
@@ -85,6 +111,27 @@ pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<
             (format, Some(because))
         }
     };
+    Ok(Opened {
+        reader,
+        format,
+        because,
+        packing,
+    })
+}
+
+/// Looks through a log: what its lines are worth, how its rows are spaced, and whether they are in order.
+///
+/// # Errors
+/// When it cannot be read, is of no known format, or would not fit the memory.
+pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<Looked, Unusable> {
+    let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
+    let stamp = Stamp::of(&file);
+    let Opened {
+        mut reader,
+        format,
+        because,
+        packing,
+    } = open(file, format)?;
     let mut scan = Scan::new(!is_file);
     (format.read)(&mut reader, &mut |record| scan.take(&record))?;
     if scan.is_overfull {

@@ -2,13 +2,14 @@
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
 //! ([`upstreams`] with their [`distributions`], [`real`] ones, [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
-//! on the command line, [`advice`] warns of what cannot work out.
+//! on the command line, [`conversion`] writes one in another format, [`advice`] warns of what cannot work out.
 
 pub mod advice;
 pub mod arrivals;
 pub mod callers;
 pub mod compile;
 mod contract;
+pub mod conversion;
 pub mod costs;
 pub mod distributions;
 mod fault_kinds;

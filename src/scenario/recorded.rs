@@ -14,7 +14,7 @@ use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::log_file::{self, Looked, Unusable};
 use crate::scenario::traffic::TrafficSpec;
 use crate::time::Human;
-use crate::traffic::format::{self, Format};
+use crate::traffic::format::{self, BadRow, Format};
 use crate::traffic::log::RecordedLog;
 use crate::traffic::log::account::LogAccount;
 use crate::traffic::log::shape::Shape;
@@ -46,6 +46,15 @@ impl LogFormat {
         }
     }
 
+    /// The same of an argument, with what to write instead.
+    ///
+    /// # Errors
+    /// When there is no such format.
+    pub fn from_argument(name: &str) -> Result<Self, String> {
+        let known = || format!("known formats are {}", Self::names().join(", "));
+        Self::parse(name).ok_or_else(known)
+    }
+
     /// All names.
     pub fn names() -> Vec<&'static str> {
         let named = format::FORMATS.iter().map(|format| format.name);
@@ -60,7 +69,8 @@ impl LogFormat {
         }
     }
 
-    fn known(self) -> Option<&'static Format> {
+    /// The format, where it was said.
+    pub fn known(self) -> Option<&'static Format> {
         match self {
             Self::Auto => None,
             Self::Named(format) => Some(format),
@@ -240,23 +250,26 @@ pub fn load(request: &LogRequest, problems: &Problems, loader: &Loader) -> Optio
 fn look(request: &LogRequest, loader: &Loader) -> Result<Looked, Diagnostic> {
     let file = loader.open(&request.path)?.into_inner();
     let known = request.format.known();
-    let looked = log_file::look(&request.path, file, known).map_err(|unusable| {
-        let problem =
-            |error: &dyn std::fmt::Display| Diagnostic::file(request.name(), error.to_string());
-        match (unusable, known) {
-            (Unusable::Log(error), Some(format)) => {
-                problem(&error).expected(format!("{} (docs/formats.md)", format.title))
-            }
-            (Unusable::Log(error), None) => problem(&error),
-            (Unusable::Unknown(error), _) => problem(&error).hint(FORMAT_HINT),
-            (Unusable::TooLarge(why), _) => {
-                let message = format!("more than 5,000,000 rows, and {why}");
-                problem(&message).hint("sort it by time into a file of its own")
-            }
-        }
-    })?;
+    let looked = log_file::look(&request.path, file, known);
+    let looked = looked.map_err(|error| unusable(request.name(), error, known))?;
     loader.note(looked.fingerprint.clone());
     Ok(looked)
+}
+
+/// Says why a log is of no use. Where its format was said, it is told what that would look like.
+pub fn unusable(name: String, unusable: Unusable, known: Option<&'static Format>) -> Diagnostic {
+    let problem = |error: &dyn std::fmt::Display| Diagnostic::file(name, error.to_string());
+    match (unusable, known) {
+        (Unusable::Log(error), Some(format)) => {
+            problem(&error).expected(format!("{} (docs/formats.md)", format.title))
+        }
+        (Unusable::Log(error), None) => problem(&error),
+        (Unusable::Unknown(error), _) => problem(&error).hint(FORMAT_HINT),
+        (Unusable::TooLarge(why), _) => {
+            let message = format!("more than 5,000,000 rows, and {why}");
+            problem(&message).hint("sort it by time into a file of its own")
+        }
+    }
 }
 
 /// The traffic of a log that was looked through. None means that mistakes were reported.
@@ -337,18 +350,22 @@ fn shape(request: &LogRequest, spread: Option<Duration>) -> Shape {
     }
 }
 
+/// Says where a row is that cannot be used, and why.
+pub fn bad_row(name: &str, bad: &BadRow) -> Diagnostic {
+    let place = Place {
+        line: bad.line as usize,
+        column: bad.column,
+        width: 1,
+    };
+    let message = format!("unusable row: {}", bad.reason.name());
+    Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected())
+}
+
 fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
-    for bad in &account.bad {
-        let place = Place {
-            line: bad.line as usize,
-            column: bad.column,
-            width: 1,
-        };
-        let message = format!("unusable row: {}", bad.reason.name());
-        problems.add(
-            Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected()),
-        );
-    }
+    account
+        .bad
+        .iter()
+        .for_each(|bad| problems.add(bad_row(name, bad)));
     let message = format!(
         "{} of {} rows are unusable, more than 1 %",
         account.damaged_total(),

@@ -3,7 +3,7 @@
 use crate::support::{Folder, PASSES, graygate, scenario};
 
 /// A fixture in `fixtures/logs/`, its format, and how many rows are replayed at this speed.
-type Case = (&'static str, &'static str, u32, &'static str);
+pub(crate) type Case = (&'static str, &'static str, u32, &'static str);
 
 const TRACES: &[Case] = &[
     ("azure.csv", "azure", 12, "1x"),
@@ -51,7 +51,7 @@ const UNTIMED: &[Case] = &[
 ];
 
 /// All that there are.
-const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND, API_LOGS, UNTIMED];
+pub(crate) const ALL: &[&[Case]] = &[TRACES, NEVER_FOUND, API_LOGS, UNTIMED];
 
 fn replay(folder: &Folder, log: &str, format: &str, speed: &str) -> crate::support::Done {
     let out = folder.path().join("reports").display().to_string();

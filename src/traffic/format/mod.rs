@@ -2,7 +2,7 @@
 //! time, and to lines that cannot be used.
 //!
 //! [`opened`] unpacks a file, [`detect`] finds out what it is, [`lines`], [`items`] and [`table`] read text, JSON and CSV
-//! within limits, [`values`] are the times and counts in them.
+//! within limits, [`values`] are the times and counts in them. [`write`](mod@write) goes the other way.
 
 pub mod aiperf;
 pub mod azure;
@@ -30,6 +30,7 @@ pub mod table;
 mod testing;
 pub mod values;
 pub mod weka;
+pub mod write;
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};

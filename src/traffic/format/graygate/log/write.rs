@@ -1,13 +1,8 @@
 //! The lines of a `graygate.log/1`, written.
 
-use std::fmt::Write;
-use std::time::Duration;
-
-use serde::Serialize;
-
-use crate::time::nanos;
 use crate::traffic::format::Record;
-use crate::traffic::format::values::{MILLISECONDS, SECONDS};
+use crate::traffic::format::values::SECONDS;
+use crate::traffic::format::write::line::{Line, decimal, millis};
 
 /// The line of one request, without its end.
 pub fn write(record: &Record) -> String {
@@ -54,58 +49,10 @@ pub fn write(record: &Record) -> String {
     line.finish()
 }
 
-/// An object that is written field by field.
-#[derive(Default)]
-struct Line(String);
-
-impl Line {
-    fn plain(&mut self, name: &str, value: Option<String>) {
-        let Some(value) = value else { return };
-        let before = if self.0.is_empty() { '{' } else { ',' };
-        // Writing to a String cannot fail.
-        let _ = write!(self.0, "{before}\"{name}\":{value}");
-    }
-
-    fn json(&mut self, name: &str, value: Option<&impl Serialize>) {
-        // Texts, numbers and maps with texts as keys can all be written.
-        self.plain(
-            name,
-            value.and_then(|value| serde_json::to_string(value).ok()),
-        );
-    }
-
-    fn finish(mut self) -> String {
-        if self.0.is_empty() {
-            self.0.push('{');
-        }
-        self.0.push('}');
-        self.0
-    }
-}
-
-/// A number of `unit` nanoseconds, with as many digits as there are.
-fn decimal(nanos: i128, unit: u32) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let (nanos, unit) = (nanos.unsigned_abs(), u128::from(unit));
-    let digits = unit.ilog10() as usize;
-    let fraction = format!("{:0digits$}", nanos % unit);
-    let number = format!("{sign}{}.{fraction}", nanos / unit);
-    number
-        .trim_end_matches('0')
-        .trim_end_matches('.')
-        .to_owned()
-}
-
-/// Milliseconds; lengths beyond 292 years, which no reader takes, are cut.
-fn millis(length: Duration) -> String {
-    decimal(
-        nanos(length).min(i64::MAX.unsigned_abs()).into(),
-        MILLISECONDS,
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use serde_json::json;
 
