@@ -36,7 +36,6 @@ use clock::Clock;
 use gateway::driver::Driver;
 use gateway::server::Gateway;
 use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
-use http::client::Trust;
 use http::files;
 use http::server::Limits;
 use load::client::LoadClient;
@@ -309,8 +308,7 @@ impl Stage {
             is_harness: true,
             forward,
             limits: Limits::default(),
-            // Its mocks and proxies speak plain HTTP.
-            trust: Trust::nobody(),
+            trust: servers.trust(),
         };
         let wiremocks = servers.play(players).await;
         tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));

@@ -17,6 +17,7 @@ use crate::live::http::client::Trust;
 use crate::live::http::drain::Drain;
 use crate::live::mock::door::{ClosedDoor, Doorway};
 use crate::live::mock::ledger::Ledger;
+use crate::live::mock::veil::Veil;
 use crate::live::mock::{self, MockUpstream};
 use crate::live::outbox::Outbox;
 use crate::live::real::RealEndpoints;
@@ -24,6 +25,7 @@ use crate::live::real::caps::Caps;
 use crate::live::real::proxy::{self, Proxy};
 use crate::live::real::purse::SharedPurse;
 use crate::live::{Plan, Player, StartError, base_url, bind};
+use crate::time::Timestamp;
 use crate::upstream::real::RealUpstream;
 
 /// What plays an upstream.
@@ -49,21 +51,38 @@ impl Acting {
         }
     }
 
+    fn clock(&self) -> Clock {
+        match self {
+            Self::Mock(mock) => mock.clock,
+            Self::Real(proxy) => proxy.clock,
+        }
+    }
+
+    /// Does nobody reach it at this moment?
+    fn is_shut(&self) -> impl Fn(Timestamp) -> bool + use<> {
+        let (version, upstreams) = match self {
+            Self::Mock(mock) => (mock.version, mock.switch.in_force().upstreams.clone()),
+            Self::Real(proxy) => (proxy.version, (*proxy.upstreams).clone()),
+        };
+        move |at| upstreams.is_shut(version, at)
+    }
+
     /// Plays in a doorway that opens and shuts as the faults say.
     fn stand_in(self, doorway: Doorway) {
-        let (version, clock, upstreams) = match &self {
-            Self::Mock(mock) => (
-                mock.version,
-                mock.clock,
-                mock.switch.in_force().upstreams.clone(),
-            ),
-            Self::Real(proxy) => (proxy.version, proxy.clock, (*proxy.upstreams).clone()),
-        };
         tokio::spawn(async move {
-            let is_shut = |at| upstreams.is_shut(version, at);
             let serve = |listener, drain| self.clone().serve(listener, drain);
-            doorway.stand(clock, is_shut, serve).await;
+            doorway.stand(self.clock(), self.is_shut(), serve).await;
         });
+    }
+
+    /// Plays behind a veil that is torn as the faults say.
+    fn stand_behind(self, veil: Veil, listener: TcpListener) {
+        let (clock, is_torn) = (self.clock(), self.is_shut());
+        let Ok(target) = listener.local_addr() else {
+            return;
+        };
+        tokio::spawn(self.serve(listener, Arc::default()));
+        tokio::spawn(veil.stand(clock, is_torn, target));
     }
 }
 
@@ -141,10 +160,14 @@ impl Means {
     }
 }
 
-/// The fault that keeps everybody out of a version: all the time, or now and then.
-fn door(experiment: &Experiment, version: VersionId) -> Option<&Fault> {
-    let mut faults = experiment.upstreams.faults.iter();
-    faults.find(|fault| fault.kind.keeps_out() && fault.on.contains(&version))
+/// The faults that keep everybody out of a version, all the time or now and then.
+fn doors(experiment: &Experiment, version: VersionId) -> impl Iterator<Item = &Fault> {
+    let faults = experiment.upstreams.faults.iter();
+    faults.filter(move |fault| fault.kind.keeps_out() && fault.on.contains(&version))
+}
+
+fn is_tls(kind: FaultKind) -> bool {
+    kind == FaultKind::TlsFailure
 }
 
 /// The servers of a run's upstreams: ports that are open, before anybody plays on them.
@@ -159,6 +182,8 @@ enum ServerKind {
     Closed(ClosedDoor),
     /// graygate's own server, which is not always there.
     Doorway(Doorway),
+    /// graygate's own server, behind TLS that is not always to be believed.
+    Veiled(Veil, TcpListener),
     /// graygate's own server.
     Own(TcpListener),
     Wiremock(::wiremock::MockServer),
@@ -168,13 +193,28 @@ impl Servers {
     pub(super) async fn open(experiment: &Experiment, plan: &Plan) -> Result<Self, StartError> {
         let mut servers = Vec::new();
         for (version, player) in plan.players().iter() {
-            servers.push(match door(experiment, version) {
-                Some(fault) if fault.is_always_on() => Server::closed(fault.kind)?,
-                Some(_) => Server::doorway()?,
-                None => Server::open(*player).await?,
+            let mut always = doors(experiment, version).filter(|fault| fault.is_always_on());
+            let mut kinds = doors(experiment, version).map(|fault| fault.kind);
+            servers.push(match (always.next(), kinds.next()) {
+                (Some(fault), _) => Server::closed(fault.kind)?,
+                (None, None) => Server::open(*player).await?,
+                // To whom no handshake succeeds, nobody listens: both are told as one.
+                (None, Some(first)) => match first == FaultKind::TlsFailure || kinds.any(is_tls) {
+                    true => Server::veiled().await?,
+                    false => Server::doorway()?,
+                },
             });
         }
         Ok(Self(servers))
+    }
+
+    /// Whose certificates the gateway must believe.
+    pub(super) fn trust(&self) -> Trust {
+        let certificates = self.0.iter().filter_map(|server| match &server.kind {
+            ServerKind::Veiled(veil, _) => Some(veil.certificate()),
+            _ => None,
+        });
+        Trust::only(certificates.collect())
     }
 
     pub(super) fn endpoints(&self, players: &PerVersion<Acting>) -> PerVersion<Endpoint> {
@@ -192,6 +232,9 @@ impl Servers {
             match (server.kind, player) {
                 (ServerKind::Closed(door), _) => door.stand(),
                 (ServerKind::Doorway(doorway), player) => player.clone().stand_in(doorway),
+                (ServerKind::Veiled(veil, listener), player) => {
+                    player.clone().stand_behind(veil, listener);
+                }
                 (ServerKind::Own(listener), player) => {
                     // A mock just ends.
                     tokio::spawn(player.clone().serve(listener, Arc::default()));
@@ -214,6 +257,15 @@ impl Server {
         Ok(Self {
             base: door.base(),
             kind: ServerKind::Closed(door),
+        })
+    }
+
+    async fn veiled() -> Result<Self, StartError> {
+        let veil = Veil::new().await.map_err(StartError::Runtime)?;
+        let listener = bind("127.0.0.1:0").await?;
+        Ok(Self {
+            base: veil.base(),
+            kind: ServerKind::Veiled(veil, listener),
         })
     }
 

@@ -4,7 +4,6 @@ use crate::config::fields::Cx;
 use crate::config::node::{Node, Place, Value};
 use crate::config::values;
 use crate::config::versions::version_name;
-use crate::fault::kind::FaultKind;
 use crate::fault::pattern::Pattern;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;
@@ -70,28 +69,14 @@ fn is_playable(cx: Cx<'_>, place: Place, fault: &Fault, is_run: bool) -> Option<
         let message = format!("a mock by itself cannot play `{name}`: it would have to be gone");
         return cx.error(cx.at(place, message).hint("do not start it"));
     }
-    let is_always = fault.from == Timestamp::ZERO && fault.until.is_none();
     let is_ramp = matches!(fault.pattern, Pattern::Ramp { .. });
     let is_all = fault.share >= 1.0 && !is_ramp && !fault.only_prefilled;
-    // Who speaks TLS cannot begin and end with it while the run goes on.
-    let may_change = fault.kind == FaultKind::Refused;
-    if is_all && (may_change || (is_always && fault.pattern == Pattern::Steady)) {
+    if is_all {
         return Some(());
     }
-    let (message, expected) = match may_change {
-        true => (
-            format!("`{name}` keeps everybody out while it is on, or it cannot be played"),
-            format!(
-                "{{on: v2, kind: {name}, at: 2m, for: 30s}}, without `share`, `when` or `ramp`"
-            ),
-        ),
-        false => (
-            format!(
-                "`{name}` keeps everybody out from the start to the end, or it cannot be played"
-            ),
-            format!("{{on: v2, kind: {name}}}, without `at`, `for`, `share`, `when` or a pattern"),
-        ),
-    };
+    let message = format!("`{name}` keeps everybody out while it is on, or it cannot be played");
+    let expected =
+        format!("{{on: v2, kind: {name}, at: 2m, for: 30s}}, without `share`, `when` or `ramp`");
     let hint = "a port is open to all requests or to none; `reset` and `close` hit single ones";
     cx.error(cx.at(place, message).expected(expected).hint(hint))
 }

@@ -342,12 +342,14 @@ expect:
 /// before or after is served, but for those at the very edge.
 #[test]
 fn a_door_that_opens_and_shuts_is_the_same_on_both_engines() {
-    for times in [
-        "at: 400ms, for: 500ms",
-        "flapping: {on: 300ms, off: 300ms}",
-        "bursts: {mean: 200ms, gap: 300ms}",
+    for fault in [
+        "kind: refused, at: 400ms, for: 500ms",
+        "kind: refused, flapping: {on: 300ms, off: 300ms}",
+        "kind: refused, bursts: {mean: 200ms, gap: 300ms}",
+        "kind: tls_failure, at: 400ms, for: 500ms",
+        "kind: tls_failure, flapping: {on: 300ms, off: 300ms}",
     ] {
-        let scenario = with_fault("native", &format!("kind: refused, {times}"));
+        let scenario = with_fault("native", fault);
         let (_, simulated) = virtual_stories(&scenario);
         let (output, live) = live_run(&scenario);
         assert_eq!(keys(&simulated), keys(&live));
@@ -359,14 +361,37 @@ fn a_door_that_opens_and_shuts_is_the_same_on_both_engines() {
             all.filter(|truth| *truth == Some(Outcome::Connect)).count()
         };
         let (expected, found) = (refused(&simulated), refused(&live));
-        assert!(expected > 15 && found > 15, "{times}: {expected}, {found}");
-        assert!(differ <= 10, "{times}: {differ} differ");
+        assert!(expected > 15 && found > 15, "{fault}: {expected}, {found}");
+        assert!(differ <= 10, "{fault}: {differ} differ");
         // Nobody noticed: stable answered.
         for story in simulated.iter().chain(&live) {
-            assert_eq!(story.outcome(), Some(Outcome::Success), "{times}");
+            assert_eq!(story.outcome(), Some(Outcome::Success), "{fault}");
         }
         let hits = output.report.summary.fault_hits[0];
-        assert!(hits >= found as u64, "{times}: {hits} of {found}");
+        assert!(hits >= found as u64, "{fault}: {hits} of {found}");
+    }
+}
+
+/// A mock that speaks TLS, because that is to fail for a while, fails in every other way as it does without.
+#[test]
+fn what_breaks_behind_tls_breaks_in_front_of_it() {
+    let faults = [
+        "kind: tls_failure, at: 1300ms, for: 100ms",
+        "kind: reset, share: 20%",
+        "kind: cut, share: 20%",
+        "kind: close, share: 10%",
+        "kind: server_error, share: 20%",
+    ];
+    let scenario = with_faults("native", &faults);
+    let (_, simulated) = virtual_stories(&scenario);
+    let (_, live) = live_run(&scenario);
+    let first = |s: &Story| s.attempts.first().and_then(Attempt::truth);
+    let pairs = simulated.iter().zip(&live);
+    let differ = pairs.filter(|(a, b)| first(a) != first(b)).count();
+    assert!(differ <= 6, "{differ} differ");
+    for outcome in [Outcome::Reset, Outcome::Truncated, Outcome::Connect] {
+        let met = live.iter().filter(|s| first(s) == Some(outcome)).count();
+        assert!(met >= 4, "{outcome:?}: {met}");
     }
 }
 

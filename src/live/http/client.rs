@@ -14,6 +14,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
@@ -54,6 +55,17 @@ impl Trust {
     /// When there are none.
     pub fn system() -> io::Result<Self> {
         Ok(Self(builder().with_native_roots()?.with_no_client_auth()))
+    }
+
+    /// The owners of these certificates.
+    pub fn only(certificates: Vec<CertificateDer<'static>>) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates);
+        Self(
+            builder()
+                .with_root_certificates(roots)
+                .with_no_client_auth(),
+        )
     }
 
     /// The same as rustls knows it.

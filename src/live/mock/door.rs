@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::fault::kind::FaultKind;
 use crate::live::clock::Clock;
@@ -80,7 +80,7 @@ pub struct Doorway {
 }
 
 /// How often a doorway is looked after: it opens and shuts so much late, at most.
-const LOOK: Duration = Duration::from_millis(2);
+pub(super) const LOOK: Duration = Duration::from_millis(2);
 
 impl Doorway {
     /// A doorway on a port of its own, shut so far.
@@ -148,16 +148,19 @@ fn shared_socket(address: SocketAddr) -> io::Result<TcpSocket> {
 /// Answers whoever says hello in TLS as a server does that knows only plain HTTP.
 async fn turn_away(listener: TcpListener) {
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
         };
-        tokio::spawn(async move {
-            let mut hello = [0; 4_096];
-            let read = tokio::time::timeout(PATIENCE, stream.read(&mut hello)).await;
-            if matches!(read, Ok(Ok(n)) if n > 0) {
-                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-            }
-        });
+        tokio::spawn(turn_one_away(stream));
+    }
+}
+
+/// Answers one who says hello in TLS as a server does that knows only plain HTTP.
+pub(super) async fn turn_one_away(mut stream: TcpStream) {
+    let mut hello = [0; 4_096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut hello)).await;
+    if matches!(read, Ok(Ok(n)) if n > 0) {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     }
 }

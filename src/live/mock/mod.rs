@@ -13,6 +13,7 @@ pub mod places;
 pub(in crate::live) mod raw;
 mod streaming;
 pub mod switch;
+pub mod veil;
 pub mod wiremock;
 pub mod wish;
 
