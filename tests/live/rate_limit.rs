@@ -67,7 +67,8 @@ async fn ask(client: reqwest::Client, url: String) -> Got {
         Some(value.to_str().expect("text").to_owned())
     };
     let id = header("x-request-id").expect("an id");
-    let number = id.rsplit_once('-').and_then(|(_, n)| n.parse().ok());
+    let number = id.rsplit_once('-').map(|(_, n)| u64::from_str_radix(n, 16));
+    let number = number.and_then(Result::ok);
     let (version, retry_after) = (header("x-version"), header("retry-after"));
     let status = response.status().as_u16();
     let body: Value = response.json().await.expect("JSON");
