@@ -26,7 +26,8 @@ use crate::live::http::drain::Drain;
 use crate::live::http::reply_body::ReplyBody;
 use crate::live::http::{self, Break, Reply, body, server};
 use crate::protocol::chat::ChatHead;
-use crate::protocol::{gateway, headers, openai, request_id};
+use crate::protocol::request_id::{self, RequestIds};
+use crate::protocol::{gateway, headers, openai};
 use crate::router::config::{Features, RouterConfig};
 use crate::router::io::{AnswerTraits, ChoiceNote, Failure, Input, RequestFacts, Served};
 
@@ -62,8 +63,8 @@ pub struct Gateway {
     current: Current,
     /// What the core never hears of.
     unheard: Arc<Unheard>,
-    /// What stands for this process in the ids of requests.
-    id_mark: u64,
+    /// Ids for requests whose callers give them none.
+    ids: RequestIds,
 }
 
 impl Gateway {
@@ -82,7 +83,7 @@ impl Gateway {
         Arc::new(Self {
             current: Current::new(&config),
             unheard: Arc::default(),
-            id_mark: id_mark(config.is_harness),
+            ids: RequestIds::new(id_mark(config.is_harness)),
             config,
             driver,
             forcing,
@@ -219,7 +220,7 @@ impl Gateway {
                 is_over: false,
             },
             orders,
-            id: id.unwrap_or_else(|| made_up_id(self.id_mark, request)),
+            id: id.unwrap_or_else(|| made_up_id(&self.ids, request)),
             head,
             body,
             key,
@@ -443,10 +444,9 @@ fn id_mark(is_harness: bool) -> u64 {
 }
 
 /// The id of a request whose caller gave it none.
-fn made_up_id(mark: u64, request: RequestId) -> HeaderValue {
-    let id = request_id::request_id(mark, request.0);
-    // Letters, digits and dashes only.
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("graygate"))
+fn made_up_id(ids: &RequestIds, request: RequestId) -> HeaderValue {
+    // Digits and dashes only.
+    HeaderValue::from_bytes(&ids.id(request.0)).unwrap_or(HeaderValue::from_static("graygate"))
 }
 
 fn why_unread(unread: &body::Unread) -> Why {

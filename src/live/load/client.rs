@@ -24,7 +24,7 @@ use crate::protocol::drift::Drift;
 use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::request_id::{HARNESS, request_id};
+use crate::protocol::request_id::{HARNESS, RequestIds};
 use crate::protocol::{chat, headers, openai, stream};
 use crate::traffic::caller::Intent;
 use crate::traffic::source::Planned;
@@ -38,6 +38,7 @@ pub struct LoadClient {
     clock: Clock,
     outbox: Outbox,
     underway: Underway,
+    ids: RequestIds,
 }
 
 /// A request that is ready to be sent.
@@ -95,6 +96,7 @@ impl LoadClient {
             clock,
             outbox,
             underway,
+            ids: RequestIds::new(HARNESS),
         }
     }
 
@@ -175,11 +177,9 @@ impl LoadClient {
         let map = request.headers_mut();
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         http::set(map, headers::REQUEST_KEY, &planned.key.to_string());
-        http::set(
-            map,
-            headers::REQUEST_ID,
-            &request_id(HARNESS, planned.key.0),
-        );
+        if let Ok(id) = HeaderValue::from_bytes(&self.ids.id(planned.key.0)) {
+            map.insert(headers::REQUEST_ID, id);
+        }
         if let Some(version) = planned.forced {
             http::set(map, headers::FORCED, self.experiment.router.name(version));
         }
