@@ -2,6 +2,7 @@
 //! seed gives the same bytes.
 
 mod broken;
+mod classes;
 mod closing;
 mod determinism;
 mod refusals;
