@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead};
 
+use super::lines::beginning;
+
 /// Longest value that is kept, in bytes: more than a request to a model has.
 pub const MAX_ITEM: usize = 16 << 20;
 
@@ -447,15 +449,6 @@ impl Scan {
             true => Next::Last,
             false => Next::More,
         }
-    }
-}
-
-/// The readable beginning of a value, for a message.
-fn beginning(bytes: &[u8]) -> &str {
-    let head = &bytes[..bytes.len().min(60)];
-    match std::str::from_utf8(head) {
-        Ok(text) => text,
-        Err(e) => std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or_default(),
     }
 }
 

@@ -74,8 +74,8 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The readable beginning of a line, for a message.
-fn beginning(bytes: &[u8]) -> &str {
+/// The readable beginning of a line or of a value, for a message.
+pub(super) fn beginning(bytes: &[u8]) -> &str {
     let head = &bytes[..bytes.len().min(60)];
     match std::str::from_utf8(head) {
         Ok(text) => text,
