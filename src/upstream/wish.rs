@@ -10,7 +10,8 @@ use crate::protocol::headers;
 pub enum Wish {
     /// `Retry-After` in seconds.
     Seconds(Duration),
-    /// `Retry-After` as an HTTP date, which knows whole seconds only: the first that is not too early.
+    /// `Retry-After` as an HTTP date, which knows whole seconds only: the first that is not too early for a reader a tenth of a
+    /// second later.
     Date(Duration),
     /// `retry-after-ms`.
     Millis(Duration),
@@ -39,12 +40,15 @@ impl Wish {
         }
     }
 
-    /// The header that says so, at this time since 1970; none for the body's word.
+    /// The header that says so, when it is sent at this time since 1970; none for the body's word.
     pub fn header(self, unix_now: Duration) -> Option<(&'static str, String)> {
         let seconds = |text| Some((headers::RETRY_AFTER, text));
         match self {
             Self::Seconds(wait) => seconds(wait.as_secs().to_string()),
-            Self::Date(wait) => seconds(date(unix_now.saturating_add(wait))),
+            Self::Date(wait) => {
+                let read_at = unix_now.saturating_add(ON_THE_WAY);
+                seconds(date(read_at.saturating_add(wait)))
+            }
             Self::Millis(wait) => Some((headers::RETRY_AFTER_MS, wait.as_millis().to_string())),
             Self::Negative => seconds("-5".to_owned()),
             Self::Absurd => seconds("1000000000".to_owned()),
@@ -60,6 +64,9 @@ impl Wish {
         }
     }
 }
+
+/// A date does not wait for those who read it late: a busy machine takes this long, sometimes, to hand an answer over.
+const ON_THE_WAY: Duration = Duration::from_millis(100);
 
 /// The first date that is not before this time since 1970.
 fn date(since_1970: Duration) -> String {
@@ -118,6 +125,11 @@ mod tests {
         assert_eq!(Wish::Negative.wait(), None);
         // 07:00:00.25 and three seconds: the next whole second.
         assert_eq!(read(Wish::Date(ms(3_000))), Some(ms(3_750)));
-        assert_eq!(read(Wish::Date(ms(2_750))), Some(ms(2_750)));
+        assert_eq!(read(Wish::Date(ms(2_650))), Some(ms(2_750)));
+        assert_eq!(
+            read(Wish::Date(ms(2_651))),
+            Some(ms(3_750)),
+            "too close for whoever reads it late"
+        );
     }
 }

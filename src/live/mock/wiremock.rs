@@ -182,7 +182,10 @@ fn template(upstream: &MockUpstream, key: Option<RequestKey>, taken: Taken) -> R
             let body = refusal.body();
             let mut reply =
                 ResponseTemplate::new(refusal.status).set_body_raw(body, "application/json");
-            if let Some((name, value)) = refusal.wish.and_then(|w| w.header(clock::unix_now())) {
+            if let Some((name, value)) = refusal
+                .wish
+                .and_then(|w| w.header(clock::unix_now() + plan.after))
+            {
                 reply = reply.insert_header(name, value);
             }
             (reply, plan.after)
