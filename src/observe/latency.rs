@@ -53,6 +53,14 @@ impl Latencies {
         Some(Duration::from_micros(micros))
     }
 
+    /// The latency of this rank, from 1, in order of length; none when there are fewer.
+    pub fn of_rank(&self, rank: u64) -> Option<Duration> {
+        let histogram = self.histogram.as_ref()?;
+        let is_there = (1..=histogram.len()).contains(&rank);
+        let share = rank as f64 / histogram.len() as f64;
+        is_there.then(|| Duration::from_micros(histogram.value_at_quantile(share)))
+    }
+
     /// The arithmetic mean; none when there are none.
     pub fn mean(&self) -> Option<Duration> {
         let count = u32::try_from(self.count()).ok().filter(|n| *n > 0)?;

@@ -3,6 +3,7 @@
 pub mod beta;
 pub mod compare;
 pub mod confidence;
+pub mod difference;
 pub mod evidence;
 pub mod histogram;
 pub mod multinomial;
