@@ -180,13 +180,16 @@ fn intent(meta: &RunMeta, intent: Intent) -> String {
 /// `attempts.csv`.
 pub struct AttemptRows<W: Write>(Table<W>);
 
+/// What only runs with streams have in `attempts.csv`.
+const ATTEMPT_STREAM_COLUMN: &str = "first_token_ms";
+
 impl<W: Write> AttemptRows<W> {
     /// Writes the header.
     ///
     /// # Errors
     /// When writing fails.
-    pub fn new(writer: W) -> io::Result<Self> {
-        const HEADER: [&str; 14] = [
+    pub fn new(writer: W, meta: &RunMeta) -> io::Result<Self> {
+        const HEADER: [&str; 18] = [
             "key",
             "n",
             "version",
@@ -201,8 +204,14 @@ impl<W: Write> AttemptRows<W> {
             "router_outcome",
             "fault",
             "altered",
+            "intent",
+            "caller",
+            "input_tokens",
+            "output_tokens",
         ];
-        Table::new(writer, &HEADER).map(Self)
+        let more = meta.has_streams.then_some(ATTEMPT_STREAM_COLUMN);
+        let header: Vec<&str> = HEADER.into_iter().chain(more).collect();
+        Table::new(writer, &header).map(Self)
     }
 
     /// Writes the attempts of one request.
@@ -235,6 +244,14 @@ impl<W: Write> AttemptRows<W> {
         table.maybe(booked.map(|b| b.outcome.name()))?;
         table.maybe(fault.map(|f| f.kind))?;
         table.maybe(a.altered)?;
+        let sent = story.sent.map(|(_, sent)| sent);
+        table.maybe(sent.map(|sent| intent(meta, sent.intent)))?;
+        table.maybe(sent.map(|sent| sent.caller))?;
+        table.maybe(a.usage.map(|usage| usage.prompt_tokens))?;
+        table.maybe(a.usage.map(|usage| usage.completion_tokens))?;
+        if meta.has_streams {
+            table.millis(first_token(story, n))?;
+        }
         table.end()
     }
 
@@ -245,6 +262,16 @@ impl<W: Write> AttemptRows<W> {
     pub fn finish(self) -> io::Result<()> {
         self.0.finish()
     }
+}
+
+/// From the start of an attempt to the first token of its answer. After a first token nobody tries again, so it belongs to
+/// the last attempt.
+fn first_token(story: &Story, n: u64) -> Option<Duration> {
+    let attempt = story.attempts.last()?;
+    let is_last = n + 1 == story.attempts.len() as u64;
+    let came = story.streamed().filter(|_| is_last)?.first_token;
+    let started = attempt.started_at().filter(|started| *started <= came)?;
+    Some(came.since(started))
 }
 
 /// `timeline.csv`: for every second in which anything happened a row of the callers' view

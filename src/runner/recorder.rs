@@ -197,7 +197,8 @@ impl Files {
         };
         let requests =
             RequestRows::new(dir.file("requests.csv")?, meta).map_err(wrap("requests.csv"))?;
-        let attempts = AttemptRows::new(dir.file("attempts.csv")?).map_err(wrap("attempts.csv"))?;
+        let attempts =
+            AttemptRows::new(dir.file("attempts.csv")?, meta).map_err(wrap("attempts.csv"))?;
         let timeline =
             TimelineRows::new(dir.file("timeline.csv")?, meta).map_err(wrap("timeline.csv"))?;
         let mut events = dir.file("events.jsonl")?;

@@ -26,6 +26,7 @@ pub mod real;
 pub mod recorded;
 pub mod replay;
 mod retries;
+pub mod run_folder;
 mod stickiness;
 pub mod traffic;
 pub mod upstreams;

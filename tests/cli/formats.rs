@@ -20,6 +20,7 @@ const TRACES: &[Case] = &[
     ("weka-trace.json", "weka", 5, "1x"),
     ("graygate.jsonl", "graygate", 8, "1x"),
     ("graygate-requests.csv", "graygate", 9, "1x"),
+    ("graygate-attempts.csv", "graygate_attempts", 6, "1x"),
 ];
 
 /// Two formats look like this one, with another unit: `auto` does not choose.

@@ -77,6 +77,7 @@ impl PartialEq for Format {
 /// All formats, in the order in which they are tried: those whose mark is unmistakable come first.
 pub static FORMATS: &[Format] = &[
     graygate::FORMAT,
+    graygate::ATTEMPTS,
     azure::FORMAT,
     burstgpt::FORMAT,
     gor::FORMAT,

@@ -38,6 +38,8 @@ pub struct Record {
     pub asked_model: Option<String>,
     /// The model or deployment that served.
     pub served_by: Option<String>,
+    /// Did chance decide which version it was given to first, and not a rule or an order? None where the log does not tell.
+    pub by_chance: Option<bool>,
     /// What it cost, where the log says so.
     pub cost: Option<Cost>,
     /// The fields of the chat request, but for `model` and `stream`, where the log has them.

@@ -1,6 +1,7 @@
-//! graygate's own: the `requests.csv` of a run, and the log that other formats are converted to
+//! graygate's own: the `requests.csv` and `attempts.csv` of a run, and the log that other formats are converted to
 //! ([`log`], `graygate.log/1`).
 
+mod attempts;
 pub mod log;
 mod requests;
 
@@ -8,7 +9,10 @@ use std::io::BufRead;
 
 use serde_json::Value;
 
-use crate::traffic::format::{Each, Format, Head, LogError, is_json};
+use crate::protocol::outcome::Outcome;
+use crate::traffic::format::{DropReason, Each, Format, Head, LogError, is_json};
+
+pub use attempts::FORMAT as ATTEMPTS;
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -35,6 +39,24 @@ pub fn read(reader: &mut dyn BufRead, each: Each<'_>) -> Result<(), LogError> {
     match is_json(reader)? {
         true => log::read(reader, each),
         false => requests::read(reader, each),
+    }
+}
+
+fn outcome(name: Option<&str>) -> Result<Option<Outcome>, DropReason> {
+    let outcome = |name| Outcome::from_name(name).ok_or(DropReason::BadForm);
+    name.map(outcome).transpose()
+}
+
+/// Did chance decide where a request of this intent went? The place of a sticky caller was drawn, too.
+fn by_chance(intent: Option<&str>) -> Result<Option<bool>, DropReason> {
+    let Some(intent) = intent else {
+        return Ok(None);
+    };
+    let kind = intent.split_once(':').map_or(intent, |(kind, _)| kind);
+    match kind {
+        "random" | "sticky" => Ok(Some(true)),
+        "pinned" | "forced" => Ok(Some(false)),
+        _ => Err(DropReason::BadForm),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use crate::protocol::outcome::Outcome;
+use crate::traffic::format::graygate::{by_chance, outcome};
 use crate::traffic::format::table::{self, Columns, Row};
 use crate::traffic::format::values::{self, MILLISECONDS, SECONDS};
 use crate::traffic::format::{DropReason, Each, LogError, Record};
@@ -14,6 +14,7 @@ pub(super) const COLUMNS: [&str; 4] = ["key", "scheduled_at_s", "outcome", "serv
 struct Places {
     at: usize,
     outcome: usize,
+    intent: Option<usize>,
     served_by: usize,
     latency: Option<usize>,
     caller: Option<usize>,
@@ -28,6 +29,7 @@ impl Places {
         Ok(Self {
             at: columns.need("scheduled_at_s")?,
             outcome: columns.need("outcome")?,
+            intent: columns.find("intent"),
             served_by: columns.need("served_by")?,
             latency: columns.find("latency_ms"),
             caller: columns.find("caller"),
@@ -56,13 +58,9 @@ fn row(places: &Places, row: &Row<'_>) -> Result<Record, DropReason> {
         is_stream: is_stream(places, row),
         user: text(places.caller),
         served_by: text(Some(places.served_by)),
+        by_chance: by_chance(row.text(places.intent))?,
         ..Record::default()
     })
-}
-
-fn outcome(name: Option<&str>) -> Result<Option<Outcome>, DropReason> {
-    let outcome = |name| Outcome::from_name(name).ok_or(DropReason::BadForm);
-    name.map(outcome).transpose()
 }
 
 /// Only runs with streams have the column; in them, it is empty for whole answers, and for requests that nobody answered.
@@ -81,6 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::protocol::outcome::Outcome;
     use crate::traffic::format::graygate::FORMAT;
     use crate::traffic::format::testing::read_all;
 
@@ -105,6 +104,7 @@ mod tests {
                 is_stream: Some(false),
                 user: Some("0".to_owned()),
                 served_by: Some("v1".to_owned()),
+                by_chance: Some(true),
                 ..Record::default()
             }
         );

@@ -12,9 +12,9 @@ pub(super) const WRITER: Writer = Writer {
     write,
 };
 
-const LOST: [Field; 14] = [
+const LOST: [Field; 15] = [
     Delay, Session, Outcome, Latency, FirstToken, Stream, User, Tenant, Trace, Model, ServedBy,
-    Cost, Body, Answer,
+    NoChance, Cost, Body, Answer,
 ];
 
 /// Nanoseconds of the seventh decimal.

@@ -19,8 +19,8 @@ pub(super) const WRITER: Writer = Writer {
     write,
 };
 
-const LOST: [Field; 10] = [
-    Delay, FirstToken, Stream, User, Tenant, Trace, ServedBy, Cost, Body, Answer,
+const LOST: [Field; 11] = [
+    Delay, FirstToken, Stream, User, Tenant, Trace, ServedBy, NoChance, Cost, Body, Answer,
 ];
 
 fn write(record: &Record, _: u64, losses: &mut Losses) -> Result<String, Unfit> {

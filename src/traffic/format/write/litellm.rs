@@ -23,7 +23,7 @@ pub(super) const WRITER: Writer = Writer {
 fn write(record: &Record, number: u64, losses: &mut Losses) -> Result<String, Unfit> {
     let at = record.at.ok_or(Unfit::NoTime)?;
     losses.note_if(at % i64::from(MICROSECONDS) != 0, Time);
-    losses.note_known(record, &[Delay]);
+    losses.note_known(record, &[Delay, NoChance]);
     let id = format!("request-{number}");
     let mut line = Line::default();
     // What a reader knows the format by comes first: messages may be long.

@@ -33,6 +33,8 @@ pub enum Field {
     Model,
     /// What served.
     ServedBy,
+    /// That a rule or an order decided which version it went to: what says nothing is taken for chance.
+    NoChance,
     /// What it cost.
     Cost,
     /// The chat request.
@@ -43,7 +45,7 @@ pub enum Field {
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Time,
         Self::Delay,
         Self::InputTokens,
@@ -58,6 +60,7 @@ impl Field {
         Self::Trace,
         Self::Model,
         Self::ServedBy,
+        Self::NoChance,
         Self::Cost,
         Self::Body,
         Self::Answer,
@@ -80,6 +83,7 @@ impl Field {
             Self::Trace => "trace",
             Self::Model => "model",
             Self::ServedBy => "served_by",
+            Self::NoChance => "by_chance",
             Self::Cost => "cost",
             Self::Body => "body",
             Self::Answer => "answer",
@@ -103,6 +107,7 @@ impl Field {
             Self::Trace => record.trace.is_some(),
             Self::Model => record.asked_model.is_some(),
             Self::ServedBy => record.served_by.is_some(),
+            Self::NoChance => record.by_chance == Some(false),
             Self::Cost => record.cost.is_some(),
             Self::Body => record.body.is_some(),
             Self::Answer => record.answer.is_some(),

@@ -27,7 +27,7 @@ fn write(record: &Record, number: u64, losses: &mut Losses) -> Result<String, Un
     let end = length.and_then(|length| date(at.checked_add(length.ok()?)?));
     losses.note_if(record.latency.is_some() && end.is_none(), Latency);
     // Readers do not take a trace for one request: an agent's holds many.
-    losses.note_known(record, &[Delay, Tenant, Trace, Cost]);
+    losses.note_known(record, &[Delay, Tenant, Trace, NoChance, Cost]);
     let mut line = Line::default();
     line.text("name", "chat");
     line.text("span_id", &format!("{number:016x}"));

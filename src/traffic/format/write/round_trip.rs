@@ -44,6 +44,7 @@ fn same(field: Field, a: &Record, b: &Record) -> bool {
         Field::Trace => a.trace == b.trace,
         Field::Model => a.asked_model == b.asked_model,
         Field::ServedBy => a.served_by == b.served_by,
+        Field::NoChance => a.by_chance == b.by_chance,
         Field::Cost => a.cost == b.cost,
         Field::Body => a.body == b.body,
         Field::Answer => a.answer == b.answer,
@@ -133,11 +134,12 @@ fn record() -> impl Strategy<Value = Record> {
     let end = prop::option::of(prop::sample::select(&Outcome::ALL[..]));
     let cost = prop::option::of((0..1_000_000_000_000_u64).prop_map(Cost::from_nanos));
     let answer = prop::option::of(".{0,9}");
-    let rest = (end, any::<Option<bool>>(), cost, body(), answer);
+    let yes_or_no = (any::<Option<bool>>(), any::<Option<bool>>());
+    let rest = (end, yes_or_no, cost, body(), answer);
     (numbers, names, rest).prop_map(|(numbers, names, rest)| {
         let (at, delay, input_tokens, output_tokens, latency, first_token) = numbers;
         let (session, user, tenant, trace, asked_model, served_by) = names;
-        let (end, is_stream, cost, body, answer) = rest;
+        let (end, (is_stream, by_chance), cost, body, answer) = rest;
         let counted = |tokens: Option<u32>, has_text: bool| tokens.or(has_text.then_some(7));
         Record {
             at,
@@ -155,6 +157,7 @@ fn record() -> impl Strategy<Value = Record> {
             trace,
             asked_model,
             served_by,
+            by_chance,
             cost,
             body,
             answer,

@@ -21,6 +21,7 @@ pub fn write(record: &Record) -> String {
         trace,
         asked_model,
         served_by,
+        by_chance,
         cost,
         body,
         answer,
@@ -40,6 +41,7 @@ pub fn write(record: &Record) -> String {
     line.json("trace", trace.as_ref());
     line.json("model", asked_model.as_ref());
     line.json("served_by", served_by.as_ref());
+    line.json("by_chance", by_chance.as_ref());
     line.plain(
         "cost_usd",
         cost.map(|cost| decimal(cost.nanos().into(), SECONDS)),
@@ -123,8 +125,10 @@ mod tests {
         );
         let end = prop::option::of(prop::sample::select(&Outcome::ALL[..]));
         let body = prop::option::of((".*", -1e300..1e300_f64));
-        let rest = (end, any::<Option<bool>>(), any::<Option<u64>>(), body);
-        (numbers, texts, rest).prop_map(|(numbers, texts, (end, is_stream, cost, body))| {
+        let yes_or_no = (any::<Option<bool>>(), any::<Option<bool>>());
+        let rest = (end, yes_or_no, any::<Option<u64>>(), body);
+        (numbers, texts, rest).prop_map(|(numbers, texts, (end, yes_or_no, cost, body))| {
+            let (is_stream, by_chance) = yes_or_no;
             let (at, delay, input_tokens, output_tokens, latency, first_token) = numbers;
             let (session, user, tenant, trace, asked_model, served_by, answer) = texts;
             let body = body.map(|(text, number)| {
@@ -152,6 +156,7 @@ mod tests {
                 trace,
                 asked_model,
                 served_by,
+                by_chance,
                 cost: cost.map(Cost::from_nanos),
                 body,
                 answer,
