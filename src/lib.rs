@@ -12,6 +12,7 @@
     clippy::print_stderr
 )]
 
+pub mod audit;
 pub mod canonical;
 pub mod cli;
 pub mod config;

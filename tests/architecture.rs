@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     ],
     &["router", "upstream", "fault", "traffic"],
     &["observe", "config", "experiment"],
-    &["sim", "live", "verdict"],
+    &["sim", "live", "audit", "verdict"],
     &["scenario", "report", "progress"],
     &["runner"],
     &["cli"],
@@ -33,14 +33,16 @@ const BESIDE: [(&str, &str); 4] = [
 
 /// Arrows that point down and are forbidden all the same: what judges and reports must not know what
 /// it judges.
-const NEVER: [(&str, &str); 7] = [
+const NEVER: [(&str, &str); 9] = [
     ("verdict", "router"),
     ("report", "router"),
     ("report", "sim"),
     ("report", "live"),
+    ("report", "audit"),
     ("progress", "router"),
     ("progress", "sim"),
     ("progress", "live"),
+    ("progress", "audit"),
 ];
 
 /// What pure layers may not touch: clocks, sockets, files, threads, the async runtime.
@@ -57,7 +59,7 @@ const IMPURE: [&str; 11] = [
     "std::process",
     "jiff::Timestamp::now",
 ];
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "pricing",
     "canonical",
     "time",
@@ -73,6 +75,7 @@ const PURE: [&str; 16] = [
     "config",
     "experiment",
     "sim",
+    "audit",
     "verdict",
 ];
 

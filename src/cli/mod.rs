@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod admin;
+mod audit;
 mod ci;
 mod convert;
 mod env;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::RunArgs),
     /// Send a recorded log through the router
     Replay(replay::ReplayArgs),
+    /// Judge from a log alone that says who served: nothing is sent
+    Audit(audit::AuditArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -147,6 +150,7 @@ pub fn main() -> u8 {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

@@ -85,10 +85,10 @@ pub(super) fn run_one(
 }
 
 /// How progress is shown on this terminal, when so many runs go on at once.
-pub(super) fn progress_mode(flags: &RunFlags, at_once: usize) -> Mode {
+pub(super) fn progress_mode(is_quiet: bool, at_once: usize) -> Mode {
     // Several lines that are written over would write over each other.
     let can_draw = at_once <= 1 && stderr().is_terminal();
-    match (flags.quiet, can_draw) {
+    match (is_quiet, can_draw) {
         (true, _) => Mode::Off,
         (false, true) => Mode::Line,
         (false, false) => Mode::Log,
@@ -165,10 +165,16 @@ impl Results {
     pub(super) fn add(&mut self, scenario: &Scenario, result: Result<RunOutput, RunError>) -> u8 {
         let code = match result {
             Err(failure) => self.add_broken(scenario, &failure),
-            Ok(output) => self.add_output(scenario, output),
+            Ok(output) => self.add_output(&scenario.command_here, output),
         };
         self.codes.push(code);
         code
+    }
+
+    /// Takes an audit in, which this command does again, and shows it.
+    pub(super) fn add_audit(&mut self, command_here: &str, output: RunOutput) {
+        let code = self.add_output(command_here, output);
+        self.codes.push(code);
     }
 
     fn add_broken(&mut self, scenario: &Scenario, failure: &RunError) -> u8 {
@@ -181,9 +187,9 @@ impl Results {
         exit::BROKEN
     }
 
-    fn add_output(&mut self, scenario: &Scenario, mut output: RunOutput) -> u8 {
+    fn add_output(&mut self, command_here: &str, mut output: RunOutput) -> u8 {
         let code = exit::of(&output.report.verdict);
-        self.show(scenario, &output);
+        self.show(command_here, &output);
         let output_error = output.output_error.take();
         self.endings.push(Ending::Ran(Box::new(output)));
         match output_error {
@@ -195,7 +201,7 @@ impl Results {
         }
     }
 
-    fn show(&self, scenario: &Scenario, output: &RunOutput) {
+    fn show(&self, command_here: &str, output: &RunOutput) {
         let verdict = &output.report.verdict;
         let is_fine = verdict.status == Status::Pass && !verdict.interrupted;
         if self.format == OutputFormat::Json || (self.quiet && is_fine) {
@@ -203,7 +209,7 @@ impl Results {
         }
         let mut report = output.report.clone();
         // On the terminal the command works as it stands, from this folder.
-        report.reproduce = report.meta.command_line(&scenario.command_here);
+        report.reproduce = report.meta.command_line(command_here);
         let folder = output.folder.as_ref().map(|f| f.display().to_string());
         data(&pretty::render(&report, folder.as_deref(), self.style));
         if self.format == OutputFormat::Github {

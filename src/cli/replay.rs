@@ -122,7 +122,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         }
     };
     let cancel = signals::install();
-    let mode = output::progress_mode(&args.flags, 1);
+    let mode = output::progress_mode(args.flags.quiet, 1);
     let outcome = output::run_one(&scenario, &args.flags, None, mode, &cancel);
     results.add(&scenario, outcome);
     results.finish()

@@ -182,7 +182,7 @@ fn run_virtuals(
 ) -> bool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.map_or(cores, usize::from).min(scenarios.len());
-    let mode = output::progress_mode(&args.flags, scenarios.len());
+    let mode = output::progress_mode(args.flags.quiet, scenarios.len());
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -228,7 +228,7 @@ fn run_live(
     cancel: &Arc<AtomicBool>,
     results: &mut Results,
 ) {
-    let mode = output::progress_mode(&args.flags, 1);
+    let mode = output::progress_mode(args.flags.quiet, 1);
     for (scenario, real) in scenarios {
         let outcome = output::run_one(scenario, &args.flags, real.clone(), mode, cancel);
         let code = results.add(scenario, outcome);

@@ -247,6 +247,7 @@ mod tests {
             ordinal: 0,
             outcome: Outcome::Success,
             usage: None,
+            cost: None,
             drift: Drift::NONE,
         })
     }

@@ -96,7 +96,8 @@ fn attempt_kind(kind: io::AttemptKind) -> AttemptKind {
     }
 }
 
-fn finding(evidence: &Evidence) -> Finding {
+/// What a judge found, as everybody else is told.
+pub fn finding(evidence: &Evidence) -> Finding {
     Finding {
         version: evidence.version,
         measure: evidence.measure.name(),

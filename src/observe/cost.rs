@@ -21,6 +21,8 @@ pub struct Spend {
     pub version: VersionId,
     /// The tokens; none when nobody says.
     pub usage: Option<Usage>,
+    /// What it cost, where somebody states that.
+    pub stated: Option<Cost>,
     /// Did no caller get its answer?
     pub is_wasted: bool,
     /// May it have used tokens, though nobody says how many?
@@ -30,22 +32,24 @@ pub struct Spend {
 impl Spend {
     fn new(
         version: VersionId,
-        usage: Option<Usage>,
+        (usage, stated): (Option<Usage>, Option<Cost>),
         is_wasted: bool,
         end: Option<Outcome>,
     ) -> Self {
+        let is_known = usage.is_some() || stated.is_some();
         Self {
             version,
             usage,
+            stated,
             is_wasted,
-            is_unknown: usage.is_none() && end.is_none_or(may_use_tokens),
+            is_unknown: !is_known && end.is_none_or(may_use_tokens),
         }
     }
 
-    /// What it cost; nothing without a price or known tokens.
+    /// What it cost: as stated, else by its tokens; nothing without a price or known tokens.
     pub fn cost(&self, price: Option<Price>) -> Cost {
-        let cost = price.zip(self.usage).map(|(price, usage)| price.of(usage));
-        cost.unwrap_or(Cost::ZERO)
+        let by_tokens = price.zip(self.usage).map(|(price, usage)| price.of(usage));
+        self.stated.or(by_tokens).unwrap_or(Cost::ZERO)
     }
 }
 
@@ -55,8 +59,8 @@ pub fn spends(story: &Story) -> impl Iterator<Item = Spend> {
     let with_places = story.attempts.iter().enumerate();
     with_places.map(move |(place, attempt)| {
         let is_wasted = serving != Some(place);
-        let usage = tokens(attempt);
-        Spend::new(attempt.version, usage, is_wasted, end(attempt))
+        let spent = (tokens(attempt), attempt.cost);
+        Spend::new(attempt.version, spent, is_wasted, end(attempt))
     })
 }
 
@@ -105,7 +109,7 @@ fn may_use_tokens(outcome: Outcome) -> bool {
 /// Attempts, their tokens, and what they cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Attempts whose tokens are known.
+    /// Attempts whose tokens or costs are known.
     pub attempts: u64,
     /// Tokens of their prompts.
     pub input_tokens: u64,
@@ -116,10 +120,12 @@ pub struct Part {
 }
 
 impl Part {
-    fn add(&mut self, usage: Usage, cost: Cost) {
+    fn add(&mut self, usage: Option<Usage>, cost: Cost) {
         self.attempts += 1;
-        self.input_tokens += u64::from(usage.prompt_tokens);
-        self.output_tokens += u64::from(usage.completion_tokens);
+        if let Some(usage) = usage {
+            self.input_tokens += u64::from(usage.prompt_tokens);
+            self.output_tokens += u64::from(usage.completion_tokens);
+        }
         self.cost += cost;
     }
 }
@@ -135,6 +141,8 @@ pub struct VersionCosts {
     pub wasted: Part,
     /// Attempts that may have used tokens, and nobody says how many.
     pub unknown: u64,
+    /// Attempts whose costs are stated.
+    pub stated: u64,
     /// Attempts whose tokens the gateway counted, because their streams do not state them.
     pub estimated: u64,
 }
@@ -145,30 +153,41 @@ impl VersionCosts {
         let is_wasted = !booked.outcome.is_success();
         self.estimated += u64::from(booked.is_estimated);
         let end = Some(booked.outcome);
-        self.spend(Spend::new(booked.version, booked.usage, is_wasted, end));
+        self.spend(Spend::new(
+            booked.version,
+            (booked.usage, None),
+            is_wasted,
+            end,
+        ));
     }
 
     fn spend(&mut self, spend: Spend) {
         self.unknown += u64::from(spend.is_unknown);
+        self.stated += u64::from(spend.stated.is_some());
         let cost = spend.cost(self.price);
-        if let Some(usage) = spend.usage {
+        if spend.usage.is_some() || spend.stated.is_some() {
             let part = match spend.is_wasted {
                 true => &mut self.wasted,
                 false => &mut self.served,
             };
-            part.add(usage, cost);
+            part.add(spend.usage, cost);
         }
     }
 
-    /// Everything it cost; none without a price.
+    /// Is it known what its tokens cost: by a price, or because somebody states it?
+    pub fn is_priced(&self) -> bool {
+        self.price.is_some() || self.stated > 0
+    }
+
+    /// Everything it cost; none where that is not known.
     pub fn total(&self) -> Option<Cost> {
-        self.price?;
+        self.is_priced().then_some(())?;
         Some(self.served.cost.saturating_add(self.wasted.cost))
     }
 
-    /// What it cost for nothing; none without a price.
+    /// What it cost for nothing; none where that is not known.
     pub fn wasted(&self) -> Option<Cost> {
-        self.price.map(|_| self.wasted.cost)
+        self.is_priced().then_some(self.wasted.cost)
     }
 }
 
@@ -208,7 +227,7 @@ impl CostBook {
 
     /// Has any version a price?
     pub fn is_priced(&self) -> bool {
-        self.versions.values().any(|v| v.price.is_some())
+        self.versions.values().any(VersionCosts::is_priced)
     }
 
     /// Everything; none when a version has no price.

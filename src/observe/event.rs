@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{RequestKey, VersionId};
+use crate::pricing::Cost;
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -157,6 +158,8 @@ pub struct UpstreamEnded {
     pub outcome: Outcome,
     /// The tokens that it spent on it, whoever got the answer; none when it cannot tell, or spent none.
     pub usage: Option<Usage>,
+    /// What it cost, where somebody states that; else prices tell.
+    pub cost: Option<Cost>,
     /// How its answer differs from the OpenAI shape.
     pub drift: Drift,
 }

@@ -151,6 +151,7 @@ impl Join {
             attempt.ended_at = Some(at);
             attempt.outcome = Some(row.outcome);
             attempt.usage = row.usage;
+            attempt.cost = row.cost;
             attempt.drift = row.drift;
         }
         self.close_if_over(key)
@@ -256,6 +257,7 @@ mod tests {
             ordinal,
             outcome,
             usage: None,
+            cost: None,
             drift: Drift::NONE,
         })
     }

@@ -47,8 +47,8 @@ pub struct RunMeta {
     pub title: String,
     /// What it is about.
     pub description: Option<String>,
-    /// The driver.
-    pub engine: Engine,
+    /// The driver; none for an audit, where a log tells what happened.
+    pub engine: Option<Engine>,
     /// The seed.
     pub seed: Seed,
     /// SHA-256 over the scenario file and every file it refers to.
@@ -81,11 +81,24 @@ pub struct RunMeta {
 impl RunMeta {
     /// The whole command line that runs it again, from one without engine and seed.
     pub fn command_line(&self, command: &str) -> String {
-        format!(
-            "{command} --engine {} --seed {}",
-            self.engine.name(),
-            self.seed
-        )
+        match self.engine {
+            Some(engine) => format!("{command} --engine {} --seed {}", engine.name(), self.seed),
+            // Nothing is drawn, and nothing driven.
+            None => command.to_owned(),
+        }
+    }
+
+    /// The driver in files: `virtual`, `live` or `audit`.
+    pub fn driver(&self) -> &'static str {
+        self.engine.map_or("audit", Engine::name)
+    }
+
+    /// How it was run, for people: the engine, these words, and the seed.
+    pub fn manner(&self, between: &str) -> String {
+        match self.engine {
+            Some(engine) => format!("{}{between}{}", engine.name(), self.seed),
+            None => "audit of a log".to_owned(),
+        }
     }
 
     /// The name of a version.

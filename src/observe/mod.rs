@@ -1,6 +1,7 @@
 //! Plain facts of a run, between running and judging: events, the stories they join into, and the
 //! figures that are folded from them as they come, in memory that does not grow with the run.
 
+pub mod audit;
 pub mod bridge;
 pub mod cost;
 pub mod event;

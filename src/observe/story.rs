@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{Answered, Booked, Gap, Sent, Settled, Streamed};
+use crate::pricing::Cost;
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -84,6 +85,8 @@ pub struct Attempt {
     pub retry_after: Option<Duration>,
     /// The tokens that the upstream says it spent on it.
     pub usage: Option<Usage>,
+    /// What it cost, where somebody states that.
+    pub cost: Option<Cost>,
     /// How its answer differs from the OpenAI shape, by the upstream's word.
     pub drift: Drift,
     /// Whether the body arrived altered.

@@ -355,6 +355,7 @@ mod tests {
                 ordinal: 0,
                 outcome: Outcome::Success,
                 usage: None,
+                cost: None,
                 drift: Drift::NONE,
             });
             let at = Timestamp(s * 1_000_000_000 + 5);

@@ -19,7 +19,7 @@ pub fn head(writer: &mut impl Write, meta: &RunMeta) -> io::Result<()> {
         "event": "run",
         "graygate": meta.graygate,
         "scenario": meta.scenario,
-        "engine": meta.engine,
+        "engine": meta.driver(),
         "seed": meta.seed,
         "scenario_sha256": meta.scenario_sha256,
         "router_sha256": meta.router_sha256,
@@ -91,7 +91,8 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
     }
 }
 
-fn finding_json(meta: &RunMeta, finding: &Finding) -> Value {
+/// What a judge found, with names.
+pub(super) fn finding_json(meta: &RunMeta, finding: &Finding) -> Value {
     json!({
         "version": meta.name(finding.version),
         "measure": finding.measure,

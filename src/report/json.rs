@@ -8,7 +8,7 @@ use crate::observe::latency::Latencies;
 use crate::observe::meta::{FaultMeta, RunMeta};
 use crate::observe::summary::{OutcomeCounts, VersionSummary};
 use crate::report::events::rollback_json;
-use crate::report::{Report, costs, streams};
+use crate::report::{Report, audit, costs, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::millis_f64;
 use crate::verdict::result::Status;
@@ -67,7 +67,7 @@ pub fn value(report: &Report) -> Value {
         "scenario": meta.scenario,
         "title": meta.title,
         "description": meta.description,
-        "engine": meta.engine,
+        "engine": meta.driver(),
         "seed": meta.seed,
         "scenario_sha256": meta.scenario_sha256,
         "router_sha256": meta.router_sha256,
@@ -106,6 +106,9 @@ pub fn value(report: &Report) -> Value {
     });
     if let Some(all) = &summary.streams {
         value["requests"]["streams"] = streams::json(all);
+    }
+    if let Some(audit) = audit::value(report) {
+        value["audit"] = audit;
     }
     if summary.costs.is_priced() {
         value["cost"] = costs::json(report);

@@ -60,8 +60,8 @@ pub fn render(reports: &[&Report], others: &[NotRun]) -> Result<String, String> 
 
 fn suite(report: &Report) -> TestSuite {
     let meta = &report.meta;
-    let mut suite = TestSuite::new(format!("{} [{}]", meta.scenario, meta.engine.name()));
-    suite.add_property(("engine", meta.engine.name()));
+    let mut suite = TestSuite::new(format!("{} [{}]", meta.scenario, meta.driver()));
+    suite.add_property(("engine", meta.driver()));
     suite.add_property(("seed", meta.seed.to_string().as_str()));
     suite.add_property(("scenario_sha256", meta.scenario_sha256.as_str()));
     suite.add_property(("reproduce", report.reproduce.as_str()));

@@ -9,12 +9,12 @@ use crate::time::{Human, seconds};
 use crate::traffic::log::survey::Spacing;
 use crate::verdict::result::{grouped, percent, share_of};
 
-/// The section of `report.md`; nothing when the traffic was not recorded.
+/// The section of `report.md`; nothing when no recorded traffic was sent.
 ///
 /// # Errors
 /// Never: a text takes everything.
 pub(super) fn section(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Some(log) = &report.meta.log else {
+    let Some(log) = report.meta.log.as_ref().filter(|_| report.audit.is_none()) else {
         return Ok(());
     };
     writeln!(text, "## Recorded traffic\n")?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, costs, log, streams};
+use crate::report::{Report, audit, costs, log, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -23,6 +23,7 @@ pub fn render(report: &Report) -> String {
     let _ = costs::drift_markdown(&mut text, report);
     let _ = faults(&mut text, report);
     let _ = requests(&mut text, report);
+    let _ = audit::markdown(&mut text, report);
     let _ = log::section(&mut text, report);
     let _ = plots(&mut text, report);
     text
@@ -49,10 +50,12 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "{} on the {} engine, seed {}: {} requests in {}. graygate {}, scenario `{}`, router `{}`.\n",
+        "{} {}: {} requests in {}. graygate {}, scenario `{}`, router `{}`.\n",
         code(&meta.scenario),
-        meta.engine.name(),
-        meta.seed,
+        match meta.engine {
+            Some(_) => format!("on the {}", meta.manner(" engine, seed ")),
+            None => format!("({})", meta.manner("")),
+        },
         grouped(report.summary.sent),
         Human(report.summary.end.elapsed()),
         meta.graygate,
@@ -300,7 +303,7 @@ fn exact_code(text: &str) -> String {
 }
 
 /// Text that cannot break a table or become markup.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

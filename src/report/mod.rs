@@ -3,6 +3,7 @@
 //! Rows of requests, attempts and seconds are written while the run goes on ([`rows`], [`events`]);
 //! everything else is a pure function of the report.
 
+pub mod audit;
 pub mod costs;
 pub mod events;
 pub mod json;
@@ -14,6 +15,7 @@ pub mod pretty;
 pub mod rows;
 pub mod streams;
 
+use crate::observe::audit::AuditFindings;
 use crate::observe::event::Finding;
 use crate::observe::meta::RunMeta;
 use crate::observe::summary::Summary;
@@ -46,6 +48,8 @@ pub struct Report {
     pub series: Series,
     /// The first findings of the judge that crossed a bound.
     pub alarms: Vec<(Timestamp, Finding)>,
+    /// What an audit found beyond that; none for a run.
+    pub audit: Option<AuditFindings>,
     /// The command that runs the same again.
     pub reproduce: String,
     /// Which requests have a row.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{Report, costs, log, streams};
+use crate::report::{Report, audit, costs, log, streams};
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
@@ -41,16 +41,18 @@ pub fn render(report: &Report, folder: Option<&str>, style: Style) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} {}  {} · seed {} · {} requests · {}",
+        "{} {}  {} · {} requests · {}",
         style.paint(verdict.status, &format!("{word:<12}")),
         meta.scenario,
-        meta.engine.name(),
-        meta.seed,
+        meta.manner(" · seed "),
         grouped(report.summary.sent),
         Human(report.summary.end.elapsed()),
     );
-    if let Some(log) = &meta.log {
+    if let Some(log) = meta.log.as_ref().filter(|_| report.audit.is_none()) {
         let _ = writeln!(text, "    {:<14} {}", "log", log::line(log));
+    }
+    for (name, line) in audit::lines(report) {
+        let _ = writeln!(text, "    {name:<14} {line}");
     }
     for gate in &verdict.gates {
         text += &gate_lines(gate, style);
@@ -75,7 +77,7 @@ fn gate_lines(gate: &GateResult, style: Style) -> String {
     // The gates that every run has are only worth a line when something is wrong.
     let is_tacit = matches!(
         gate.name.as_str(),
-        "generator" | "join" | "policy" | "sample"
+        "generator" | "join" | "log" | "policy" | "sample"
     );
     let is_short = is_tacit && gate.status == Status::Pass;
     let mark = mark(gate.status);

@@ -3,6 +3,7 @@
 //! [`Recorder`] folds the events of a run into rows, totals and gates as they
 //! come; [`RunDir`] is where files go; [`run`] puts both around an engine.
 
+pub mod audit;
 pub mod recorder;
 pub mod run_dir;
 
@@ -294,13 +295,13 @@ fn default_records(experiment: &Experiment) -> Records {
 
 /// `virtual-seed7`, or `live-seed7-20261121T101500Z`. Replays have their fingerprint in between.
 fn run_name(scenario: &Scenario, meta: &RunMeta) -> String {
-    let mut base = format!("{}-seed{}", meta.engine.name(), meta.seed);
+    let mut base = format!("{}-seed{}", meta.driver(), meta.seed);
     if scenario.is_named_by_sha256 {
         base.extend(['-'].into_iter().chain(scenario.sha256.chars().take(8)));
     }
     match meta.engine {
-        Engine::Virtual => base,
-        Engine::Live => format!("{base}-{}", live::clock::utc_stamp()),
+        Some(Engine::Virtual) | None => base,
+        Some(Engine::Live) => format!("{base}-{}", live::clock::utc_stamp()),
     }
 }
 
@@ -325,7 +326,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         scenario: scenario.name.clone(),
         title: scenario.title.clone(),
         description: scenario.description.clone(),
-        engine,
+        engine: Some(engine),
         seed: experiment.seed,
         scenario_sha256: scenario.sha256.clone(),
         router_sha256: canonical::sha256(&**router),

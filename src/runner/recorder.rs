@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use crate::observe::audit::AuditFindings;
 use crate::observe::event::{Finding, RunEvent, Sink, What};
 use crate::observe::join::{Join, Joined};
 use crate::observe::meta::{Ending, RunMeta};
@@ -31,6 +32,7 @@ pub struct Recorder<'o> {
     timeline: Timeline,
     evaluator: Evaluator,
     alarms: Vec<(Timestamp, Finding)>,
+    audit: Option<AuditFindings>,
     files: Option<Files>,
     observer: &'o mut (dyn Sink + Send),
 }
@@ -103,6 +105,7 @@ impl<'o> Recorder<'o> {
             evaluator: Evaluator::new(gates, (meta.canary, meta.canary_share), &meta.faults)
                 .planned(meta.log.as_ref().map(|log| log.replayed)),
             alarms: Vec::new(),
+            audit: None,
             files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,
             gates: gates.to_vec(),
             meta,
@@ -113,6 +116,11 @@ impl<'o> Recorder<'o> {
     /// The recorded log is another one than before the run.
     pub fn log_changed(&mut self) {
         self.evaluator.log_changed();
+    }
+
+    /// What an audit found.
+    pub fn found(&mut self, findings: AuditFindings) {
+        self.audit = Some(findings);
     }
 
     /// The end of the run: judges it and writes the rest of its files.
@@ -131,6 +139,7 @@ impl<'o> Recorder<'o> {
             timeline,
             evaluator,
             alarms,
+            audit,
             mut files,
             ..
         } = self;
@@ -151,6 +160,7 @@ impl<'o> Recorder<'o> {
             summary,
             series,
             alarms,
+            audit,
         };
         let (folder, output_error) = match files.map(|files| files.finish(&report)) {
             None => (None, None),

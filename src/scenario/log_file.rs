@@ -282,14 +282,15 @@ struct FileRows {
 
 /// What a file was when it was opened: as long as it is the same, so are its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     bytes: u64,
     #[cfg(unix)]
     place_and_time: (u64, u64, i64, i64),
 }
 
 impl Stamp {
-    fn of(file: &File) -> Option<Self> {
+    /// What it is now; none when the system does not say.
+    pub fn of(file: &File) -> Option<Self> {
         let meta = file.metadata().ok()?;
         #[cfg(unix)]
         let place_and_time = {

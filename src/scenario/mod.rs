@@ -6,6 +6,7 @@
 
 pub mod advice;
 pub mod arrivals;
+pub mod audit;
 pub mod callers;
 pub mod compile;
 mod contract;

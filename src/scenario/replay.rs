@@ -194,16 +194,26 @@ pub fn read_fault(text: &str, problems: &Problems, names: Option<&[String]>) -> 
     })
 }
 
-/// The gates of the `--expect` file: a list, or a mapping with `expect`.
+/// The gates of the `--expect` file, or those that everybody expects.
 fn expectations(
     request: &ReplayRequest,
     setting: gates::Setting<'_>,
     problems: &Problems,
     loader: &Loader,
 ) -> Option<Vec<GateSpec>> {
-    let Some(path) = &request.expect else {
-        return Some(default_gates(setting.router));
-    };
+    match &request.expect {
+        Some(path) => read_expectations(path, setting, problems, loader),
+        None => Some(default_gates(setting.router)),
+    }
+}
+
+/// The gates of a file: a list, or a mapping with `expect`. None means that mistakes were reported.
+pub(super) fn read_expectations(
+    path: &Path,
+    setting: gates::Setting<'_>,
+    problems: &Problems,
+    loader: &Loader,
+) -> Option<Vec<GateSpec>> {
     let read = loader.yaml(path).and_then(|source| {
         let node = yaml::parse(&source)?;
         let cx = Cx {

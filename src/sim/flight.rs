@@ -212,6 +212,7 @@ impl Out {
                 Place::Waits(_) => Some(Usage::default()),
                 Place::Any | Place::Has => self.plan.usage(),
             },
+            cost: None,
             drift: match outcome {
                 Outcome::ClientGone => Drift::NONE,
                 _ => self.plan.drift(),

@@ -14,6 +14,7 @@ use crate::verdict::gates::cost::CostGate;
 use crate::verdict::gates::fallback::FallbackGate;
 use crate::verdict::gates::generator::GeneratorGate;
 use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
+use crate::verdict::gates::log::LogGate;
 use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::no_rollback::NoRollbackGate;
 use crate::verdict::gates::policy::PolicyGate;
@@ -46,7 +47,7 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// The gates of a scenario with this canary (and its share, 0 to 1) and these faults, and those
-    /// that every run has: `generator` (unless it is asked for), `join` and `sample`. `policy`, which
+    /// that every run has: `generator` (unless it is asked for, or a log is audited), `join` and `sample`. `policy`, which
     /// every run has, too, needs the router's configuration: the runner puts it among the specs.
     pub fn new(
         specs: &[GateSpec],
@@ -54,7 +55,8 @@ impl Evaluator {
         faults: &[FaultMeta],
     ) -> Self {
         let mut gates: Vec<Box<dyn Gate>> = specs.iter().map(|s| gate(s, canary)).collect();
-        if !specs.iter().any(|s| matches!(s, GateSpec::Generator(_))) {
+        let has_pace = |s: &GateSpec| matches!(s, GateSpec::Generator(_) | GateSpec::Log(_));
+        if !specs.iter().any(has_pace) {
             gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
         }
         gates.push(Box::new(JoinGate));
@@ -153,6 +155,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
         GateSpec::Stream(spec) => Box::new(StreamGate::new(spec)),
         GateSpec::Generator(spec) => Box::new(GeneratorGate::new(spec)),
+        GateSpec::Log(spec) => Box::new(LogGate::new(spec)),
         GateSpec::Retries(spec) => Box::new(RetriesGate::new(spec)),
         GateSpec::RateLimit(spec) => Box::new(RateLimitGate::new(spec)),
         GateSpec::Stickiness(spec) => Box::new(StickinessGate::new(spec, canary)),

@@ -35,6 +35,8 @@ pub enum GateSpec {
     Stream(StreamSpec),
     /// The load generator kept its schedule.
     Generator(GeneratorSpec),
+    /// The log that is judged says enough. It takes the place of the load generator in an audit.
+    Log(LogSpec),
     /// Trying again does not multiply the load.
     Retries(RetriesSpec),
     /// No window sees more attempts arrive at a version than this.
@@ -71,6 +73,7 @@ impl GateSpec {
             Self::Attribution { .. } => "attribution",
             Self::Stream(_) => "stream",
             Self::Generator(_) => "generator",
+            Self::Log(_) => "log",
             Self::Retries(_) => "retries",
             Self::RateLimit(_) => "rate_limit",
             Self::Stickiness(_) => "stickiness",
@@ -103,6 +106,19 @@ impl Scope {
     pub fn contains(&self, at: Timestamp) -> bool {
         self.from <= at && self.to.is_none_or(|to| at < to)
     }
+}
+
+/// See [`GateSpec::Log`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSpec {
+    /// Records of chats, usable or not.
+    pub records: u64,
+    /// Those that say too little, or are damaged, by reason.
+    pub useless: Vec<(&'static str, u64)>,
+    /// Attempts that stood too far from their place to be put in order of time.
+    pub too_late: u64,
+    /// Failed attempts that were not waited for, because too many others were.
+    pub forgotten: u64,
 }
 
 /// See [`GateSpec::Split`].

@@ -275,6 +275,7 @@ impl Play {
                 ordinal,
                 outcome: to.outcome,
                 usage: to.usage,
+                cost: None,
                 drift: to.drift[0],
             };
             self.event(end, What::UpstreamEnded(ended));

@@ -115,6 +115,7 @@ fn one(
         ordinal: n,
         outcome: outcome.unwrap_or(Outcome::ClientGone),
         usage: None,
+        cost: None,
         drift: Drift::NONE,
     };
     play.event(at(until), What::UpstreamEnded(ended));

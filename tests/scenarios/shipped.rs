@@ -26,7 +26,7 @@ fn the_list_of_shipped_scenarios_is_the_folder() {
 fn all_pass_in_virtual_time() {
     for name in SHIPPED {
         let output = virtual_run(&shipped(name));
-        assert_eq!(output.report.meta.engine, Engine::Virtual);
+        assert_eq!(output.report.meta.engine, Some(Engine::Virtual));
         assert_passes(&output);
     }
 }

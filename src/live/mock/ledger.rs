@@ -349,6 +349,7 @@ impl Row {
             ordinal: self.ordinal,
             outcome,
             usage: self.usage,
+            cost: None,
             drift: match outcome {
                 Outcome::ClientGone => Drift::NONE,
                 _ => self.drift,

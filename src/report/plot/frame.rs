@@ -145,7 +145,7 @@ fn head(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     let verdict = &frame.report.verdict;
     let is_invalid = verdict.status == Status::Invalid;
     let subtitle = format!(
-        "{}{} · {} engine · seed {}{}",
+        "{}{} · {}{}",
         // First, where a picture that is cut still says it.
         if is_invalid {
             "INVALID MEASUREMENT · "
@@ -153,8 +153,7 @@ fn head(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
             ""
         },
         shortened(&meta.scenario, 60),
-        meta.engine.name(),
-        meta.seed,
+        meta.manner(" engine · seed "),
         if verdict.interrupted {
             " · interrupted"
         } else {

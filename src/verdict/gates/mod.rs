@@ -9,6 +9,7 @@ pub mod cost;
 pub mod fallback;
 pub mod generator;
 pub mod join;
+pub mod log;
 pub mod memory;
 pub mod no_rollback;
 pub mod policy;

@@ -24,6 +24,9 @@ pub struct RollbackGate {
     failed: Offenders,
     /// Requests that the router says it gave to the canary.
     given: u64,
+    /// Does it say anything at all? Else those count that came to the canary first.
+    is_told: bool,
+    arrived: u64,
     /// The same when the first rollback was told.
     given_until: Option<u64>,
 }
@@ -39,6 +42,8 @@ impl RollbackGate {
             user_errors: 0,
             failed: Offenders::default(),
             given: 0,
+            is_told: false,
+            arrived: 0,
             given_until: None,
         }
     }
@@ -154,11 +159,19 @@ impl RollbackGate {
 }
 
 impl Gate for RollbackGate {
-    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+    fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        let first = joined.first.map(|first| first.version);
+        self.arrived += u64::from(first == Some(self.canary));
         match &event.what {
-            What::Assigned { version, .. } if *version == self.canary => self.given += 1,
+            What::Assigned { version, .. } => {
+                self.is_told = true;
+                self.given += u64::from(*version == self.canary);
+            }
             What::RolledBack(_) if self.given_until.is_none() => {
-                self.given_until = Some(self.given);
+                self.given_until = Some(match self.is_told {
+                    true => self.given,
+                    false => self.arrived,
+                });
             }
             _ => {}
         }

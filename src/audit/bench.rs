@@ -1,0 +1,199 @@
+//! One judge over the attempts of a log: when it would have rolled back, and whom the canary had met by then.
+
+use crate::audit::Terms;
+use crate::id::{RequestId, VersionId};
+use crate::observe::audit::{Decided, Exposure, WouldHave};
+use crate::observe::bridge;
+use crate::observe::event::What;
+use crate::protocol::outcome::Outcome;
+use crate::router::config::{JudgeConfig, RouterConfig};
+use crate::router::health::{HealthWindow, WindowBounds};
+use crate::router::io::Event;
+use crate::router::judge::guard::GuardedJudge;
+use crate::router::judge::sequential::{HoldReason, Step};
+use crate::router::judge::{Found, Occasion};
+use crate::time::Timestamp;
+
+/// A judge at work on a log. It is told what the router would tell it.
+#[derive(Debug)]
+pub struct Bench {
+    judge: GuardedJudge,
+    window: Option<HealthWindow>,
+    canary: VersionId,
+    would_have: WouldHave,
+    /// What is worth telling of the judge that is configured.
+    news: Vec<What>,
+}
+
+/// The end of an attempt, as far as judges care.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// The request.
+    pub request: RequestId,
+    /// Is it the first attempt of a request that chance assigned?
+    pub is_unit: bool,
+    /// Where it went.
+    pub version: VersionId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: std::time::Duration,
+}
+
+impl Bench {
+    /// The judge of this configuration, at work from the beginning of the log on.
+    fn new(terms: &Terms, judge: JudgeConfig) -> Self {
+        let is_configured = match (&terms.router.judge, &judge) {
+            (JudgeConfig::Literal(_), JudgeConfig::Literal(_))
+            | (JudgeConfig::Sequential(_), JudgeConfig::Sequential(_)) => true,
+            (JudgeConfig::Off | JudgeConfig::Literal(_) | JudgeConfig::Sequential(_), _) => false,
+        };
+        let window = match &judge {
+            JudgeConfig::Literal(config) => Some(HealthWindow::new(WindowBounds::of(config))),
+            JudgeConfig::Sequential(_) | JudgeConfig::Off => None,
+        };
+        let name = match judge {
+            JudgeConfig::Literal(_) => "literal",
+            JudgeConfig::Sequential(_) => "sequential",
+            JudgeConfig::Off => "off",
+        };
+        let router = RouterConfig {
+            judge,
+            ..(*terms.router).clone()
+        };
+        Self {
+            judge: GuardedJudge::new(&router, Timestamp::ZERO),
+            window,
+            canary: router.canary,
+            would_have: WouldHave {
+                judge: name,
+                is_configured,
+                decided: None,
+                held: None,
+                until: Exposure::default(),
+                after: Exposure::default(),
+            },
+            news: Vec::new(),
+        }
+    }
+
+    /// Both judges.
+    pub fn both(terms: &Terms) -> [Self; 2] {
+        [
+            Self::new(terms, JudgeConfig::Literal(terms.literal.clone())),
+            Self::new(terms, JudgeConfig::Sequential(terms.sequential.clone())),
+        ]
+    }
+
+    /// Is it the judge that the router file configures?
+    pub fn is_configured(&self) -> bool {
+        self.would_have.is_configured
+    }
+
+    /// What it decided; none when it goes on.
+    pub fn decided(&self) -> Option<&Decided> {
+        self.would_have.decided.as_ref()
+    }
+
+    /// What is new and worth telling, if it is the judge that is configured.
+    pub fn take_news(&mut self) -> Vec<What> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// A weight comes into force.
+    pub fn weigh(&mut self, now: Timestamp, step: Step) {
+        self.judge.begin_step(now, step);
+        if let Some(window) = self.window.as_mut().filter(|_| step.index > 0) {
+            window.begin_step();
+        }
+    }
+
+    /// Chance gave a request to a version, and its first attempt was sent.
+    pub fn assigned(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        caller: Option<u64>,
+        version: VersionId,
+    ) {
+        if self.decided().is_none() {
+            self.judge.assigned(now, request, caller, version);
+            self.judge.sent(now, request);
+        }
+    }
+
+    /// An attempt ended.
+    pub fn ended(&mut self, now: Timestamp, ended: &Ended) {
+        if self.decided().is_some() {
+            return;
+        }
+        let is_canary = ended.version == self.canary;
+        if let Some(window) = self.window.as_mut().filter(|_| is_canary) {
+            window.record(now, ended.outcome, ended.took);
+        }
+        if ended.is_unit {
+            self.judge.ended(now, ended.request, ended.outcome, false);
+        }
+        if let Some(occasion) = self.judge.wants_look(now, ended.outcome, is_canary) {
+            self.look(now, occasion);
+        }
+    }
+
+    /// When it wants to be called by itself; never again once it decided.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.judge
+            .next_timeout()
+            .filter(|_| self.decided().is_none())
+    }
+
+    /// Its time has come.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if let Some(occasion) = self.judge.handle_timeout(now) {
+            self.look(now, occasion);
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, occasion: Occasion) {
+        let window = self.window.as_mut().map(|window| {
+            window.advance(now);
+            &*window
+        });
+        let (news, held) = (&mut self.news, &mut self.would_have.held);
+        let is_configured = self.would_have.is_configured;
+        let decisive = self.judge.look(now, occasion, window, |found| {
+            if let Found::Held(reason) = &found {
+                *held = reason.map(HoldReason::name);
+            }
+            if is_configured {
+                news.push(bridge::fact(event(found), now));
+            }
+        });
+        self.would_have.decided = decisive.map(|evidence| Decided {
+            at: now,
+            because: bridge::finding(&evidence),
+        });
+    }
+
+    /// A request is over that met the canary at this time.
+    pub fn met_canary(&mut self, at: Timestamp, is_error: bool) {
+        let decided = self.would_have.decided.as_ref();
+        let side = match decided.is_some_and(|decided| at > decided.at) {
+            true => &mut self.would_have.after,
+            false => &mut self.would_have.until,
+        };
+        side.canary_requests += 1;
+        side.user_errors += u64::from(is_error);
+    }
+
+    /// What it would have done.
+    pub fn finish(self) -> WouldHave {
+        self.would_have
+    }
+}
+
+fn event(found: Found) -> Event {
+    match found {
+        Found::Evidence(evidence) => Event::Judged(evidence),
+        Found::Held(reason) => Event::Held(reason),
+    }
+}
