@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use crate::audit::Terms;
 use crate::audit::bench::{Bench, Ended};
 use crate::audit::survey::{Step, Survey};
-use crate::id::{IdMap, PerVersion, RequestId, RequestKey};
-use crate::observe::audit::{Arm, AuditFindings, ClosedInLog};
+use crate::id::{IdMap, PerVersion, RequestId, RequestKey, VersionId};
+use crate::observe::audit::{Again, Arm, AuditFindings, ClosedInLog};
 use crate::observe::event::{
     Accepted, Answered, Claim, Finding, Origin, RollbackFacts, RunEvent, Sent, Sink, StandingFacts,
     Streamed, UpstreamEnded, What,
@@ -26,6 +26,7 @@ pub struct Telling<'a> {
     sink: &'a mut dyn Sink,
     benches: [Bench; 2],
     arms: PerVersion<Arm>,
+    again: Again,
     closed: Option<ClosedInLog>,
     /// Was the canary's end told?
     is_rolled_back: bool,
@@ -56,6 +57,7 @@ struct Attempt {
 #[derive(Clone, Debug)]
 struct Open {
     met_canary: Option<Timestamp>,
+    latest: Option<VersionId>,
     tries: PerVersion<u32>,
 }
 
@@ -82,6 +84,7 @@ impl<'a> Telling<'a> {
             sink,
             benches: Bench::both(terms),
             arms: PerVersion::from_fn(versions, |_| Arm::default()),
+            again: Again::default(),
             closed: last_weight.and_then(|share| survey.closed(share)),
             is_rolled_back: false,
             weighed: 0,
@@ -113,6 +116,7 @@ impl<'a> Telling<'a> {
             judges: self.benches.into_iter().map(Bench::finish).collect(),
             closed: self.closed,
             arms: self.arms,
+            again: self.again,
         }
     }
 
@@ -178,6 +182,7 @@ impl<'a> Telling<'a> {
             key,
             Open {
                 met_canary: None,
+                latest: None,
                 tries: PerVersion::from_fn(versions, |_| 0),
             },
         );
@@ -220,6 +225,9 @@ impl<'a> Telling<'a> {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
+        let before = open.latest.replace(version);
+        self.again
+            .note(step.n, before, version, self.terms.router.stable);
         let ordinal = open.tries[version];
         open.tries[version] += 1;
         if version == self.terms.router.canary {

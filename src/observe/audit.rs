@@ -22,6 +22,21 @@ pub struct AuditFindings {
     pub closed: Option<ClosedInLog>,
     /// How the versions fared.
     pub arms: PerVersion<Arm>,
+    /// Attempts that came after a failed one of their request.
+    pub again: Again,
+}
+
+/// Attempts that came after a failed one of their request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Again {
+    /// Requests with more than one attempt.
+    pub requests: u64,
+    /// Attempts at the version that had just failed.
+    pub retries: u64,
+    /// Attempts at stable after another version had failed.
+    pub fallbacks: u64,
+    /// Attempts at another version than stable after one had failed.
+    pub other: u64,
 }
 
 /// What one judge would have done with the log.
@@ -90,6 +105,28 @@ impl Arm {
     /// Two-sided limits of that share.
     pub fn limits(&self) -> Option<Limits> {
         clopper_pearson(self.failed, self.judged, 1.0 - (1.0 - CONFIDENCE) / 2.0)
+    }
+}
+
+impl Again {
+    /// Notes the attempt of this number at a version, which comes after one at `before`.
+    pub fn note(
+        &mut self,
+        n: u32,
+        before: Option<VersionId>,
+        version: VersionId,
+        stable: VersionId,
+    ) {
+        let Some(before) = before else {
+            return;
+        };
+        self.requests += u64::from(n == 1);
+        let kind = match (before == version, version == stable) {
+            (true, _) => &mut self.retries,
+            (false, true) => &mut self.fallbacks,
+            (false, false) => &mut self.other,
+        };
+        *kind += 1;
     }
 }
 

@@ -408,6 +408,9 @@ impl RollbackFacts {
         match (&self.reason, &self.words) {
             (Some(finding), _) => finding.in_words(),
             (None, Some(words)) => format!("somebody asked for it: {words}"),
+            (None, None) if self.cause == "closed_in_log" => {
+                "the log shows that it got nothing more".to_owned()
+            }
             (None, None) => self.cause.to_owned(),
         }
     }

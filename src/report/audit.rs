@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::id::VersionId;
-use crate::observe::audit::{Arm, AuditFindings, CONFIDENCE, Exposure, WouldHave};
+use crate::observe::audit::{Again, Arm, AuditFindings, CONFIDENCE, Exposure, WouldHave};
 use crate::observe::meta::LogMeta;
 use crate::report::Report;
 use crate::report::events::finding_json;
@@ -189,11 +189,34 @@ fn log(text: &mut String, report: &Report) -> std::fmt::Result {
     for (reason, n) in &log.dropped {
         writeln!(text, "- left out, {reason}: {}", grouped(*n))?;
     }
+    if let Some(audit) = &report.audit {
+        writeln!(text, "- tried again: {}", again(audit))?;
+    }
     writeln!(text)
 }
 
 fn attempts(report: &Report) -> u64 {
     report.summary.versions.values().map(|v| v.accepted).sum()
+}
+
+/// What was tried again, for people.
+fn again(audit: &AuditFindings) -> String {
+    let Again {
+        requests,
+        retries,
+        fallbacks,
+        other,
+    } = audit.again;
+    let other = match other {
+        0 => String::new(),
+        n => format!(", {} at another version", grouped(n)),
+    };
+    format!(
+        "{} requests: {} retries, {} fallbacks to stable{other}",
+        grouped(requests),
+        grouped(retries),
+        grouped(fallbacks)
+    )
 }
 
 /// The lines of the terminal; nothing for a run.
@@ -209,6 +232,7 @@ pub(super) fn lines(report: &Report) -> Vec<(&'static str, String)> {
             .as_ref()
             .map(|log| ("log", log_line(report, log))),
     );
+    lines.push(("tried again", again(audit)));
     lines.extend(
         audit
             .judges
@@ -326,6 +350,7 @@ pub(super) fn value(report: &Report) -> Option<Value> {
             "last_canary_at_s": closed.last_at.as_secs_f64(),
             "later_requests": closed.later_requests,
         })),
+        "tried_again": audit.again,
         "confidence": CONFIDENCE,
         "versions": Value::Object(arms.collect()),
         "error_rate_difference": difference.map(|d| json!({

@@ -254,6 +254,10 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
         "- latency from the scheduled moment (p50, p95, p99): {}",
         latency(&summary.latency)
     )?;
+    if report.audit.is_some() {
+        // Nothing was sent.
+        return writeln!(text, "{}", kept(report));
+    }
     writeln!(
         text,
         "- latency from the moment of sending (p50, p95, p99): {}",
@@ -264,8 +268,11 @@ fn requests(text: &mut String, report: &Report) -> std::fmt::Result {
         "- dispatch delay (p50, p95, p99): {}",
         latency(&summary.dispatch_delay)
     )?;
-    writeln!(
-        text,
+    writeln!(text, "{}", kept(report))
+}
+
+fn kept(report: &Report) -> String {
+    format!(
         "- rows in requests.csv: {} (records kept: {})\n",
         grouped(report.records.rows),
         report.records.kept

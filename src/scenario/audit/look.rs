@@ -182,10 +182,8 @@ impl Scan {
     }
 
     fn tried(&mut self, tried: Tried) {
-        self.hasher.update(tried.at.to_be_bytes());
-        self.hasher.update(tried.took.as_nanos().to_be_bytes());
-        self.hasher
-            .update([tried.version.0, tried.end.index() as u8]);
+        // All of it, as it was read: two logs of one fingerprint are judged alike.
+        self.hasher.update(format!("{tried:?}"));
         self.inversions += u64::from(self.last.is_some_and(|last| tried.at < last));
         self.last = Some(tried.at);
         let survey = &mut self.survey;
