@@ -6,6 +6,7 @@ mod convert;
 mod env;
 pub mod exit;
 mod files;
+mod generate;
 mod mock;
 mod output;
 mod real;
@@ -14,6 +15,7 @@ mod run;
 mod serve;
 mod signals;
 mod validate;
+mod writing;
 
 use std::path::PathBuf;
 
@@ -58,6 +60,8 @@ enum Command {
     Mock(mock::MockArgs),
     /// Write a recorded log in another format, without what was said in it
     Convert(convert::ConvertArgs),
+    /// Write a log of made-up traffic
+    Generate(generate::GenerateArgs),
     /// Show every mistake in scenario and router files, without running anything
     Validate(validate::ValidateArgs),
 }
@@ -151,6 +155,7 @@ pub fn main() -> u8 {
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),
         Command::Convert(args) => convert::run(args),
+        Command::Generate(args) => generate::run(&args),
         Command::Validate(args) => validate::run(&args),
     }
 }

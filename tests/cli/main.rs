@@ -4,6 +4,7 @@ mod convert;
 mod diagnostics;
 mod exit_codes;
 mod formats;
+mod generate;
 mod money;
 mod outputs;
 mod replay;
