@@ -58,7 +58,7 @@ fn scheduled(folder: &Folder, log: &str, format: &str, speed: &str) -> Vec<[Stri
 }
 
 /// A file of this name, somewhere in a folder.
-fn found(name: &str, folder: &Path) -> Option<PathBuf> {
+pub(crate) fn found(name: &str, folder: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
     let mut paths = entries.map(|entry| entry.unwrap().path());
     paths.find_map(|path| match path.is_dir() {

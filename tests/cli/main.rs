@@ -9,3 +9,4 @@ mod money;
 mod outputs;
 mod replay;
 mod support;
+mod traps;
