@@ -7,6 +7,7 @@ mod convert;
 mod env;
 pub mod exit;
 mod files;
+mod generate;
 mod mock;
 mod output;
 mod real;
@@ -15,6 +16,7 @@ mod run;
 mod serve;
 mod signals;
 mod validate;
+mod writing;
 
 use std::path::PathBuf;
 
@@ -61,6 +63,8 @@ enum Command {
     Mock(mock::MockArgs),
     /// Write a recorded log in another format, without what was said in it
     Convert(convert::ConvertArgs),
+    /// Write a log of made-up traffic
+    Generate(generate::GenerateArgs),
     /// Show every mistake in scenario and router files, without running anything
     Validate(validate::ValidateArgs),
 }
@@ -155,6 +159,7 @@ pub fn main() -> u8 {
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),
         Command::Convert(args) => convert::run(args),
+        Command::Generate(args) => generate::run(&args),
         Command::Validate(args) => validate::run(&args),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
 //! ([`upstreams`] with their [`distributions`], [`real`] ones, [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
-//! on the command line, [`conversion`] writes one in another format, [`advice`] warns of what cannot work out.
+//! on the command line, [`conversion`] writes one in another format, [`generation`] makes one up, [`advice`] warns of what cannot work out.
 
 pub mod advice;
 pub mod arrivals;
@@ -18,6 +18,7 @@ mod fault_patterns;
 pub mod faults;
 pub mod forced;
 pub mod gates;
+pub mod generation;
 pub mod load;
 pub mod log_file;
 pub mod mock;

@@ -176,7 +176,29 @@ pub fn argument<T>(
     } else {
         format!("{{{text}}}")
     };
-    let source = Source::new(name, whole);
+    whole_argument(name, whole, problems, read)
+}
+
+/// The same of an argument that may be a single value, too: `120`, or `lognormal: {median: 120, p99: 900}`.
+pub fn value<T>(
+    name: &str,
+    text: &str,
+    problems: &Problems,
+    read: impl FnOnce(Cx<'_>, &Node) -> Option<T>,
+) -> Option<T> {
+    match text.contains(':') {
+        true => argument(name, text, problems, read),
+        false => whole_argument(name, text.to_owned(), problems, read),
+    }
+}
+
+fn whole_argument<T>(
+    name: &str,
+    text: String,
+    problems: &Problems,
+    read: impl FnOnce(Cx<'_>, &Node) -> Option<T>,
+) -> Option<T> {
+    let source = Source::new(name, text);
     let cx = Cx {
         source: &source,
         problems,

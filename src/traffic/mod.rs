@@ -6,6 +6,7 @@ pub mod caller;
 pub mod cancel;
 pub mod course;
 pub mod format;
+pub mod generated;
 pub mod history;
 pub mod log;
 pub mod pace;

@@ -1,7 +1,7 @@
 //! Running the program.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// What a run of the program left behind.
 pub(crate) struct Done {
@@ -33,6 +33,12 @@ pub(crate) fn done(output: Output) -> Done {
     }
 }
 
+/// Ctrl-C.
+pub(crate) fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+}
+
 /// A folder for one test, with scenario files in it.
 pub(crate) struct Folder(tempfile::TempDir);
 
@@ -47,6 +53,15 @@ impl Folder {
 
     pub(crate) fn text(&self) -> String {
         self.path().display().to_string()
+    }
+
+    /// The names of all that is in it.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.path()).expect("a folder");
+        let name = |file: std::fs::DirEntry| file.file_name().display().to_string();
+        let mut files: Vec<_> = files.map(|file| name(file.expect("a file"))).collect();
+        files.sort();
+        files
     }
 
     /// Writes a file; `FIXTURES` in it becomes the project's folder of fixtures.

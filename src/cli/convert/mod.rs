@@ -1,26 +1,23 @@
 //! `graygate convert`: a recorded log in another format.
 
-mod output;
 mod tell;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::output::{error, say};
+use crate::cli::writing::output::{self, Output};
+use crate::cli::writing::{self, writer};
 use crate::cli::{exit, signals};
 use crate::scenario::conversion::redactor::Redactor;
 use crate::scenario::conversion::{Converted, Failed, Source, convert};
 use crate::scenario::recorded::LogFormat;
-use crate::traffic::format::write::{self, Writer};
-use output::Output;
+use crate::traffic::format::write::Writer;
 
 /// Write a recorded log in another format, without what was said in it
 ///
@@ -59,20 +56,6 @@ Exit codes:
   5    it could not be written
   130  interrupted: --out is not written";
 
-fn writer(name: &str) -> Result<&'static Writer, String> {
-    let names = write::WRITERS.iter().map(|writer| writer.name);
-    let known = || {
-        format!(
-            "formats that can be written are {}",
-            names.collect::<Vec<_>>().join(", ")
-        )
-    };
-    write::named(name).ok_or_else(known)
-}
-
-/// How often it is looked whether somebody wants an end.
-const LOOK: Duration = Duration::from_millis(20);
-
 type Ending = Result<Converted, Failed>;
 
 pub(super) fn run(args: ConvertArgs) -> u8 {
@@ -89,42 +72,33 @@ pub(super) fn run(args: ConvertArgs) -> u8 {
     }
     // Before there is anything to be left behind.
     let stop = signals::install();
-    let output = match Output::open(args.out.as_deref()) {
+    let out = args.out.as_deref();
+    let output = match Output::open(out) {
         Ok(output) => output,
-        Err(trouble) => return cannot_write(args.out.as_deref(), &trouble),
+        Err(trouble) => return writing::cannot_write(out, &trouble),
     };
     match start(&args, log, &output, &stop) {
-        Ok(endings) => finish(&args, output, &endings, &stop),
-        Err(trouble) => cannot_write(args.out.as_deref(), &trouble),
+        Ok(Ok(ending)) => finish(&args, output, ending),
+        Ok(Err(code)) => code,
+        Err(trouble) => writing::cannot_write(out, &trouble),
     }
 }
 
-/// Converts on a thread of its own: who waits for a pipe cannot hear a signal.
 fn start(
     args: &ConvertArgs,
     log: PathBuf,
     output: &Output,
     stop: &Arc<AtomicBool>,
-) -> io::Result<Receiver<Ending>> {
-    let (to, format, stop) = (args.to, args.format, stop.clone());
+) -> io::Result<Result<Ending, u8>> {
+    let (to, format) = (args.to, args.format);
     let redactor = redactor(args);
-    let mut output = BufWriter::with_capacity(1 << 16, output.writer()?);
-    let (sender, endings) = channel();
-    let work = move || {
-        let source = Source::open(&log, format).map_err(Failed::Log);
-        let ending = source.and_then(|source| {
-            // Its own flag: what ends here because of a broken pipe was not interrupted.
-            let ended = Arc::new(AtomicBool::new(stop.load(Ordering::Relaxed)));
-            tell::source(&log, &source);
-            convert(source, to, &redactor, &mut output, &ended)
-        });
-        // Nobody listens any more when it was interrupted.
-        let _ = sender.send(ending);
-    };
-    thread::Builder::new()
-        .name("convert".to_owned())
-        .spawn(work)?;
-    Ok(endings)
+    // Its own flag: what ends here because of a broken pipe was not interrupted.
+    let ended = Arc::new(AtomicBool::new(stop.load(Ordering::Relaxed)));
+    writing::apart(output, stop, move |output| {
+        let source = Source::open(&log, format).map_err(Failed::Log)?;
+        tell::source(&log, &source);
+        convert(source, to, &redactor, output, &ended)
+    })
 }
 
 fn redactor(args: &ConvertArgs) -> Redactor {
@@ -142,33 +116,15 @@ fn fresh_salt() -> Vec<u8> {
     halves.concat()
 }
 
-fn finish(
-    args: &ConvertArgs,
-    output: Output,
-    endings: &Receiver<Ending>,
-    stop: &Arc<AtomicBool>,
-) -> u8 {
-    let ending = loop {
-        let ending = endings.recv_timeout(LOOK);
-        if stop.load(Ordering::Relaxed) {
-            say("interrupted");
-            return exit::INTERRUPTED;
-        }
-        match ending {
-            Ok(ending) => break ending,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return exit::BROKEN,
-        }
-    };
+fn finish(args: &ConvertArgs, output: Output, ending: Ending) -> u8 {
+    let out = args.out.as_deref();
     match ending {
         Ok(converted) => put(args, output, &converted),
         Err(Failed::Log(diagnostic)) => {
             say(diagnostic);
             exit::USAGE
         }
-        // Whoever read it has seen enough.
-        Err(Failed::Output(trouble)) if args.out.is_none() && is_gone(&trouble) => exit::PASS,
-        Err(Failed::Output(trouble)) => cannot_write(args.out.as_deref(), &trouble),
+        Err(Failed::Output(trouble)) => writing::failed(out, &trouble),
     }
 }
 
@@ -178,18 +134,5 @@ fn put(args: &ConvertArgs, output: Output, converted: &Converted) -> u8 {
         tell::useless(converted, args.out.as_deref());
         return exit::USAGE;
     }
-    match output.finish() {
-        Ok(()) => exit::PASS,
-        Err(trouble) => cannot_write(args.out.as_deref(), &trouble),
-    }
-}
-
-fn is_gone(trouble: &io::Error) -> bool {
-    trouble.kind() == io::ErrorKind::BrokenPipe
-}
-
-fn cannot_write(out: Option<&Path>, trouble: &io::Error) -> u8 {
-    let name = out.unwrap_or(Path::new("stdout")).display();
-    error(format_args!("{name}: cannot be written: {trouble}"));
-    exit::BROKEN
+    writing::put(args.out.as_deref(), output)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::output::{error, say};
+use crate::cli::writing::tell::{list, losses, records};
 use crate::scenario::conversion::{Converted, Source};
 use crate::scenario::recorded::bad_row;
 use crate::traffic::format::write::Writer;
@@ -18,21 +19,17 @@ pub(super) fn source(log: &Path, source: &Source) {
 /// What became of it.
 pub(super) fn converted(log: &Path, to: &Writer, converted: &Converted, keeps_contents: bool) {
     bad_rows(log, converted, keeps_contents);
-    let (read, written) = (converted.account.read, converted.written);
+    let (read, written) = (converted.account.read, converted.written.records);
     say(format_args!(
         "{}, {written} written as {}",
         records(read),
         to.name
     ));
     let dropped = converted.account.not_replayed().into_iter();
-    let unfit = converted.unfit.iter().map(|(why, n)| (why.name(), *n));
+    let unfit = converted.written.unfit.iter();
+    let unfit = unfit.map(|(why, n)| (why.name(), *n));
     list("dropped", dropped.chain(unfit));
-    let losses = converted.losses.counts();
-    let title = format!("{} cannot carry", to.name);
-    list(&title, losses.map(|(field, n)| (field.name(), n)));
-    if converted.is_moved {
-        say("its clock is no calendar: times count from 2000-01-01T00:00:00Z");
-    }
+    losses(to, &converted.written);
     if !keeps_contents {
         say("contents and names are replaced; --contents keeps them");
     }
@@ -50,27 +47,11 @@ fn bad_rows(log: &Path, converted: &Converted, keeps_contents: bool) {
     }
 }
 
-fn list<'a>(title: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
-    let counts: Vec<String> = counts
-        .map(|(name, n)| format!("{name}: {}", records(n)))
-        .collect();
-    if !counts.is_empty() {
-        say(format_args!("{title} {}", counts.join(", ")));
-    }
-}
-
-fn records(n: u64) -> String {
-    match n {
-        1 => "1 record".to_owned(),
-        n => format!("{n} records"),
-    }
-}
-
 /// Why it is not worth having.
 pub(super) fn useless(converted: &Converted, out: Option<&Path>) {
     let out = out.map(|out| format!(": {} is not written", out.display()));
     let out = out.unwrap_or_default();
-    match converted.written {
+    match converted.written.records {
         0 => error(format_args!("nothing of the log can be written{out}")),
         _ => {
             let (lost, read) = (converted.lost(), records(converted.account.read));

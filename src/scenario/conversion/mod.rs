@@ -1,8 +1,8 @@
 //! From one format of logs to another, a record at a time: read, redacted, written, and every loss counted.
 
+pub mod lines;
 pub mod redactor;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use crate::config::diagnostic::Diagnostic;
 use crate::scenario::load::Loader;
 use crate::scenario::log_file::{self, Opened};
 use crate::scenario::recorded::{self, LogFormat};
-use crate::traffic::format::write::{LogClock, Losses, Unfit, Writer};
+use crate::traffic::format::write::Writer;
 use crate::traffic::format::{BadRow, Format, Record};
 use crate::traffic::log::account::LogAccount;
+use lines::{Lines, Written};
 use redactor::Redactor;
 
 /// Largest share of records that are dropped.
@@ -57,25 +58,19 @@ impl Source {
 pub struct Converted {
     /// Its lines, as they were read.
     pub account: LogAccount,
-    /// Records that were written.
-    pub written: u64,
-    /// Records that lack what the format needs, by what that is.
-    pub unfit: BTreeMap<Unfit, u64>,
-    /// What the format cannot carry.
-    pub losses: Losses,
-    /// Was its clock moved, so that its times are dates?
-    pub is_moved: bool,
+    /// Its records, as they were written.
+    pub written: Written,
 }
 
 impl Converted {
     /// Records that were lost: damaged ones, and those that lack what the format needs.
     pub fn lost(&self) -> u64 {
-        self.account.damaged_total() + self.unfit.values().sum::<u64>()
+        self.account.damaged_total() + self.written.unfit.values().sum::<u64>()
     }
 
     /// Is more lost than a log can bear, or everything?
     pub fn is_useless(&self) -> bool {
-        self.written == 0 || self.lost() as f64 > MAX_DROPPED * self.account.read as f64
+        self.written.records == 0 || self.lost() as f64 > MAX_DROPPED * self.account.read as f64
     }
 }
 
@@ -103,77 +98,44 @@ pub fn convert(
     let format = opened.format;
     let mut reader = opened.stoppable(stop.clone());
     let mut conversion = Conversion {
-        writer,
         redactor,
-        output,
-        shift: None,
-        converted: Converted::default(),
+        lines: Lines::begin(writer, output).map_err(Failed::Output)?,
+        account: LogAccount::default(),
         broken: None,
     };
-    conversion.begin();
     let read = (format.read)(&mut reader, &mut |record| {
         conversion.take(record);
         if conversion.broken.is_some() {
             stop.store(true, Ordering::Relaxed);
         }
     });
-    let flushed = conversion.output.flush();
     if let Some(error) = conversion.broken {
         return Err(Failed::Output(error));
     }
+    let written = conversion.lines.finish();
     read.map_err(|error| Failed::Log(recorded::unusable(name, error.into(), Some(format))))?;
-    flushed.map_err(Failed::Output)?;
-    Ok(conversion.converted)
+    Ok(Converted {
+        account: conversion.account,
+        written: written.map_err(Failed::Output)?,
+    })
 }
 
 struct Conversion<'a> {
-    writer: &'static Writer,
     redactor: &'a Redactor,
-    output: &'a mut dyn Write,
-    /// What times are moved by, once the first record is written.
-    shift: Option<i64>,
-    converted: Converted,
+    lines: Lines<'a>,
+    account: LogAccount,
     broken: Option<io::Error>,
 }
 
 impl Conversion<'_> {
-    fn begin(&mut self) {
-        if !self.writer.header.is_empty() {
-            self.line(self.writer.header.to_owned());
-        }
-    }
-
     fn take(&mut self, record: Result<Record, BadRow>) {
         if self.broken.is_some() {
             return;
         }
-        self.converted.account.take(&record);
-        if let Ok(record) = record {
-            self.record(record);
+        self.account.take(&record);
+        if let Ok(mut record) = record {
+            self.redactor.apply(&mut record);
+            self.broken = self.lines.record(record, self.account.read).err();
         }
-    }
-
-    fn record(&mut self, mut record: Record) {
-        self.redactor.apply(&mut record);
-        let first = record.at.unwrap_or_default();
-        let shift = self.shift.unwrap_or_else(|| self.writer.clock.shift(first));
-        record.at = record.at.and_then(|at| at.checked_add(shift));
-        let (number, losses) = (self.converted.account.read, &mut self.converted.losses);
-        match (self.writer.write)(&record, number, losses) {
-            Ok(line) => {
-                // Only what is written has a place on the clock.
-                self.shift = self.shift.or(record.at.map(|_| shift));
-                let is_calendar = self.writer.clock == LogClock::Calendar;
-                self.converted.is_moved |= is_calendar && shift != 0 && record.at.is_some();
-                self.converted.written += 1;
-                self.line(line);
-            }
-            Err(unfit) => *self.converted.unfit.entry(unfit).or_default() += 1,
-        }
-    }
-
-    fn line(&mut self, mut line: String) {
-        line.push('\n');
-        self.broken = self.output.write_all(line.as_bytes()).err();
     }
 }

@@ -165,6 +165,9 @@ impl Failure<'_> {
     /// The outcome it stands for: by its status, where one is known, else by the name of its class. What nobody knows is
     /// a server's error.
     pub fn outcome(self) -> Outcome {
+        if let Some(own) = self.message.and_then(own_word) {
+            return own;
+        }
         let words = [self.code, self.class];
         let class = words.iter().flatten().find_map(|word| by_class(word));
         let status = self.status();
@@ -205,6 +208,19 @@ impl Failure<'_> {
         let is_quota = words.iter().flatten().any(|word| word.contains(QUOTA));
         is_quota.then_some(QUOTA)
     }
+}
+
+/// Failures that only graygate knows, and writes into the logs of others as the whole message.
+fn own_word(message: &str) -> Option<Outcome> {
+    const OWN: [Outcome; 6] = [
+        Outcome::Truncated,
+        Outcome::StreamError,
+        Outcome::Malformed,
+        Outcome::Deadline,
+        Outcome::Limited,
+        Outcome::Shutdown,
+    ];
+    OWN.into_iter().find(|own| own.name() == message)
 }
 
 /// Failures that no status stands for.

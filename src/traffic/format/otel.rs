@@ -93,13 +93,34 @@ fn span(span: &Map<String, Value>) -> Result<Record, DropReason> {
             .get("gen_ai.request.stream")
             .and_then(Value::as_bool),
         user: text("user.id").or_else(|| text("enduser.id")),
+        trace: group(span),
         asked_model: text("gen_ai.request.model"),
+        // Of a failure only the model that was asked is known. In the span of a gateway's attempt it is the deployment
+        // that was tried; whoever judges may take it for that, but that it served is not what the span says.
         served_by: text("gen_ai.response.model"),
         ..Record::default()
     };
     record.body = body(&attributes);
     record.answer = output(&attributes);
     Ok(record)
+}
+
+/// What groups the attempts of a request: they are spans below one span. The trace alone says nothing, since an agent's
+/// holds many requests.
+fn group(span: &Map<String, Value>) -> Option<String> {
+    let parent = id(span, &["parentSpanId", "parent_span_id", "parent_id"])?;
+    let context = span.get("context").and_then(Value::as_object);
+    let trace = id(span, &["traceId", "trace_id"]);
+    let trace = trace.or_else(|| id(context?, &["trace_id", "traceId"]))?;
+    Some(format!("{trace}/{parent}"))
+}
+
+/// An id by one of its names. One of zeros is none.
+fn id<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
+    let mut values = names.iter().filter_map(|name| fields.get(*name)?.as_str());
+    let id = values.next()?;
+    let digits = id.strip_prefix("0x").unwrap_or(id);
+    (!digits.bytes().all(|digit| digit == b'0')).then_some(id)
 }
 
 /// Attributes by their names: a list of keys and typed values in OTLP, an object in plain dumps.
@@ -352,6 +373,38 @@ mod tests {
             ),
         );
         assert_eq!((open.at, open.latency), (Some(5), None));
+    }
+
+    #[test]
+    fn spans_below_one_span_are_attempts_of_one_request() {
+        let group = |ids: &str| {
+            let line = span(&format!("{ids},{TIMES}"), "\"a\":1");
+            one(&FORMAT, &line).trace
+        };
+        let joined = Some("t1/p1".to_owned());
+        assert_eq!(group(r#""traceId":"t1","parentSpanId":"p1""#), joined);
+        assert_eq!(group(r#""trace_id":"t1","parent_span_id":"p1""#), joined);
+        let python = r#""context":{"trace_id":"0xa1","span_id":"0x1"},"parent_id":"0xb1""#;
+        assert_eq!(group(python).as_deref(), Some("0xa1/0xb1"));
+        // A trace alone groups nothing, nor does a parent that is none.
+        for alone in [
+            r#""trace_id":"t1""#,
+            r#""trace_id":"t1","parent_span_id":null"#,
+            r#""traceId":"t1","parentSpanId":"""#,
+            r#""traceId":"t1","parentSpanId":"0000000000000000""#,
+            r#""parentSpanId":"p1""#,
+        ] {
+            assert_eq!(group(alone), None, "{alone}");
+        }
+    }
+
+    #[test]
+    fn of_a_failure_it_is_known_what_was_asked_and_not_who_served() {
+        let failed = r#""gen_ai.request.model":"v2","error.type":"AuthenticationError""#;
+        let record = one(&FORMAT, &span(TIMES, failed));
+        assert_eq!(record.end, Some(Outcome::Unauthorized));
+        assert_eq!(record.asked_model.as_deref(), Some("v2"));
+        assert_eq!(record.served_by, None);
     }
 
     #[test]

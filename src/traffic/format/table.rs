@@ -11,6 +11,12 @@ use crate::traffic::format::{BadRow, DropReason, Each, LogError, Record};
 /// Longest record, in bytes.
 const MAX_RECORD: usize = 16 << 20;
 
+/// Most commas of one record, in texts or between them: the end of every field takes eight bytes, and its comma one.
+const MAX_COMMAS: usize = 4 << 20;
+
+/// Most columns: whatever has more is no table of requests, and its names alone would take the memory of many records.
+const MAX_COLUMNS: usize = 1_000;
+
 /// The fields of one line.
 pub fn fields(line: &str) -> Vec<String> {
     let mut reader = ReaderBuilder::new()
@@ -94,6 +100,7 @@ pub fn read_table<C>(
     let limited = Limited {
         reader,
         left: MAX_RECORD,
+        commas: MAX_COMMAS,
         last: b'\n',
     };
     // Ended by LF alone, so that lines can be counted; the CR before it is white space.
@@ -105,6 +112,9 @@ pub fn read_table<C>(
     let mut bytes = ByteRecord::new();
     if !next(&mut table, &mut bytes)? {
         return Err(LogError::Empty);
+    }
+    if bytes.len() > MAX_COLUMNS {
+        return Err(LogError::unknown(&String::from_utf8_lossy(&bytes[0])));
     }
     let names = bytes.iter().map(|name| {
         let name = String::from_utf8_lossy(name);
@@ -151,6 +161,7 @@ fn next<R: Read>(
     record: &mut ByteRecord,
 ) -> Result<bool, LogError> {
     table.get_mut().left = MAX_RECORD;
+    table.get_mut().commas = MAX_COMMAS;
     table
         .read_byte_record(record)
         .map_err(|error| match error.into_kind() {
@@ -170,13 +181,17 @@ fn first_line<R: Read>(table: &csv::Reader<R>, record: &ByteRecord) -> u64 {
 struct Limited<R> {
     reader: R,
     left: usize,
+    commas: usize,
     last: u8,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            let message = "a record of more than 16 MiB: is a quote missing?";
+        if self.left == 0 || self.commas == 0 {
+            let message = match self.left {
+                0 => "a record of more than 16 MiB: is a quote missing?",
+                _ => "a record of more than four million commas: is a quote missing?",
+            };
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let most = buffer.len().min(self.left);
@@ -190,6 +205,8 @@ impl<R: Read> Read for Limited<R> {
             _ => buffer[read - 1],
         };
         self.left -= read;
+        let commas = buffer[..read].iter().filter(|byte| **byte == b',').count();
+        self.commas = self.commas.saturating_sub(commas);
         Ok(read)
     }
 }
@@ -260,6 +277,19 @@ mod tests {
             let lines: Vec<_> = lines.filter_map(Result::err).map(|bad| bad.0).collect();
             assert_eq!(lines, [4, 5, 7, 10], "{end:?}");
         }
+    }
+
+    #[test]
+    fn a_table_of_too_many_columns_is_none() {
+        let width = |n: usize| read(format!("in{}\n", ",x".repeat(n)).as_bytes());
+        assert_eq!(width(MAX_COLUMNS - 1).unwrap(), []);
+        assert!(matches!(
+            width(MAX_COLUMNS),
+            Err(LogError::UnknownHeader { .. })
+        ));
+        let fields = [&b"in\n"[..], &b",".repeat(MAX_COMMAS + (1 << 16))].concat();
+        let error = read(&fields).unwrap_err().to_string();
+        assert!(error.contains("four million commas"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::convert::{OWN, assert_converted, convert, fixture, read};
-use crate::support::{Folder, command, done};
+use crate::support::{Folder, command, done, interrupt};
 
 #[test]
 fn what_a_format_needs_and_a_log_lacks_is_said() {
@@ -24,7 +24,7 @@ fn what_a_format_needs_and_a_log_lacks_is_said() {
         done.err
     );
     assert!(!Path::new(&out).exists());
-    assert_eq!(left(&folder), Vec::<String>::new());
+    assert_eq!(folder.files(), Vec::<String>::new());
     let some = convert(OWN, "azure", &[]);
     assert_eq!(some.code, Some(2), "{}", some.err);
     assert!(
@@ -32,16 +32,6 @@ fn what_a_format_needs_and_a_log_lacks_is_said() {
         "{}",
         some.err
     );
-}
-
-/// All files of a folder.
-fn left(folder: &Folder) -> Vec<String> {
-    let files = std::fs::read_dir(folder.path()).unwrap();
-    let mut files: Vec<_> = files
-        .map(|file| file.unwrap().file_name().display().to_string())
-        .collect();
-    files.sort();
-    files
 }
 
 #[test]
@@ -63,7 +53,7 @@ fn bad_rows_are_told_by_place_and_stop_it_past_one_in_a_hundred() {
     let done = convert(&many, "mooncake", &["--out", &out]);
     assert_eq!(done.code, Some(2), "{}", done.err);
     assert!(done.err.contains("out is not written"), "{}", done.err);
-    assert_eq!(left(&folder), ["few.csv", "many.csv"]);
+    assert_eq!(folder.files(), ["few.csv", "many.csv"]);
 }
 
 #[test]
@@ -130,7 +120,7 @@ fn a_file_is_replaced_whole_and_links_stay() {
     let device = convert(OWN, "graygate", &["--out", "/dev/null"]);
     assert_converted(&device, "/dev/null");
     assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
-    assert_eq!(left(&folder), ["link", "old"]);
+    assert_eq!(folder.files(), ["link", "old"]);
 }
 
 #[test]
@@ -186,13 +176,12 @@ fn an_interrupted_conversion_leaves_nothing() {
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(b"TIMESTAMP,ContextTokens,GeneratedTokens\n2026-03-02 09:00:00.0,1,2\n")
         .unwrap();
-    while left(&folder).is_empty() {
+    while folder.files().is_empty() {
         std::thread::yield_now();
     }
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    interrupt(&child);
     let done = done(child.wait_with_output().unwrap());
     assert_eq!(done.code, Some(130), "{}", done.err);
-    assert_eq!(left(&folder), Vec::<String>::new());
+    assert_eq!(folder.files(), Vec::<String>::new());
     drop(pipe);
 }

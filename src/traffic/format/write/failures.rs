@@ -1,5 +1,8 @@
 //! How a request ended, in the words of those who log exceptions: a status and the class that OpenAI's clients and LiteLLM
 //! give it.
+//!
+//! Endings that nobody else knows keep their names: a deadline is not the fault of the version that was tried, and an audit
+//! of a log that called it a timeout would blame it.
 
 use crate::protocol::outcome::Outcome;
 
@@ -12,31 +15,33 @@ pub(super) struct Told {
     pub(super) class: &'static str,
     /// What was said, where it matters.
     pub(super) message: Option<&'static str>,
-    /// Is that all that is known of it? Endings of which these logs know nothing become the one that is next to them.
-    pub(super) is_exact: bool,
 }
 
 /// What is said of this ending; nothing of a success.
 pub(super) fn told(end: Outcome) -> Option<Told> {
-    let (known, is_exact) = nearest(end);
+    let known = nearest(end);
     let (status, class) = words(known)?;
+    let message = match end {
+        Outcome::QuotaExhausted => Some("insufficient_quota"),
+        _ => (known != end).then(|| end.name()),
+    };
     Some(Told {
         status,
         class,
-        message: (known == Outcome::QuotaExhausted).then_some("insufficient_quota"),
-        is_exact,
+        message,
     })
 }
 
-/// The ending that there are words for, and whether it is the same one.
-fn nearest(end: Outcome) -> (Outcome, bool) {
+/// The ending that there are words for. Of one of which these logs know nothing it is the one next to it, and its own name
+/// is the message: [`Failure`](crate::traffic::format::chats::Failure) knows it by that.
+fn nearest(end: Outcome) -> Outcome {
     match end {
-        Outcome::Truncated => (Outcome::Reset, false),
-        Outcome::StreamError | Outcome::Malformed => (Outcome::ServerError, false),
-        Outcome::Deadline => (Outcome::Timeout, false),
-        Outcome::Limited => (Outcome::RateLimited, false),
-        Outcome::Shutdown => (Outcome::Overloaded, false),
-        same => (same, true),
+        Outcome::Truncated => Outcome::Reset,
+        Outcome::StreamError | Outcome::Malformed => Outcome::ServerError,
+        Outcome::Deadline => Outcome::Timeout,
+        Outcome::Limited => Outcome::RateLimited,
+        Outcome::Shutdown => Outcome::Overloaded,
+        same => same,
     }
 }
 

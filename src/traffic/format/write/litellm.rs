@@ -33,7 +33,7 @@ fn write(record: &Record, number: u64, losses: &mut Losses) -> Result<String, Un
     line.text("call_type", "acompletion");
     times(&mut line, at, record, losses);
     line.json("stream", record.is_stream.as_ref());
-    end(&mut line, record, losses);
+    end(&mut line, record);
     tokens(&mut line, record, losses);
     names(&mut line, record);
     let cost = record.cost;
@@ -74,12 +74,11 @@ fn times(line: &mut Line, at: i64, record: &Record, losses: &mut Losses) {
     }
 }
 
-fn end(line: &mut Line, record: &Record, losses: &mut Losses) {
+fn end(line: &mut Line, record: &Record) {
     let Some(end) = record.end else { return };
     let Some(told) = told(end) else {
         return line.text("status", "success");
     };
-    losses.note_if(!told.is_exact, Outcome);
     line.text("status", "failure");
     line.json("error_information", Some(&information(told)));
 }

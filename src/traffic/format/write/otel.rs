@@ -26,12 +26,13 @@ fn write(record: &Record, number: u64, losses: &mut Losses) -> Result<String, Un
         .map(|length| i64::try_from(length.as_nanos()));
     let end = length.and_then(|length| date(at.checked_add(length.ok()?)?));
     losses.note_if(record.latency.is_some() && end.is_none(), Latency);
-    // Readers do not take a trace for one request: an agent's holds many.
-    losses.note_known(record, &[Delay, Tenant, Trace, NoChance, Cost]);
+    losses.note_known(record, &[Delay, Tenant, NoChance, Cost]);
     let mut line = Line::default();
     line.text("name", "chat");
     line.text("span_id", &format!("{number:016x}"));
-    line.text("trace_id", &trace_id(record, number));
+    let (trace, parent) = ids(record, number);
+    line.text("trace_id", &trace);
+    line.json("parent_span_id", parent.as_ref());
     line.text("start_time", &start);
     line.json("end_time", end.as_ref());
     let failure = record.end.and_then(told);
@@ -46,17 +47,15 @@ fn date(at: i64) -> Option<String> {
     date.ok().map(|date| date.to_string())
 }
 
-/// 32 hexadecimal digits, the same ones for the same trace.
-fn trace_id(record: &Record, number: u64) -> String {
-    let digest = |trace: &String| {
-        let digest = Sha256::digest(trace.as_bytes());
-        digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+/// The ids of a trace and of the span above, the same ones for the same trace: attempts of a request are the children of
+/// one span, which is not in the log itself. Without a trace there is none above.
+fn ids(record: &Record, number: u64) -> (String, Option<String>) {
+    let Some(trace) = &record.trace else {
+        return (format!("{number:032x}"), None);
     };
-    let trace = record.trace.as_ref().map(digest);
-    trace.unwrap_or_else(|| format!("{number:032x}"))
+    let digest = Sha256::digest(trace.as_bytes());
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    (hex(&digest[..16]), Some(hex(&digest[16..24])))
 }
 
 fn status(record: &Record, failure: Option<Told>) -> Option<Value> {
@@ -73,8 +72,9 @@ fn status(record: &Record, failure: Option<Told>) -> Option<Value> {
 fn attributes(record: &Record, failure: Option<Told>, losses: &mut Losses) -> String {
     let mut line = Line::default();
     line.text("gen_ai.operation.name", "chat");
-    line.json("gen_ai.request.model", record.asked_model.as_ref());
-    line.json("gen_ai.response.model", record.served_by.as_ref());
+    let (asked, answered) = models(record);
+    line.json("gen_ai.request.model", asked);
+    line.json("gen_ai.response.model", answered);
     line.json("gen_ai.conversation.id", record.session.as_ref());
     line.json("user.id", record.user.as_ref());
     line.json("gen_ai.request.stream", record.is_stream.as_ref());
@@ -85,7 +85,7 @@ fn attributes(record: &Record, failure: Option<Told>, losses: &mut Losses) -> St
         "gen_ai.response.time_to_first_chunk",
         first.map(|first| decimal(first.as_nanos() as i128, SECONDS)),
     );
-    end(&mut line, record, failure, losses);
+    end(&mut line, record, failure);
     if let Some(body) = &record.body {
         request(&mut line, body, losses);
     }
@@ -97,13 +97,23 @@ fn attributes(record: &Record, failure: Option<Told>, losses: &mut Losses) -> St
     line.finish()
 }
 
-fn end(line: &mut Line, record: &Record, failure: Option<Told>, losses: &mut Losses) {
+/// The model that was asked, and the one that answered. Where nobody answered, and it is not known under which name the
+/// request had come, gateways call the deployment that they tried the one that was asked.
+fn models(record: &Record) -> (Option<&String>, Option<&String>) {
+    let (asked, served) = (record.asked_model.as_ref(), record.served_by.as_ref());
+    let is_answered = record.end.is_some_and(|end| end.is_success());
+    match asked {
+        None if !is_answered => (served, None),
+        _ => (asked, served),
+    }
+}
+
+fn end(line: &mut Line, record: &Record, failure: Option<Told>) {
     match failure {
         None if record.end.is_none() => {}
         // What says that there was an answer, even where its length is not known.
         None => line.json("gen_ai.response.finish_reasons", Some(&["stop"])),
         Some(told) => {
-            losses.note_if(!told.is_exact, Outcome);
             line.text("error.type", told.class);
             line.json("http.response.status_code", told.status.as_ref());
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A place to write to.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(in crate::cli) enum Output {
     /// What stands behind this program in a pipe.
     Stdout,
     /// A device or a pipe with a name: there is nothing to be replaced.
@@ -19,7 +19,7 @@ pub(super) enum Output {
 
 impl Output {
     /// Opens it, so that what cannot be written is found out before any work.
-    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+    pub(in crate::cli) fn open(path: Option<&Path>) -> io::Result<Self> {
         let Some(path) = path else {
             return Ok(Self::Stdout);
         };
@@ -37,7 +37,7 @@ impl Output {
     }
 
     /// Where lines go.
-    pub(super) fn writer(&self) -> io::Result<Box<dyn Write + Send>> {
+    pub(in crate::cli) fn writer(&self) -> io::Result<Box<dyn Write + Send>> {
         Ok(match self {
             Self::Stdout => Box::new(stdout()),
             Self::Direct(file) | Self::Aside(Aside { file, .. }) => Box::new(file.try_clone()?),
@@ -45,7 +45,7 @@ impl Output {
     }
 
     /// Puts the whole log in its place. What is dropped before that leaves nothing.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(in crate::cli) fn finish(self) -> io::Result<()> {
         match self {
             Self::Stdout | Self::Direct(_) => Ok(()),
             Self::Aside(aside) => {
@@ -58,7 +58,7 @@ impl Output {
 
 /// A file that is not in its place yet. Dropped, it is gone.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(in crate::cli) struct Aside {
     file: File,
     path: PathBuf,
     place: PathBuf,
@@ -88,7 +88,7 @@ impl Drop for Aside {
 }
 
 /// Would a log be written onto itself? Through a link, or by the shell (`>>`), too.
-pub(super) fn is_same(log: &Path, out: Option<&Path>) -> bool {
+pub(in crate::cli) fn is_same(log: &Path, out: Option<&Path>) -> bool {
     let written = match out {
         Some(path) => fs::metadata(path),
         None => own_stdout(),

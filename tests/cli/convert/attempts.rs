@@ -1,0 +1,131 @@
+//! The attempts of a run in other forms: nothing that an audit counts by is lost on the way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use graygate::protocol::outcome::Outcome;
+use graygate::traffic::format::Record;
+
+use crate::convert::{assert_converted, convert, read};
+use crate::support::{Folder, graygate};
+
+const CANARY: &str = "scenarios/canary-401-falls-back-and-rolls-back.yaml";
+
+/// What an audit sees of an attempt.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    /// Microseconds since the first attempt of the log.
+    at: i64,
+    latency: Option<Duration>,
+    end: Option<Outcome>,
+    tokens: (Option<u32>, Option<u32>),
+    user: Option<String>,
+    /// The version that was tried: of a failure a span only says what was asked.
+    tried: Option<String>,
+    /// Its request, counted from the first one.
+    group: usize,
+}
+
+fn seen(records: &[Record]) -> Vec<Seen> {
+    let first = records[0].at.unwrap();
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    let seen = records.iter().map(|record| {
+        let number = groups.len();
+        let group = *groups
+            .entry(record.trace.as_deref().unwrap())
+            .or_insert(number);
+        Seen {
+            at: (record.at.unwrap() - first) / 1_000,
+            latency: record.latency,
+            end: record.end,
+            tokens: (record.input_tokens, record.output_tokens),
+            user: record.user.clone(),
+            tried: record
+                .served_by
+                .clone()
+                .or_else(|| record.asked_model.clone()),
+            group,
+        }
+    });
+    seen.collect()
+}
+
+/// The attempts.csv of a run.
+fn attempts(folder: &Folder, scenario: &str) -> String {
+    let out = folder.path().join("run").display().to_string();
+    let done = graygate(&["run", scenario, "--out", &out, "--records", "all", "-q"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let file = super::found("attempts.csv", out.as_ref());
+    file.unwrap().display().to_string()
+}
+
+/// Through a format, and back to our own.
+fn through(folder: &Folder, log: &str, to: &str) -> Vec<Record> {
+    let there = folder.path().join(to).display().to_string();
+    let done = convert(log, to, &["--salt", "pepper", "--out", &there]);
+    assert_converted(&done, to);
+    assert!(!done.err.contains("cannot carry"), "{to}: {}", done.err);
+    // Pseudonyms of pseudonyms would be others.
+    let back = convert(&there, "graygate", &["--contents"]);
+    assert_converted(&back, to);
+    read("graygate", &back.out)
+}
+
+/// No attempt ends after the next one of its request begins.
+fn assert_in_order(records: &[Record], to: &str) {
+    for pair in records.windows(2) {
+        let [before, after] = pair else { continue };
+        if before.trace == after.trace {
+            let latency = before.latency.unwrap().as_nanos();
+            let ended = before.at.unwrap() + i64::try_from(latency).unwrap();
+            assert!(ended <= after.at.unwrap(), "{to}: {before:?} {after:?}");
+        }
+    }
+}
+
+#[test]
+fn attempts_of_a_run_are_the_same_in_three_forms() {
+    let folder = Folder::new();
+    let log = attempts(&folder, CANARY);
+    let rows = std::fs::read_to_string(&log).unwrap().lines().count() - 1;
+    let own = through(&folder, &log, "graygate");
+    let expected = seen(&own);
+    assert_eq!(expected.len(), rows);
+    let groups = expected.iter().map(|seen| seen.group + 1).max();
+    assert!(
+        groups.is_some_and(|groups| groups < rows),
+        "nothing fell back"
+    );
+    let is_at = |seen: &&Seen, version| seen.tried.as_deref() == Some(version);
+    let failed = expected.iter().filter(|seen| is_at(seen, "v2"));
+    assert!(
+        failed
+            .clone()
+            .any(|seen| seen.end == Some(Outcome::Unauthorized))
+    );
+    assert!(own.iter().all(|record| record.by_chance == Some(true)));
+    for to in ["litellm", "otel"] {
+        let records = through(&folder, &log, to);
+        assert_in_order(&records, to);
+        let read = seen(&records);
+        assert_eq!(read.len(), rows, "{to}");
+        for (read, expected) in read.iter().zip(&expected) {
+            assert_eq!(read, expected, "{to}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_decided_is_lost_and_counted() {
+    let folder = Folder::new();
+    let log = "fixtures/logs/graygate-attempts.csv";
+    let own = convert(log, "graygate", &[]);
+    assert!(!own.err.contains("cannot carry"), "{}", own.err);
+    for to in ["litellm", "otel"] {
+        let out = folder.path().join(to).display().to_string();
+        let done = convert(log, to, &["--out", &out]);
+        assert_converted(&done, to);
+        let said = format!("{to} cannot carry by_chance: 2 records\n");
+        assert!(done.err.contains(&said), "{}", done.err);
+    }
+}
