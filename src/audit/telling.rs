@@ -68,10 +68,10 @@ enum Next {
     Weight,
     /// An attempt ends.
     End,
-    /// A judge looks.
-    Look(usize),
     /// It is clear that the canary is closed.
     Closed,
+    /// A judge looks.
+    Look(usize),
 }
 
 impl<'a> Telling<'a> {
@@ -124,9 +124,14 @@ impl<'a> Telling<'a> {
         self.sink.event(&RunEvent { at, what });
     }
 
-    /// Everything that happens by itself up to and including this time.
+    /// Everything that happens by itself up to and including this time, but for looks at this very moment: what comes in
+    /// then comes before them.
     fn happen_until(&mut self, until: Timestamp) {
-        while let Some((at, next)) = self.next().filter(|(at, _)| *at <= until) {
+        let is_due = |(at, next): &(Timestamp, Next)| match next {
+            Next::Look(_) => *at < until,
+            Next::Weight | Next::End | Next::Closed => *at <= until,
+        };
+        while let Some((at, next)) = self.next().filter(is_due) {
             match next {
                 Next::Weight => self.weigh(at),
                 Next::End => self.end(at),
