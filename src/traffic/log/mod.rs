@@ -2,10 +2,12 @@
 //! does not grow with the log.
 //!
 //! [`account`] counts what became of its lines, [`order`] sorts rows that stand a little late, [`survey`] says how its
-//! arrivals are spaced, [`shape`] cuts, samples and spreads them.
+//! arrivals are spaced, [`requests`] puts the attempts of one request together, [`shape`] cuts, samples and spreads them.
 
 pub mod account;
+pub mod fingerprint;
 pub mod order;
+pub mod requests;
 pub mod shape;
 pub mod survey;
 
@@ -19,6 +21,7 @@ use crate::traffic::body::{count_tokens, prompt_tokens};
 use crate::traffic::format::Record;
 
 use account::LogAccount;
+use fingerprint::fingerprint;
 use shape::Shape;
 use survey::Survey;
 
@@ -58,12 +61,6 @@ impl Row {
             delay: record.delay,
         }
     }
-}
-
-/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same on every machine.
-fn fingerprint(text: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Rows of a log, one after the other.
