@@ -245,6 +245,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: Some(false),
+            is_told: None,
         })
     }
 
@@ -382,6 +383,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: None,
+            is_told: None,
         });
         feed(&mut join, vec![keyless, sent(), accepted(STABLE, 0)]);
         assert_eq!((join.rows, join.rows_without_key), (2, 1));
@@ -408,6 +410,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: None,
+            is_told: None,
         })
     }
 

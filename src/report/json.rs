@@ -107,6 +107,9 @@ pub fn value(report: &Report) -> Value {
     if let Some(all) = &summary.streams {
         value["requests"]["streams"] = streams::json(all);
     }
+    if summary.recorded.total() > 0 {
+        value["recorded_answers"] = json!(summary.recorded);
+    }
     if summary.costs.is_priced() {
         value["cost"] = costs::json(report);
     }
