@@ -355,7 +355,8 @@ fn resolve(
     let model_factor = model.and_then(|m| m.latency_factor).unwrap_or(1.0);
     let timing = written.timing.as_ref();
     let timing = timing.or_else(|| model.and_then(|m| m.timing.as_ref()));
-    let is_recorded = written.answers.are_recorded();
+    let mut both = std::iter::once(written).chain(model);
+    let is_recorded = both.any(|written| written.answers.are_recorded());
     let usual = default_profile().timing;
     let timing = timing.or(is_recorded.then_some(&usual));
     let Some(timing) = timing else {

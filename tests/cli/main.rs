@@ -6,5 +6,6 @@ mod exit_codes;
 mod formats;
 mod money;
 mod outputs;
+mod recorded;
 mod replay;
 mod support;

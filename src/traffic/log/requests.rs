@@ -4,7 +4,7 @@
 //!
 //! Attempts come in order of arrival. One continues a request of its own trace when the attempt before it failed, it begins
 //! no earlier than that one ended ([`TOLERANCE`]) and no later than a [limit](Grouper::new) after it, and nothing says that they ask
-//! different things: messages, tokens of the prompt and session are equal where both tell them. Otherwise it begins a new
+//! different things: their messages are equal, or their tokens where not both have messages, and so are their sessions. Otherwise it begins a new
 //! request. Requests are handed out whole, in order of their first attempts.
 //!
 //! Memory does not grow with the log: a request that may go on holds back those behind it, at most [`MOST_HELD`] of them.
@@ -81,9 +81,12 @@ impl<T> Attempt<T> {
     fn asks_like(&self, other: &Self) -> bool {
         let is_same = |a: Option<u64>, b: Option<u64>| a.is_none() || b.is_none() || a == b;
         let stated = |tokens: Option<u32>| tokens.filter(|n| *n > 0).map(u64::from);
-        is_same(self.contents, other.contents)
-            && is_same(self.session, other.session)
-            && is_same(stated(self.input_tokens), stated(other.input_tokens))
+        // Another model may count the same messages otherwise.
+        let asks = match (self.contents, other.contents) {
+            (Some(a), Some(b)) => a == b,
+            _ => is_same(stated(self.input_tokens), stated(other.input_tokens)),
+        };
+        asks && is_same(self.session, other.session)
     }
 
     /// May this come right after that one?
@@ -352,6 +355,24 @@ mod tests {
         assert_eq!(with(Some(7), Some(8)), [2, 2, 2]);
         assert_eq!(with(Some(7), Some(7)), [1, 1, 1]);
         assert_eq!(with(Some(7), None), [1, 1, 1]);
+        let counted = |tokens| Attempt {
+            contents: Some(5),
+            input_tokens: Some(tokens),
+            ..next
+        };
+        let same = [
+            Attempt {
+                end: first.end,
+                at: 0,
+                ..counted(7)
+            },
+            counted(9),
+        ];
+        assert_eq!(
+            requests(&same).len(),
+            1,
+            "messages decide, not who counts them"
+        );
         // A count of 0 is none at all; a fingerprint of 0 is one like any other.
         assert_eq!(with(Some(0), Some(8)), [2, 2, 1]);
     }
