@@ -11,7 +11,9 @@ use std::thread;
 
 use sha2::{Digest, Sha256};
 
+use crate::protocol::outcome::Outcome;
 use crate::protocol::recorded::Answer;
+use crate::time::nanos;
 use crate::traffic::format::opened::{self, Packing};
 use crate::traffic::format::{self, BadRow, Format, LogError, Record, guidellm};
 use crate::traffic::log::account::LogAccount;
@@ -19,7 +21,7 @@ use crate::traffic::log::attempts::Requests;
 use crate::traffic::log::order::InOrder;
 use crate::traffic::log::shape::Shape;
 use crate::traffic::log::survey::Survey;
-use crate::traffic::log::{Kept, RecordedLog, Row, RowSource, Rows};
+use crate::traffic::log::{Kept, RecordedLog, Row, RowSource, Rows, Told};
 use crate::upstream::recorded::Reservoir;
 
 /// Most rows that are kept in memory, when a log cannot be read again, or is in too great a disorder to be sorted on
@@ -302,7 +304,7 @@ impl Scan {
         self.hasher.update(row.input_tokens.to_be_bytes());
         self.hasher.update(row.output_tokens.to_be_bytes());
         if let Some(told) = &row.told {
-            self.hasher.update(format!("{told:?}"));
+            note_told(&mut self.hasher, told);
         }
         match self.last {
             None => {
@@ -323,6 +325,21 @@ impl Scan {
                 false => self.is_overfull = true,
             }
         }
+    }
+}
+
+/// What is told of a row changes what is sent, and what upstreams answer.
+fn note_told(hasher: &mut Sha256, told: &Told) {
+    let trace = told.trace.map_or(0, |trace| trace.name);
+    let contents = told.trace.and_then(|trace| trace.contents);
+    hasher.update([u8::from(told.is_stream)]);
+    hasher.update(trace.to_be_bytes());
+    hasher.update(contents.unwrap_or(0).to_be_bytes());
+    for answer in &told.answers {
+        for length in [answer.latency, answer.first_token] {
+            hasher.update(length.map_or(u64::MAX, nanos).to_be_bytes());
+        }
+        hasher.update(answer.end.map_or("", Outcome::name));
     }
 }
 

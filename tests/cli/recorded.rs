@@ -377,7 +377,11 @@ fn a_scenario_says_the_same_in_its_own_words() {
     let all = all.unwrap_or_else(|| panic!("{}{}", done.out, done.err));
     assert_eq!(all["log"]["replayed"], 480);
     assert_eq!(all["recorded_answers"]["from_profile"], 0);
-    let p50 = |n: usize| all["versions"][["v1", "v2"][n]]["latency"]["p50_ms"].as_f64().unwrap();
+    let p50 = |n: usize| {
+        all["versions"][["v1", "v2"][n]]["latency"]["p50_ms"]
+            .as_f64()
+            .unwrap()
+    };
     assert!(
         (p50(1) / p50(0) - 2.0).abs() < 0.1,
         "{} and {}",

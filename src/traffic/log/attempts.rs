@@ -102,6 +102,7 @@ fn whole(request: Request<Row>) -> Option<Row> {
     Some(Row {
         input_tokens: rows.iter().map(|row| row.input_tokens).max()?,
         output_tokens: last.output_tokens,
+        session: rows.iter().find_map(|row| row.session),
         latency: last.latency.map(|latency| waited.saturating_add(latency)),
         told: Some(Arc::new(Told {
             is_stream: all().any(|told| told.is_stream),
