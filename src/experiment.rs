@@ -17,6 +17,7 @@ use crate::traffic::replay::{MAX_SPEED_CONCURRENCY, Replay, Speed};
 use crate::traffic::source::Source;
 use crate::traffic::synthetic::{Synthetic, SyntheticConfig};
 use crate::upstream::real::{Budget, RealUpstream};
+use crate::upstream::recorded::Answers;
 
 /// A complete experiment. Everything in it is plain data; both engines run the same one.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl Traffic {
     pub fn has_streams(&self) -> bool {
         match self {
             Self::Synthetic(config) => config.stream > 0.0,
-            Self::Replay { .. } => false,
+            Self::Replay { log, .. } => log.has_streams,
         }
     }
 
@@ -140,6 +141,12 @@ impl Experiment {
         self.real.values().any(Option::is_some)
     }
 
+    /// Does any upstream answer as the very request was answered when it was recorded?
+    fn asks_for_recorded_answers(&self) -> bool {
+        let mut profiles = self.upstreams.profiles.values();
+        profiles.any(|profile| profile.answers == Answers::OfTheRequest)
+    }
+
     /// How long a caller waits before it gives up. A router that keeps its own deadline is never
     /// given up on.
     pub fn patience(&self) -> Duration {
@@ -167,7 +174,13 @@ impl Experiment {
                 log,
                 speed,
                 duration,
-            } => Box::new(Replay::new(log, *speed, *duration)),
+            } => {
+                let replay = Replay::new(log, *speed, *duration);
+                match self.asks_for_recorded_answers() {
+                    true => Box::new(replay.with_book()),
+                    false => Box::new(replay),
+                }
+            }
         }
     }
 

@@ -1,47 +1,38 @@
 //! Which attempts of a log are one request.
 //!
-//! A trace groups attempts, but not only those of one request: an agent's holds many requests. So an attempt continues a
-//! request of its trace when the one before it failed and was over, it came soon enough, and nothing contradicts it: the same
-//! conversation, the same messages, as many tokens of the prompt, as far as both tell. Whatever succeeded is followed by
-//! nothing. An attempt without a trace is a request of its own.
+//! What may follow what is decided where replays decide it ([`Attempt::follows`]). A replay takes requests whole, and holds back what
+//! comes behind one that may go on; an audit tells all attempts in order of time, and only wants to know of each which one
+//! it continues.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::audit::tried::{Clues, Tried};
+use crate::audit::tried::Tried;
+use crate::time::nanos;
+use crate::traffic::log::requests::Attempt;
 
 /// Failed attempts that may be followed by another one, at once: beyond that, the oldest are not waited for.
 pub const MOST_OPEN: usize = 200_000;
-
-/// What clocks that were read one after the other may differ by.
-const OVERLAP: i64 = 1_000_000;
 
 /// Finds what an attempt continues. `T` is what is remembered of a failed attempt.
 #[derive(Debug)]
 pub struct Requests<T> {
     /// An attempt that begins later than this after the end of another one does not continue it.
-    within: i64,
-    open: BTreeMap<u64, SmallVec<[Failed<T>; 1]>>,
+    within: Duration,
+    open: BTreeMap<u64, SmallVec<[Attempt<T>; 1]>>,
     /// The same by their ends, as they came.
     queue: VecDeque<(i64, u64)>,
     /// Failed attempts that were not waited for, because too many others were open.
     pub forgotten: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Failed<T> {
-    over_at: i64,
-    clues: Clues,
-    what: T,
-}
-
 impl<T: Copy> Requests<T> {
     /// Nothing so far.
     pub fn new(within: Duration) -> Self {
         Self {
-            within: i64::try_from(within.as_nanos()).unwrap_or(i64::MAX),
+            within,
             open: BTreeMap::new(),
             queue: VecDeque::new(),
             forgotten: 0,
@@ -51,33 +42,25 @@ impl<T: Copy> Requests<T> {
     /// What an attempt continues, if anything. Attempts come in order of time.
     pub fn continues(&mut self, tried: &Tried) -> Option<T> {
         self.forget_before(tried.at);
-        let trace = tried.clues.trace?;
-        let open = self.open.get_mut(&trace)?;
-        let is_before = |failed: &Failed<T>| {
-            failed.over_at <= tried.at.saturating_add(OVERLAP)
-                && is_the_same(&failed.clues, &tried.clues)
-        };
+        let open = self.open.get_mut(&tried.trace?)?;
+        let next = tried.attempt(());
+        let is_before = |failed: &Attempt<T>| next.follows(failed, self.within);
         let position = open.iter().rposition(is_before)?;
         let failed = open.remove(position);
-        let is_in_time = failed.over_at.saturating_add(self.within) >= tried.at;
         if open.is_empty() {
-            self.open.remove(&trace);
+            self.open.remove(&tried.trace?);
         }
-        is_in_time.then_some(failed.what)
+        Some(failed.of)
     }
 
     /// An attempt failed, and may be followed by another one.
     pub fn failed(&mut self, tried: &Tried, what: T) {
-        let Some(trace) = tried.clues.trace else {
+        let Some(trace) = tried.trace else {
             return;
         };
         let over_at = tried.over_at();
-        let failed = Failed {
-            over_at,
-            clues: tried.clues,
-            what,
-        };
-        self.open.entry(trace).or_default().push(failed);
+        let open = self.open.entry(trace).or_default();
+        open.push(tried.attempt(what));
         self.queue.push_back((over_at, trace));
         if self.queue.len() > MOST_OPEN
             && let Some((over_at, trace)) = self.queue.pop_front()
@@ -87,8 +70,8 @@ impl<T: Copy> Requests<T> {
     }
 
     fn forget_before(&mut self, now: i64) {
-        let within = self.within;
-        let is_past = |over_at: i64| over_at.saturating_add(within) < now;
+        let within = nanos(self.within);
+        let is_past = |over_at: i64| over_at.saturating_add_unsigned(within) < now;
         while let Some((over_at, trace)) = self.queue.front().copied()
             && is_past(over_at)
         {
@@ -104,23 +87,13 @@ impl<T: Copy> Requests<T> {
             return false;
         };
         let before = open.len();
-        open.retain(|failed| failed.over_at != over_at);
+        open.retain(|failed| failed.ended_at() != over_at);
         let is_changed = open.len() < before;
         if open.is_empty() {
             self.open.remove(&trace);
         }
         is_changed
     }
-}
-
-/// Does nothing say that these are two requests?
-fn is_the_same(a: &Clues, b: &Clues) -> bool {
-    fn agree<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
-        a.zip(b).is_none_or(|(a, b)| a == b)
-    }
-    agree(a.session, b.session)
-        && agree(a.contents, b.contents)
-        && agree(a.input_tokens, b.input_tokens)
 }
 
 #[cfg(test)]
@@ -141,10 +114,10 @@ mod tests {
             is_stream: false,
             by_chance: true,
             user: None,
-            clues: Clues {
-                trace: Some(trace),
-                ..Clues::default()
-            },
+            trace: Some(trace),
+            session: None,
+            contents: None,
+            input_tokens: None,
         }
     }
 
@@ -176,22 +149,22 @@ mod tests {
 
     #[test]
     fn other_messages_or_another_conversation_are_another_request() {
-        let with = |change: fn(&mut Clues)| {
+        let with = |change: fn(&mut Tried)| {
             let mut next = tried(9, 1, 1);
-            change(&mut next.clues);
+            change(&mut next);
             let mut all = requests();
             let mut first = tried(0, 5, 1);
-            first.clues.contents = Some(3);
-            first.clues.session = Some(4);
-            first.clues.input_tokens = Some(5);
+            first.contents = Some(3);
+            first.session = Some(4);
+            first.input_tokens = Some(5);
             all.failed(&first, 7);
             all.continues(&next)
         };
         assert_eq!(with(|_| {}), Some(7), "nothing contradicts it");
-        assert_eq!(with(|clues| clues.contents = Some(3)), Some(7));
-        assert_eq!(with(|clues| clues.contents = Some(9)), None);
-        assert_eq!(with(|clues| clues.session = Some(9)), None);
-        assert_eq!(with(|clues| clues.input_tokens = Some(9)), None);
+        assert_eq!(with(|next| next.contents = Some(3)), Some(7));
+        assert_eq!(with(|next| next.contents = Some(9)), None);
+        assert_eq!(with(|next| next.session = Some(9)), None);
+        assert_eq!(with(|next| next.input_tokens = Some(9)), None);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Walk {
     }
 
     fn failure(&mut self, tried: &Tried, request: Option<u64>, n: u32) -> Option<u64> {
-        if tried.end.is_success() || tried.clues.trace.is_none() {
+        if tried.end.is_success() || tried.trace.is_none() {
             return None;
         }
         let failure = self.failures;
@@ -249,7 +249,6 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::tried::Clues;
     use crate::protocol::outcome::Outcome;
 
     const STABLE: VersionId = VersionId(0);
@@ -272,10 +271,10 @@ mod tests {
             is_stream: false,
             by_chance: true,
             user: None,
-            clues: Clues {
-                trace,
-                ..Clues::default()
-            },
+            trace,
+            session: None,
+            contents: None,
+            input_tokens: None,
         }
     }
 

@@ -199,7 +199,7 @@ impl<'a> Telling<'a> {
                 scheduled_at: step.at,
                 intent,
                 caller,
-                input_tokens: tried.clues.input_tokens.unwrap_or_default(),
+                input_tokens: tried.input_tokens.unwrap_or_default(),
                 stream: tried.is_stream,
             }),
         );
@@ -251,6 +251,7 @@ impl<'a> Telling<'a> {
                 fault: None,
                 retry_after: None,
                 altered: None,
+                is_told: None,
             }),
         );
         let is_followed = step.failure.is_some_and(|n| self.survey.followed.get(n));

@@ -8,7 +8,8 @@ use crate::pricing::Cost;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
 use crate::traffic::format::Record;
-use crate::traffic::log::fingerprint;
+use crate::traffic::log::fingerprint::{fingerprint, fingerprint_of};
+use crate::traffic::log::requests::Attempt;
 
 /// An attempt at a version.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,19 +35,12 @@ pub struct Tried {
     /// Who asked, by a fingerprint.
     pub user: Option<u64>,
     /// What it belongs to.
-    pub clues: Clues,
-}
-
-/// What tells which attempts belong together; names by their fingerprints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clues {
-    /// What groups the attempts of a request.
     pub trace: Option<u64>,
-    /// The conversation.
+    /// Its conversation.
     pub session: Option<u64>,
-    /// The messages.
+    /// What it asks.
     pub contents: Option<u64>,
-    /// Tokens of the prompt, where it has any.
+    /// Tokens of its prompt, where that has any.
     pub input_tokens: Option<u32>,
 }
 
@@ -105,6 +99,7 @@ impl Tried {
             // When a failure came is not what matters of it.
             (None, false) => Duration::ZERO,
         };
+        let messages = record.body.as_ref().and_then(|body| body.get("messages"));
         let usage = record.input_tokens.zip(record.output_tokens);
         Ok(Self {
             at,
@@ -120,16 +115,25 @@ impl Tried {
             is_stream: record.is_stream == Some(true),
             by_chance: record.by_chance != Some(false),
             user: record.user.as_deref().map(fingerprint),
-            clues: Clues {
-                trace: record.trace.as_deref().map(fingerprint),
-                session: record.session.as_deref().map(fingerprint),
-                contents: record.body.as_ref().and_then(|body| {
-                    let messages = body.get("messages")?;
-                    Some(fingerprint(&messages.to_string()))
-                }),
-                input_tokens: record.input_tokens.filter(|tokens| *tokens > 0),
-            },
+            trace: record.trace.as_deref().map(fingerprint),
+            session: record.session.as_deref().map(fingerprint),
+            contents: messages.map(fingerprint_of),
+            input_tokens: record.input_tokens.filter(|tokens| *tokens > 0),
         })
+    }
+
+    /// The same as what finds its request takes it, with what is to be remembered of it.
+    pub fn attempt<T>(&self, of: T) -> Attempt<T> {
+        Attempt {
+            at: self.at,
+            latency: Some(self.took),
+            end: Some(self.end),
+            trace: self.trace,
+            session: self.session,
+            contents: self.contents,
+            input_tokens: self.input_tokens,
+            of,
+        }
     }
 
     /// When it was over, on the log's own clock.

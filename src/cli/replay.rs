@@ -10,7 +10,7 @@ use crate::cli::{OutputFormat, RunFlags, exit, signals};
 use crate::config::values::parse_speed;
 use crate::id::Seed;
 use crate::scenario::compile::DEFAULT_SEED;
-use crate::scenario::recorded::{LogFormat, LogRequest, Spread};
+use crate::scenario::recorded::{self, LogFormat, LogRequest, Spread};
 use crate::scenario::replay::{self, ReplayRequest};
 use crate::traffic::replay::Speed;
 
@@ -39,6 +39,12 @@ pub(super) struct ReplayArgs {
     /// This share of its conversations (of its rows, where it knows none), like 10%
     #[arg(long, value_name = "SHARE", value_parser = share)]
     sample: Option<f64>,
+    /// So many times its requests, with its shape in time kept: 2, 0.5 (whole conversations, seeded)
+    #[arg(long, value_name = "FACTOR", value_parser = scale_rate)]
+    scale_rate: Option<f64>,
+    /// So many times the log, one after the other
+    #[arg(long = "loop", value_name = "N", value_parser = rounds)]
+    rounds: Option<u32>,
     /// Move every row by up to so much, seeded, as if the log's clock had been finer: a duration, or auto for the
     /// grain that the log shows
     #[arg(long, value_name = "TIME|auto", value_parser = spread)]
@@ -55,6 +61,16 @@ pub(super) struct ReplayArgs {
     /// How the canary answers, where it differs
     #[arg(long, value_name = "PROFILE")]
     canary_profile: Option<String>,
+    /// Stable answers as the log says of the very request; what it does not say, the profile does. So does the canary,
+    /// unless it is described
+    #[arg(long, value_name = "recorded", value_parser = ["recorded"])]
+    upstream: Option<String>,
+    /// A log whose answers the canary gives, drawn by chance
+    #[arg(long, value_name = "FILE")]
+    canary_upstream: Option<PathBuf>,
+    /// The format of that log
+    #[arg(long, requires = "canary_upstream", value_parser = LogFormat::from_argument, value_name = "FORMAT")]
+    canary_format: Option<LogFormat>,
     #[command(flatten)]
     flags: RunFlags,
 }
@@ -72,6 +88,14 @@ fn share(text: &str) -> Result<f64, String> {
     share
         .filter(is_share)
         .ok_or_else(|| "a share is written like 10%, above 0% and at most 100%".to_owned())
+}
+
+fn scale_rate(text: &str) -> Result<f64, String> {
+    recorded::parse_scale(text).ok_or_else(|| format!("it is {}", recorded::SCALE_EXPECTED))
+}
+
+fn rounds(text: &str) -> Result<u32, String> {
+    recorded::parse_rounds(text).ok_or_else(|| format!("it is {}", recorded::ROUNDS_EXPECTED))
 }
 
 fn spread(text: &str) -> Result<Spread, String> {
@@ -92,6 +116,8 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
             from: args.from,
             to: args.to,
             sample: args.sample,
+            scale_rate: args.scale_rate,
+            rounds: args.rounds,
             spread: args.spread.unwrap_or_default(),
         },
         router: args.router.clone(),
@@ -99,6 +125,11 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         faults: args.fault.clone(),
         profile: args.profile.clone(),
         canary_profile: args.canary_profile.clone(),
+        is_stable_recorded: args.upstream.is_some(),
+        canary_log: args.canary_upstream.clone().map(|path| {
+            let format = args.canary_format.unwrap_or(LogFormat::Auto);
+            (path, format)
+        }),
         seed: args.flags.seed.map_or(DEFAULT_SEED, Seed),
     };
     let scenario = match replay::compile(&request) {

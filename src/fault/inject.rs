@@ -1,5 +1,6 @@
 //! From a healthy upstream and a list of faults to what really happens to one attempt.
 
+use crate::fault::recorded;
 use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, Seed, VersionId};
 use crate::time::Timestamp;
@@ -25,13 +26,29 @@ pub struct Response {
     pub plan: ResponsePlan,
     /// The position of the fault that hit, if one did.
     pub fault: Option<u16>,
+    /// Where a log is asked for its answers: does it tell of this one? Otherwise the profile stands in. None where no log is
+    /// asked, or a fault decided.
+    pub is_told: Option<bool>,
 }
 
 impl Upstreams {
     /// The response to an attempt that is taken at `at`.
     pub fn respond(&self, ask: &Ask, at: Timestamp) -> Response {
-        let healthy = self.profiles[ask.version].plan(self.seed, ask, at);
-        self.spoil(healthy, ask, at)
+        let profile = &self.profiles[ask.version];
+        let healthy = profile.plan(self.seed, ask, at);
+        let Some(told) = profile.answers.told(self.seed, ask) else {
+            return self.spoil(healthy, ask, at);
+        };
+        let answer = match told.failure() {
+            Some(failure) => recorded::failed(healthy, &told, failure),
+            None => healthy,
+        };
+        let response = self.spoil(answer, ask, at);
+        let is_told = response.fault.is_none().then_some(told.is_told());
+        Response {
+            is_told,
+            ..response
+        }
     }
 
     /// What the faults make of a response in good health to an attempt that is taken at `at`.
@@ -40,10 +57,12 @@ impl Upstreams {
             None => Response {
                 plan: healthy,
                 fault: None,
+                is_told: None,
             },
             Some(index) => Response {
                 plan: self.faults[usize::from(index)].kind.apply(healthy),
                 fault: Some(index),
+                is_told: None,
             },
         }
     }
@@ -110,6 +129,7 @@ mod tests {
             max_tokens: None,
             stream: false,
             is_prefilled: false,
+            recorded: None,
         }
     }
 

@@ -3,5 +3,6 @@
 pub mod inject;
 pub mod kind;
 pub mod pattern;
+mod recorded;
 mod refusals;
 pub mod schedule;

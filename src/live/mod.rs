@@ -31,6 +31,9 @@ use crate::observe::meta::Ending;
 use crate::protocol::chat::Forward;
 use crate::router::core::Core;
 use crate::time::Timestamp;
+use crate::traffic::log::book::Book;
+use crate::traffic::source::Source;
+use crate::upstream::profile::Profile;
 
 use clock::Clock;
 use gateway::driver::Driver;
@@ -90,10 +93,10 @@ impl Plan {
             if experiment.real[version].is_some() {
                 return Player::Real;
             }
-            let can_wiremock =
-                is_small && !has_streams && needs_native(experiment, version).is_none()
-                    // wiremock sees nobody hang up, and so not when a place is free again.
-                    && experiment.upstreams.profiles[version].capacity.is_none();
+            let can_wiremock = is_small
+                && !has_streams
+                && needs_native(experiment, version).is_none()
+                && can_wiremock_play(&experiment.upstreams.profiles[version]);
             Player::Mock(asked.unwrap_or(match can_wiremock {
                 true => MockServer::Wiremock,
                 false => MockServer::Native,
@@ -108,6 +111,12 @@ impl Plan {
     pub fn players(&self) -> &PerVersion<Player> {
         &self.players
     }
+}
+
+/// wiremock sees nobody hang up, and so not when a place is free again; and it cannot break off an answer, as recorded ones
+/// may.
+fn can_wiremock_play(profile: &Profile) -> bool {
+    profile.capacity.is_none() && !profile.answers.are_recorded()
 }
 
 /// Is it little enough traffic for wiremock?
@@ -238,10 +247,19 @@ pub fn run(
     let runtime = runtime()?;
     let (outbox, inbox) = outbox();
     let experiment = Arc::new(experiment.clone());
-    let stage = runtime.block_on(Stage::set(experiment, &plan, (core, forward), real, outbox))?;
+    let source = experiment.source();
+    let set = Stage::set(
+        experiment,
+        &plan,
+        (core, forward),
+        real,
+        outbox,
+        source.book(),
+    );
+    let stage = runtime.block_on(set)?;
     let clock = stage.clock;
     let is_over = Arc::new(AtomicBool::new(false));
-    let play = runtime.spawn(stage.play(cancel.clone(), Over(is_over.clone())));
+    let play = runtime.spawn(stage.play(source, cancel.clone(), Over(is_over.clone())));
     inbox.record(clock, sink, || is_over.load(Ordering::Acquire));
     let ending = runtime.block_on(play).unwrap_or(Ending::Interrupted);
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -280,6 +298,7 @@ impl Stage {
         (core, forward): (Box<dyn Core>, Forward),
         real: &RealEndpoints,
         outbox: Outbox,
+        book: Option<Arc<Book>>,
     ) -> Result<Self, StartError> {
         // What takes long comes before the clock is set: time 0 must find everything ready.
         let trust = real::trust(real)?;
@@ -294,7 +313,14 @@ impl Stage {
             .iter()
             .map(|(version, _)| Ledger::new(version, clock, outbox.clone(), underway.clone()));
         let ledgers: PerVersion<Ledger> = ledgers.collect();
-        let means = Means::new(experiment.clone(), real, &trust, clock, outbox.clone());
+        let means = Means::new(
+            experiment.clone(),
+            real,
+            &trust,
+            clock,
+            outbox.clone(),
+            book,
+        );
         let players = ledgers.iter();
         let players = players.map(|(version, ledger)| means.player(version, ledger.clone()));
         let players: PerVersion<Acting> = players.collect();
@@ -326,9 +352,9 @@ impl Stage {
         })
     }
 
-    async fn play(self, cancel: Arc<AtomicBool>, over: Over) -> Ending {
+    async fn play(self, source: Box<dyn Source>, cancel: Arc<AtomicBool>, over: Over) -> Ending {
         self.announce_faults();
-        let load = load::send(self.experiment.source(), self.client.clone(), self.clock);
+        let load = load::send(source, self.client.clone(), self.clock);
         let ending = tokio::select! {
             () = load => Ending::Complete,
             () = cancelled(&cancel) => Ending::Interrupted,

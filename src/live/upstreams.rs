@@ -26,6 +26,7 @@ use crate::live::real::proxy::{self, Proxy};
 use crate::live::real::purse::SharedPurse;
 use crate::live::{Plan, Player, StartError, base_url, bind};
 use crate::time::Timestamp;
+use crate::traffic::log::book::Book;
 use crate::upstream::real::RealUpstream;
 
 /// What plays an upstream.
@@ -95,6 +96,8 @@ pub(super) struct Means {
     pub(super) purse: SharedPurse,
     upstreams: Arc<Upstreams>,
     asker: Arc<UpstreamClient>,
+    /// How requests had been answered when they were recorded, where upstreams are to know.
+    book: Option<Arc<Book>>,
 }
 
 impl Means {
@@ -104,6 +107,7 @@ impl Means {
         trust: &Trust,
         clock: Clock,
         outbox: Outbox,
+        book: Option<Arc<Book>>,
     ) -> Self {
         // Nobody asks those who are not real.
         let nowhere = || Endpoint {
@@ -120,6 +124,7 @@ impl Means {
             experiment,
             clock,
             outbox,
+            book,
         }
     }
 
@@ -139,6 +144,7 @@ impl Means {
         let key = format!("sk-mock-{}", variable.to_lowercase());
         MockUpstream::new(version, model, self.upstreams.clone(), self.clock, ledger)
             .with_api_key(key)
+            .with_recorded(self.book.clone())
     }
 
     fn proxy(&self, version: VersionId, terms: &RealUpstream, ledger: Ledger) -> Proxy {

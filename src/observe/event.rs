@@ -141,6 +141,8 @@ pub struct Accepted {
     /// Whether the body differs from what the client sent in more than its model; none when
     /// nobody can tell.
     pub altered: Option<bool>,
+    /// Where a log is asked for the answers: does it tell of this one? Otherwise a profile stands in.
+    pub is_told: Option<bool>,
 }
 
 /// A line of an upstream's ledger: it is done with a request.

@@ -246,6 +246,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: Some(false),
+            is_told: None,
         })
     }
 
@@ -384,6 +385,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: None,
+            is_told: None,
         });
         feed(&mut join, vec![keyless, sent(), accepted(STABLE, 0)]);
         assert_eq!((join.rows, join.rows_without_key), (2, 1));
@@ -410,6 +412,7 @@ mod tests {
             fault: None,
             retry_after: None,
             altered: None,
+            is_told: None,
         })
     }
 

@@ -156,6 +156,20 @@ pub struct LogMeta {
     pub read: u64,
     /// Rows replayed.
     pub replayed: u64,
+    /// Rows that are further attempts of a request: they are sent with it, and not as requests of their own.
+    pub merged: u64,
+    /// Requests that may lack attempts, since too many might have gone on at once.
+    pub cut_short: u64,
+    /// So many times its requests are sent; none when each is sent once.
+    pub scale_rate: Option<f64>,
+    /// Requests that are copies of others.
+    pub copies: u64,
+    /// So many times it is sent, one after the other; none when it is sent once.
+    pub rounds: Option<u32>,
+    /// Requests of later rounds.
+    pub repeated: u64,
+    /// Rows that ask for a stream; they are sent as streams.
+    pub streams: u64,
     /// Rows dropped, by reason.
     pub dropped: Vec<(&'static str, u64)>,
     /// Rows that stood before their time; all were sorted.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::{CostBook, Projection};
 use crate::observe::event::{Missing, RollbackFacts, RunEvent, StandingFacts, What};
@@ -72,6 +74,27 @@ impl DriftCounts {
     }
 }
 
+/// Answers of upstreams that answer as a log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordedAnswers {
+    /// Those that the log tells of.
+    pub from_log: u64,
+    /// The others: a profile stands in.
+    pub from_profile: u64,
+}
+
+impl RecordedAnswers {
+    fn count(&mut self, is_told: Option<bool>) {
+        self.from_log += u64::from(is_told == Some(true));
+        self.from_profile += u64::from(is_told == Some(false));
+    }
+
+    /// All of them; 0 where no log is asked.
+    pub fn total(&self) -> u64 {
+        self.from_log + self.from_profile
+    }
+}
+
 /// The totals of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -103,6 +126,8 @@ pub struct Summary {
     pub ledger_rows: u64,
     /// Rows of the upstreams' ledgers that bear no request key.
     pub ledger_rows_without_key: u64,
+    /// Answers of upstreams that answer as a log says.
+    pub recorded: RecordedAnswers,
     /// Ledger rows of requests that no client admits to.
     pub orphans: u64,
     /// Successful answers that no ledger row explains.
@@ -170,6 +195,7 @@ impl Summary {
             sent_between: None,
             ledger_rows: 0,
             ledger_rows_without_key: 0,
+            recorded: RecordedAnswers::default(),
             orphans: 0,
             unexplained: 0,
             fault_hits: vec![0; faults],
@@ -218,6 +244,7 @@ impl Summary {
             What::Accepted(row) => {
                 self.ledger_rows += 1;
                 self.versions[row.version].accepted += 1;
+                self.recorded.count(row.is_told);
                 if let Some(hits) = row
                     .fault
                     .and_then(|i| self.fault_hits.get_mut(usize::from(i)))

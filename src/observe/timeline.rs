@@ -414,6 +414,7 @@ mod tests {
                 fault: None,
                 retry_after: None,
                 altered: None,
+                is_told: None,
             });
             let joined = Joined {
                 first: Some(crate::observe::join::FirstAttempt {

@@ -12,6 +12,7 @@ pub mod members;
 pub mod normalize;
 pub mod openai;
 pub mod outcome;
+pub mod recorded;
 pub mod request_id;
 pub mod retry_after;
 pub mod sse;

@@ -110,6 +110,9 @@ pub fn value(report: &Report) -> Value {
     if let Some(audit) = audit::value(report) {
         value["audit"] = audit;
     }
+    if summary.recorded.total() > 0 {
+        value["recorded_answers"] = json!(summary.recorded);
+    }
     if summary.costs.is_priced() {
         value["cost"] = costs::json(report);
     }

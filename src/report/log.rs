@@ -15,7 +15,10 @@ use crate::verdict::result::{grouped, percent, share_of};
 /// Never: a text takes everything.
 pub(super) fn section(text: &mut String, report: &Report) -> std::fmt::Result {
     let Some(log) = report.meta.log.as_ref().filter(|_| report.audit.is_none()) else {
-        return Ok(());
+        return match report.summary.recorded.total() {
+            0 => Ok(()),
+            _ => writeln!(text, "## Recorded answers\n\n{}\n", answers(report)),
+        };
     };
     writeln!(text, "## Recorded traffic\n")?;
     writeln!(
@@ -36,9 +39,63 @@ pub(super) fn section(text: &mut String, report: &Report) -> std::fmt::Result {
     for (reason, n) in &log.dropped {
         writeln!(text, "- dropped, {reason}: {} rows", grouped(*n))?;
     }
+    made(text, log)?;
     spacing(text, log)?;
     failures(text, log)?;
+    if report.summary.recorded.total() > 0 {
+        writeln!(text, "{}", answers(report))?;
+    }
     writeln!(text)
+}
+
+/// Where the answers came from of upstreams that answer as a log says.
+fn answers(report: &Report) -> String {
+    let recorded = report.summary.recorded;
+    format!(
+        "- recorded answers: {} of the attempts at upstreams that answer as a log says were answered so; for the others a \
+         profile stood in",
+        share_of(recorded.from_log, recorded.total()),
+    )
+}
+
+/// What makes another number of requests of its rows.
+fn made(text: &mut String, log: &LogMeta) -> std::fmt::Result {
+    if log.merged > 0 {
+        writeln!(
+            text,
+            "- merged: {} rows are further attempts of a request, and sent with it",
+            grouped(log.merged)
+        )?;
+    }
+    if log.cut_short > 0 {
+        writeln!(
+            text,
+            "- **{} requests may lack attempts**, which are sent as requests of their own: more could go on than are kept",
+            grouped(log.cut_short)
+        )?;
+    }
+    if let Some(factor) = log.scale_rate {
+        writeln!(
+            text,
+            "- **sent {factor} times** (seeded, by conversation): {} requests are copies, which begin up to 10 s later",
+            grouped(log.copies)
+        )?;
+    }
+    if let Some(rounds) = log.rounds {
+        writeln!(
+            text,
+            "- **{rounds} rounds**, one after the other: {} requests are of later rounds",
+            grouped(log.repeated)
+        )?;
+    }
+    match log.streams {
+        0 => Ok(()),
+        n => writeln!(
+            text,
+            "- streams: {} rows ask for one, and get one",
+            grouped(n)
+        ),
+    }
 }
 
 fn because(log: &LogMeta) -> String {
@@ -57,14 +114,29 @@ fn spacing(text: &mut String, log: &LogMeta) -> std::fmt::Result {
         quantum_s,
         gap_p50_s,
         gap_p99_s,
+        gap_max_s,
+        gap_cv,
+        rate_per_s,
+        peak_per_s,
         ..
     } = &log.recorded;
+    if let Some(rate) = rate_per_s {
+        let peak = grouped(*peak_per_s);
+        writeln!(
+            text,
+            "- rate, as recorded: {rate:.2}/s; at most {peak} in one second"
+        )?;
+    }
     if let (Some(p50), Some(p99)) = (gap_p50_s, gap_p99_s) {
         writeln!(
             text,
-            "- gaps between arrivals, as recorded: median {}, p99 {}; {} moments",
+            "- gaps between arrivals, as recorded: median {}, p99 {}, longest {}{}; {} moments",
             Human(seconds(*p50)),
             Human(seconds(*p99)),
+            Human(seconds(gap_max_s.unwrap_or_default())),
+            gap_cv
+                .map(|cv| format!(", variation {cv:.2}"))
+                .unwrap_or_default(),
             grouped(*distinct),
         )?;
     }
@@ -127,11 +199,21 @@ pub(super) fn line(log: &LogMeta) -> String {
     let spread = log
         .spread_s
         .map(|by| format!("; rows moved by up to {by:.3} s"));
+    let some = |n: u64, what: &str| match n {
+        0 => String::new(),
+        n => format!(", {} {what}", grouped(n)),
+    };
+    let made = [
+        some(log.merged, "merged as attempts"),
+        some(log.copies, "copies"),
+        some(log.repeated, "in later rounds"),
+    ];
     format!(
-        "{} rows read, {} replayed, {} dropped{reasons}; {:.1} s of {} at {}{failed}{}",
+        "{} rows read, {} replayed, {} dropped{reasons}{}; {:.1} s of {} at {}{failed}{}",
         grouped(log.read),
         grouped(log.replayed),
         grouped(dropped),
+        made.concat(),
         log.recorded.span_s,
         log.format,
         log.speed,

@@ -51,6 +51,10 @@ pub enum Purpose {
     Sample,
     /// How far a recorded request is moved within the grain of its clock.
     Spread,
+    /// How often a recorded conversation is replayed, and when its copies begin.
+    Copy,
+    /// Which recorded answer an upstream gives.
+    Recorded,
     /// How long an upstream takes to its first token.
     FirstToken,
     /// How fast an upstream writes.
@@ -80,6 +84,8 @@ impl Purpose {
             Self::Drip => 16,
             Self::Sample => 17,
             Self::Spread => 18,
+            Self::Copy => 19,
+            Self::Recorded => 20,
             Self::Fault(index) => 1 << 16 | u64::from(index),
             Self::Burst(index) => 1 << 17 | u64::from(index),
         }

@@ -87,6 +87,9 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     }
     if let (Some(upstreams), Some(router)) = (&mut upstreams, &router) {
         upstreams::check_servers(cx, upstreams, &faults);
+        if let Some(spec) = &traffic {
+            upstreams::check_recorded(cx, upstreams, spec.log.is_some());
+        }
         let setting = real::Setting {
             real: &upstreams.real_places,
             router,

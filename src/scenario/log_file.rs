@@ -11,13 +11,18 @@ use std::thread;
 
 use sha2::{Digest, Sha256};
 
+use crate::protocol::outcome::Outcome;
+use crate::protocol::recorded::Answer;
+use crate::time::nanos;
 use crate::traffic::format::opened::{self, Packing};
 use crate::traffic::format::{self, BadRow, Format, LogError, Record, guidellm};
 use crate::traffic::log::account::LogAccount;
+use crate::traffic::log::attempts::Requests;
 use crate::traffic::log::order::InOrder;
 use crate::traffic::log::shape::Shape;
 use crate::traffic::log::survey::Survey;
-use crate::traffic::log::{Kept, RecordedLog, Row, RowSource, Rows};
+use crate::traffic::log::{Kept, RecordedLog, Row, RowSource, Rows, Told};
+use crate::upstream::recorded::Reservoir;
 
 /// Most rows that are kept in memory, when a log cannot be read again, or is in too great a disorder to be sorted on
 /// the way: some 160 MB.
@@ -51,6 +56,17 @@ impl Looked {
     pub fn into_log(self, shape: Shape) -> RecordedLog {
         RecordedLog::new(self.source, self.start, shape, self.account, self.recorded)
     }
+}
+
+/// The answers of a log.
+#[derive(Debug)]
+pub struct Answered {
+    /// What became of its lines.
+    pub account: LogAccount,
+    /// Its answers.
+    pub reservoir: Reservoir,
+    /// The SHA-256 over those.
+    pub fingerprint: Vec<u8>,
 }
 
 /// Why a log is of no use.
@@ -140,7 +156,7 @@ pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<
         ));
     }
     let Scan {
-        account,
+        mut account,
         survey,
         start,
         hasher,
@@ -158,6 +174,15 @@ pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<
         None if account.inversions == 0 => (Arc::new(again), survey),
         None => sorted(again, start)?,
     };
+    // What follows a success is a request of its own, so a log without failures needs no other look.
+    let source = match account.failed_in_trace {
+        0 => source,
+        _ => {
+            let requests = Requests::of(source);
+            account.attempts = requests.counts;
+            Arc::new(requests)
+        }
+    };
     Ok(Looked {
         source,
         start,
@@ -167,6 +192,32 @@ pub fn look(path: &Path, file: File, format: Option<&'static Format>) -> Result<
         because,
         packing,
         fingerprint: hasher.finalize().to_vec(),
+    })
+}
+
+/// The answers of a log, of which each upstream that answers like it draws. Those that it does not tell of are not among
+/// them.
+///
+/// # Errors
+/// When it cannot be read, or is of no known format.
+pub fn answers(file: File, format: Option<&'static Format>) -> Result<Answered, Unusable> {
+    let Opened {
+        mut reader, format, ..
+    } = open(file, format)?;
+    let mut account = LogAccount::default();
+    let mut reservoir = Reservoir::default();
+    (format.read)(&mut reader, &mut |record| {
+        account.take(&record);
+        let answer = record.ok().map(|record| Answer::from(&record));
+        if let Some(answer) = answer.filter(Answer::is_told) {
+            reservoir.take(answer);
+        }
+    })?;
+    let fingerprint = Sha256::digest(reservoir.text()).to_vec();
+    Ok(Answered {
+        account,
+        reservoir,
+        fingerprint,
     })
 }
 
@@ -207,7 +258,7 @@ fn sorted(again: FileRows, start: i64) -> Result<(Arc<dyn RowSource>, Survey), U
 }
 
 fn surveyed(source: Arc<dyn RowSource>, start: i64) -> (Arc<dyn RowSource>, Survey) {
-    let mut survey = Survey::default();
+    let mut survey = Survey::beginning_at(start);
     source
         .rows()
         .for_each(|row| survey.take(row.at.abs_diff(start)));
@@ -252,8 +303,14 @@ impl Scan {
         self.hasher.update(row.at.to_be_bytes());
         self.hasher.update(row.input_tokens.to_be_bytes());
         self.hasher.update(row.output_tokens.to_be_bytes());
+        if let Some(told) = &row.told {
+            note_told(&mut self.hasher, told);
+        }
         match self.last {
-            None => self.start = row.at,
+            None => {
+                self.start = row.at;
+                self.survey = Survey::beginning_at(row.at);
+            }
             Some(last) if row.at < last => self.account.inversions += 1,
             Some(_) => {}
         }
@@ -268,6 +325,21 @@ impl Scan {
                 false => self.is_overfull = true,
             }
         }
+    }
+}
+
+/// What is told of a row changes what is sent, and what upstreams answer.
+fn note_told(hasher: &mut Sha256, told: &Told) {
+    let trace = told.trace.map_or(0, |trace| trace.name);
+    let contents = told.trace.and_then(|trace| trace.contents);
+    hasher.update([u8::from(told.is_stream)]);
+    hasher.update(trace.to_be_bytes());
+    hasher.update(contents.unwrap_or(0).to_be_bytes());
+    for answer in &told.answers {
+        for length in [answer.latency, answer.first_token] {
+            hasher.update(length.map_or(u64::MAX, nanos).to_be_bytes());
+        }
+        hasher.update(answer.end.map_or("", Outcome::name));
     }
 }
 

@@ -17,8 +17,9 @@ use crate::time::Human;
 use crate::traffic::format::{self, BadRow, Format};
 use crate::traffic::log::RecordedLog;
 use crate::traffic::log::account::LogAccount;
-use crate::traffic::log::shape::Shape;
+use crate::traffic::log::shape::{MOST_ROUNDS, MOST_SCALE, Shape};
 use crate::traffic::replay::{Speed, planned};
+use crate::upstream::recorded::Reservoir;
 
 /// Largest share of unusable rows.
 const MAX_DROPPED: f64 = 0.01;
@@ -134,8 +135,29 @@ pub struct LogRequest {
     pub to: Option<Duration>,
     /// This share of its conversations, 0 to 1.
     pub sample: Option<f64>,
+    /// So many times its requests.
+    pub scale_rate: Option<f64>,
+    /// So many times the whole, one after the other.
+    pub rounds: Option<u32>,
     /// Whether rows are moved.
     pub spread: Spread,
+}
+
+/// How many times as many requests are sent.
+pub const SCALE_EXPECTED: &str = "a number above 0 and at most 1000, like 2 or 0.5";
+/// How many rounds there are.
+pub const ROUNDS_EXPECTED: &str = "a whole number from 2 to 10000";
+
+/// Reads a `--scale-rate`.
+pub fn parse_scale(text: &str) -> Option<f64> {
+    let factor: f64 = text.parse().ok()?;
+    (factor > 0.0 && factor <= MOST_SCALE).then_some(factor)
+}
+
+/// Reads a `--loop`.
+pub fn parse_rounds(text: &str) -> Option<u32> {
+    let rounds: u32 = text.parse().ok()?;
+    (2..=MOST_ROUNDS).contains(&rounds).then_some(rounds)
 }
 
 impl LogRequest {
@@ -149,6 +171,8 @@ impl LogRequest {
             from: None,
             to: None,
             sample: None,
+            scale_rate: None,
+            rounds: None,
             spread: Spread::Off,
         }
     }
@@ -188,6 +212,8 @@ pub fn replay(
     let from = fields.optional("from", values::duration);
     let to = fields.optional("to", values::positive_duration);
     let sample = fields.optional("sample", sample);
+    let scale_rate = fields.optional("scale_rate", scale_rate);
+    let rounds = fields.optional("loop", rounds);
     let spread = fields.optional("spread", spread);
     fields.finish();
     let request = LogRequest {
@@ -197,6 +223,8 @@ pub fn replay(
         from,
         to,
         sample,
+        scale_rate,
+        rounds,
         spread: spread.unwrap_or_default(),
         ..LogRequest::whole(path?)
     };
@@ -212,7 +240,8 @@ fn speed(cx: Cx<'_>, node: &Node) -> Option<Speed> {
     }
 }
 
-fn log_format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
+/// Reads the name of a format.
+pub fn log_format(cx: Cx<'_>, node: &Node) -> Option<LogFormat> {
     let names = LogFormat::names();
     let words = names.iter();
     let words: Vec<_> = words
@@ -227,6 +256,16 @@ fn sample(cx: Cx<'_>, node: &Node) -> Option<f64> {
         true => Some(share),
         false => cx.wrong(node, "a share above 0%", "10%"),
     }
+}
+
+fn scale_rate(cx: Cx<'_>, node: &Node) -> Option<f64> {
+    let text = cx.text(node, "a factor", SCALE_EXPECTED)?;
+    parse_scale(text).or_else(|| cx.wrong(node, "a factor", SCALE_EXPECTED))
+}
+
+fn rounds(cx: Cx<'_>, node: &Node) -> Option<u32> {
+    let text = cx.text(node, "a number of rounds", ROUNDS_EXPECTED)?;
+    parse_rounds(text).or_else(|| cx.wrong(node, "a number of rounds", ROUNDS_EXPECTED))
 }
 
 fn spread(cx: Cx<'_>, node: &Node) -> Option<Spread> {
@@ -256,6 +295,46 @@ fn look(request: &LogRequest, loader: &Loader) -> Result<Looked, Diagnostic> {
     Ok(looked)
 }
 
+/// The answers of a log, for an upstream that answers like it. None means that mistakes were reported.
+pub fn answers(
+    path: &Path,
+    format: LogFormat,
+    problems: &Problems,
+    loader: &Loader,
+) -> Option<Reservoir> {
+    let name = path.display().to_string();
+    let known = format.known();
+    let read = || {
+        let file = loader.open(path)?.into_inner();
+        let answered = log_file::answers(file, known);
+        answered.map_err(|error| unusable(name.clone(), error, known))
+    };
+    let answered = match read() {
+        Ok(answered) => answered,
+        Err(diagnostic) => {
+            problems.add(diagnostic);
+            return None;
+        }
+    };
+    if is_damaged(&answered.account) {
+        report_bad_rows(&name, &answered.account, problems);
+        return None;
+    }
+    if answered.reservoir.is_empty() {
+        let message = "the log does not say of any request how it was answered";
+        let hint = "it must have latencies, or how requests failed (docs/formats.md); a profile can be said instead";
+        problems.add(Diagnostic::file(name, message).hint(hint));
+        return None;
+    }
+    loader.note(answered.fingerprint);
+    Some(answered.reservoir)
+}
+
+/// Is too much of it unusable?
+fn is_damaged(account: &LogAccount) -> bool {
+    account.damaged_total() as f64 > MAX_DROPPED * account.read as f64
+}
+
 /// Says why a log is of no use. Where its format was said, it is told what that would look like.
 pub fn unusable(name: String, unusable: Unusable, known: Option<&'static Format>) -> Diagnostic {
     let problem = |error: &dyn std::fmt::Display| Diagnostic::file(name, error.to_string());
@@ -280,7 +359,7 @@ fn traffic(
 ) -> Result<Option<TrafficSpec>, Diagnostic> {
     let problem = |message: String| Diagnostic::file(request.name(), message);
     let account = &looked.account;
-    if account.damaged_total() as f64 > MAX_DROPPED * account.read as f64 {
+    if is_damaged(account) {
         report_bad_rows(&request.name(), account, problems);
         return Ok(None);
     }
@@ -294,6 +373,14 @@ fn traffic(
         return Err(problem(message).hint(hint));
     }
     let span = looked.recorded.span();
+    let rounds = request.rounds.unwrap_or(1);
+    if span.saturating_mul(rounds) > MAX_SPAN && span <= MAX_SPAN && request.speed != Speed::Max {
+        let message = format!(
+            "{rounds} rounds of {} take more than ten years",
+            Human(span)
+        );
+        return Err(problem(message).expected("a smaller --loop"));
+    }
     if span > MAX_SPAN && request.speed != Speed::Max {
         let years = span.as_secs() / (365 * 86_400);
         let message = format!("its rows span {years} years: some of their times must be wrong");
@@ -307,8 +394,7 @@ fn traffic(
         return Err(problem("the log changes while it is read".to_owned()).hint(hint));
     }
     if !log.is_ordered {
-        let message = "rows cannot be spread so far: more than 65,536 of them would change places";
-        return Err(problem(message.to_owned()).expected("a shorter --spread"));
+        return Err(disordered(request));
     }
     if log.is_empty() {
         let message = "nothing of the log is left to be replayed".to_owned();
@@ -328,6 +414,19 @@ fn traffic(
     }))
 }
 
+/// Says why rows cannot be kept in order.
+fn disordered(request: &LogRequest) -> Diagnostic {
+    let problem = |message: &str| Diagnostic::file(request.name(), message);
+    match request.spread {
+        Spread::Off => {
+            problem("its copies stand too densely: more than 262,144 of them would have to be held")
+                .expected("a smaller --scale-rate")
+        }
+        _ => problem("rows cannot be spread so far: more than 65,536 of them would change places")
+            .expected("a shorter --spread"),
+    }
+}
+
 /// By how much rows are moved.
 fn quantum(request: &LogRequest, looked: &Looked) -> Result<Option<Duration>, Diagnostic> {
     match request.spread {
@@ -345,6 +444,8 @@ fn shape(request: &LogRequest, spread: Option<Duration>) -> Shape {
         from: request.from.filter(|from| !from.is_zero()),
         to: request.to,
         sample: request.sample,
+        scale: request.scale_rate,
+        rounds: request.rounds,
         spread,
         ..Shape::default()
     }
@@ -391,6 +492,13 @@ fn meta(request: &LogRequest, looked: &Looked) -> LogMeta {
         speed: request.speed_name(),
         read: account.read,
         replayed: 0,
+        merged: account.attempts.merged,
+        cut_short: account.attempts.cut_short,
+        scale_rate: request.scale_rate,
+        copies: 0,
+        rounds: request.rounds,
+        repeated: 0,
+        streams: account.streams,
         dropped: Vec::new(),
         inversions: account.inversions,
         ended: account.ended,
@@ -414,6 +522,7 @@ pub fn recount(meta: &mut LogMeta, traffic: &Traffic) {
     meta.replayed = planned(log, *speed, *duration);
     let late = log.len().saturating_sub(meta.replayed);
     let late = (late > 0).then_some(("after_duration", late));
+    (meta.copies, meta.repeated) = (log.account.copies, log.account.repeated);
     meta.dropped = log.account.not_replayed().into_iter().chain(late).collect();
     meta.spread_s = log.shape.spread.map(|by| by.as_secs_f64());
     meta.gap_distance = gap_distance(log);
@@ -421,7 +530,7 @@ pub fn recount(meta: &mut LogMeta, traffic: &Traffic) {
 
 /// How far the gaps as they are replayed are from those that were recorded; none where nothing changes them.
 fn gap_distance(log: &RecordedLog) -> Option<f64> {
-    match log.shape.is_whole() {
+    match log.is_as_recorded() {
         true => None,
         false => log.recorded.distance(&log.replayed),
     }

@@ -1,6 +1,7 @@
 //! A recorded log through a router file, as `graygate replay` asks for it on the command line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::diagnostic::{Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
@@ -12,11 +13,12 @@ use crate::router::config::RouterConfig;
 use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, version_names};
 use crate::scenario::distributions::Files;
 use crate::scenario::load::Loader;
-use crate::scenario::recorded::{self, LogRequest, written};
+use crate::scenario::recorded::{self, LogFormat, LogRequest, written};
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
 use crate::scenario::{Scenario, faults, gates};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::upstream::profile::Profile;
+use crate::upstream::recorded::Answers;
 use crate::verdict::spec::{GateSpec, RequestsSpec};
 
 /// What `graygate replay` was asked for.
@@ -35,6 +37,10 @@ pub struct ReplayRequest {
     pub profile: Option<String>,
     /// `--canary-profile` argument: how the canary behaves, where it differs.
     pub canary_profile: Option<String>,
+    /// Does stable answer as the log says?
+    pub is_stable_recorded: bool,
+    /// `--canary-upstream`: a log that the canary answers like, and its format.
+    pub canary_log: Option<(PathBuf, LogFormat)>,
     /// The seed.
     pub seed: Seed,
 }
@@ -83,8 +89,19 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     let gates = expectations(request, setting, problems, &loader)?;
     let traffic = traffic?;
     let stable_profile: Profile = profile.flatten().unwrap_or_else(default_profile);
+    let stable_profile = match request.is_stable_recorded {
+        false => stable_profile,
+        true => Profile {
+            answers: Answers::OfTheRequest,
+            ..stable_profile
+        },
+    };
     let canary_profile = canary.flatten();
-    let canary_profile = canary_profile.unwrap_or_else(|| stable_profile.clone());
+    let mut canary_profile = canary_profile.unwrap_or_else(|| stable_profile.clone());
+    if let Some((path, format)) = &request.canary_log {
+        let reservoir = recorded::answers(path, *format, problems, &loader)?;
+        canary_profile.answers = Answers::OfAny(Arc::new(reservoir));
+    }
     let profiles = PerVersion::from_fn(names.len(), |version| {
         if version == router.canary {
             canary_profile.clone()
@@ -130,6 +147,8 @@ fn command(request: &ReplayRequest, show: impl Fn(&Path) -> String) -> String {
     ];
     let expect = request.expect.as_deref().map(file);
     words.extend(expect.map(|path| format!("--expect {path}")));
+    let canary = request.canary_log.as_ref().map(|(path, _)| file(path));
+    words.extend(canary.map(|path| format!("--canary-upstream {path}")));
     words.extend(options(request));
     words.join(" ")
 }
@@ -139,6 +158,10 @@ fn options(request: &ReplayRequest) -> Vec<String> {
     let log = &request.log;
     let speed = log.speed_name();
     let format = log.format.name();
+    let recorded = request.is_stable_recorded;
+    let canary_format = request.canary_log.as_ref().map(|(_, format)| format.name());
+    let canary_format = canary_format.filter(|name| *name != "auto");
+    let canary_format = canary_format.map(str::to_owned);
     let words = [
         ("--format", (format != "auto").then(|| format.to_owned())),
         ("--speed", (speed != "1x").then_some(speed)),
@@ -149,7 +172,11 @@ fn options(request: &ReplayRequest) -> Vec<String> {
             "--sample",
             log.sample.map(|share| format!("{}%", share * 100.0)),
         ),
+        ("--scale-rate", log.scale_rate.map(|f| f.to_string())),
+        ("--loop", log.rounds.map(|n| n.to_string())),
         ("--spread", log.spread.name()),
+        ("--upstream", recorded.then(|| "recorded".to_owned())),
+        ("--canary-format", canary_format),
         ("--profile", request.profile.clone()),
         ("--canary-profile", request.canary_profile.clone()),
     ];

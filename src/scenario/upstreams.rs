@@ -1,5 +1,7 @@
 //! `upstreams`: who answers, and how fast.
 
+use std::sync::Arc;
+
 use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Node, Place, Value};
 use crate::config::values;
@@ -9,10 +11,13 @@ use crate::fault::schedule::Fault;
 use crate::id::{PerVersion, VersionId};
 use crate::rng::distribution::Distribution;
 use crate::scenario::distributions::{self, Files, Kind};
+use crate::scenario::load::{beside, named_here};
+use crate::scenario::recorded::{LogFormat, answers, log_format};
 use crate::scenario::{pressure, real};
 use crate::upstream::capacity::Capacity;
 use crate::upstream::profile::{Drip, Profile, Timing, WarmUp};
 use crate::upstream::real::{Budget, RealUpstream};
+use crate::upstream::recorded::Answers;
 
 /// The upstreams of a scenario.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct UpstreamSpecs {
     pub real: PerVersion<Option<RealUpstream>>,
     /// Where the file says so.
     pub real_places: PerVersion<Option<Place>>,
+    /// Where the file says that one answers as the log of the traffic does.
+    pub recorded_places: PerVersion<Option<Place>>,
     /// What the real ones may cost.
     pub budget: Budget,
 }
@@ -41,6 +48,7 @@ impl UpstreamSpecs {
             server_places: PerVersion::from_fn(versions, |_| None),
             real: PerVersion::from_fn(versions, |_| None),
             real_places: PerVersion::from_fn(versions, |_| None),
+            recorded_places: PerVersion::from_fn(versions, |_| None),
             budget: Budget::default(),
         }
     }
@@ -66,6 +74,8 @@ pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
         // It sees nobody hang up, and so could not say when a place is free again.
         let capacity = upstreams.profiles[version].capacity;
         let hard = fault.or(capacity.map(|_| "`capacity`".to_owned()));
+        let is_recorded = upstreams.profiles[version].answers.are_recorded();
+        let hard = hard.or(is_recorded.then(|| "recorded answers".to_owned()));
         let is_wiremock = upstreams.servers[version] == Some(MockServer::Wiremock);
         if let (Some(place), Some(what), true) = (place, hard, is_wiremock) {
             let message = format!("wiremock cannot play {what}");
@@ -78,6 +88,18 @@ pub fn check_servers(cx: Cx<'_>, upstreams: &UpstreamSpecs, faults: &[Fault]) {
     }
 }
 
+/// Reports upstreams that answer as the log of the traffic says where no log is sent.
+pub fn check_recorded(cx: Cx<'_>, upstreams: &UpstreamSpecs, has_log: bool) {
+    let places = upstreams.recorded_places.values().flatten();
+    for place in places.filter(|_| !has_log) {
+        let message = "an upstream can only answer as the log says where a log is replayed";
+        let expected = "traffic: {replay: {log: FILE}}, or {recorded: {log: FILE}} here: answers drawn from that log";
+        cx.problems.add(cx.at(*place, message).expected(expected));
+    }
+}
+
+/// The word for an upstream that answers as a log says.
+const RECORDED: &str = "recorded";
 /// The word for an upstream that is no mock.
 const REAL: &str = "real";
 
@@ -98,6 +120,9 @@ struct Written {
     drip: Option<Drip>,
     capacity: Option<Capacity>,
     server: Option<(MockServer, Place)>,
+    answers: Answers,
+    /// Where it says that it answers as the log of the traffic does.
+    recorded: Option<Place>,
 }
 
 /// Reads `upstreams`. None means that mistakes were reported.
@@ -137,6 +162,7 @@ pub fn read(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Opti
             .values()
             .map(|w| Some(w.real.as_ref()?.0.clone()))
             .collect(),
+        recorded_places: written.values().map(|w| w.recorded).collect(),
         budget: Budget::default(),
     })
 }
@@ -151,9 +177,13 @@ fn upstream(cx: Cx<'_>, node: &Node, names: &[String], files: Files<'_>) -> Opti
             },
         );
     }
-    let entry = cx.choice(node, "an upstream", &["mock", REAL])?;
+    if matches!(&node.value, Value::Scalar(word) if word == RECORDED) {
+        return Some(recorded_requests(Written::default(), node.place));
+    }
+    let entry = cx.choice(node, "an upstream", &["mock", RECORDED, REAL])?;
     match entry.key.as_str() {
         REAL => real(cx, &entry.value),
+        RECORDED => recorded(cx, &entry.value, files),
         _ => mock(cx, &entry.value, Some(names), true, files),
     }
 }
@@ -162,6 +192,53 @@ fn real(cx: Cx<'_>, node: &Node) -> Option<Written> {
     Some(Written {
         real: Some((real::read(cx, node)?, node.place)),
         ..Written::default()
+    })
+}
+
+/// An upstream that answers as the log of the traffic says.
+fn recorded_requests(otherwise: Written, place: Place) -> Written {
+    Written {
+        answers: Answers::OfTheRequest,
+        recorded: Some(place),
+        ..otherwise
+    }
+}
+
+/// What stands behind `recorded`: another log than that of the traffic, and what is done where a log says nothing.
+fn recorded(cx: Cx<'_>, node: &Node, files: Files<'_>) -> Option<Written> {
+    let fields = cx.fields(node, "a recorded upstream")?;
+    let log = fields.optional("log", |cx, n| {
+        let text = cx.text(n, "a path", "the path of a log")?;
+        let path = beside(files.from, text);
+        match files.loader.open(&path) {
+            Ok(_) => Some(path),
+            Err(unreadable) => cx.error(named_here(cx, n, unreadable)),
+        }
+    });
+    let format = fields.optional("format", log_format);
+    let otherwise = fields.optional("otherwise", |cx, n| mock(cx, n, None, true, files));
+    let said = ["log", "format", "otherwise"].map(|key| fields.node(key).is_some());
+    let is_alone = format.is_some() && log.is_none();
+    fields.finish();
+    if said != [log.is_some(), format.is_some(), otherwise.is_some()] {
+        return None; // What is wrong with it was reported.
+    }
+    if is_alone {
+        let message = "`format` is that of another log, and there is none";
+        return cx.error(
+            cx.at(node.place, message)
+                .expected("{recorded: {log: FILE, format: azure}}"),
+        );
+    }
+    let otherwise = otherwise.unwrap_or_default();
+    let Some(path) = log else {
+        return Some(recorded_requests(otherwise, node.place));
+    };
+    let format = format.unwrap_or(LogFormat::Auto);
+    let reservoir = answers(&path, format, cx.problems, files.loader)?;
+    Some(Written {
+        answers: Answers::OfAny(Arc::new(reservoir)),
+        ..otherwise
     })
 }
 
@@ -235,6 +312,8 @@ fn mock(
         server: in_scenario
             .then(|| fields.optional("server", server))
             .flatten(),
+        answers: Answers::Drawn,
+        recorded: None,
     };
     fields.finish();
     timing.map(|_| written)
@@ -276,6 +355,10 @@ fn resolve(
     let model_factor = model.and_then(|m| m.latency_factor).unwrap_or(1.0);
     let timing = written.timing.as_ref();
     let timing = timing.or_else(|| model.and_then(|m| m.timing.as_ref()));
+    let mut both = std::iter::once(written).chain(model);
+    let is_recorded = both.any(|written| written.answers.are_recorded());
+    let usual = default_profile().timing;
+    let timing = timing.or(is_recorded.then_some(&usual));
     let Some(timing) = timing else {
         let expected = "latency: 40ms, latency: {lognormal: {median: 40ms, p99: 180ms}}, like: v1, or \
              first_token: 200ms and tokens_per_second: 50";
@@ -296,6 +379,11 @@ fn resolve(
         warm_up: written.warm_up.or(model.and_then(|m| m.warm_up)),
         drip: written.drip.or(model.and_then(|m| m.drip)),
         capacity: written.capacity.or(model.and_then(|m| m.capacity)),
+        answers: match model {
+            // Whoever says how long answers take does not mean those of the log.
+            Some(model) if written.timing.is_none() => model.answers.clone(),
+            _ => written.answers.clone(),
+        },
     })
 }
 

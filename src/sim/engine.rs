@@ -28,6 +28,7 @@ use crate::sim::queue::EventQueue;
 use crate::time::Timestamp;
 use crate::traffic::body::Forwarded;
 use crate::traffic::caller::Intent;
+use crate::traffic::log::book::Book;
 use crate::traffic::source::{Next, Planned, Source};
 use crate::upstream::profile::Ask;
 
@@ -48,6 +49,8 @@ struct Engine<'a, C: Core + ?Sized> {
     core: &'a mut C,
     sink: &'a mut dyn Sink,
     source: Box<dyn Source>,
+    /// How its requests had been answered, where upstreams are to know.
+    book: Option<Arc<Book>>,
     next: Next,
     facts: Vec<Arc<RequestFacts>>,
     intents: Vec<Intent>,
@@ -86,6 +89,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
         let forwarded = versions.map(|v| experiment.bodies.forwarded_by(forward, &v.model));
         Self {
             next: source.peek(),
+            book: source.book(),
             source,
             facts: experiment.facts(),
             intents: experiment.intents(),
@@ -363,6 +367,10 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             max_tokens: bodies.max_tokens(flight.prompt),
             stream: flight.stream,
             is_prefilled: forwarded.is_some_and(|f| f.is_prefilled),
+            recorded: self
+                .book
+                .as_ref()
+                .and_then(|book| book.answer(key, ordinal)),
         };
         let mut response = self.experiment.upstreams.respond(&ask, at);
         let place = self.places.enter(version, attempt, &mut response);
@@ -377,6 +385,7 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
             fault: response.fault,
             retry_after: response.plan.retry_after(),
             altered: forwarded.map(|f| f.is_altered),
+            is_told: response.is_told,
         };
         let is_taken = response.plan.is_taken();
         let out = Out {

@@ -35,6 +35,7 @@ impl Places {
             Entry::Full => {
                 response.plan = line.when_full().plan();
                 response.fault = None;
+                response.is_told = None;
                 Place::Any
             }
         }

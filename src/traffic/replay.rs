@@ -6,11 +6,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{IdMap, RequestKey};
 use crate::time::{Timestamp, nanos};
 use crate::traffic::body::Prompt;
+use crate::traffic::log::book::Book;
 use crate::traffic::log::{Offset, RecordedLog, Row, scaled};
 use crate::traffic::source::{Next, Planned, Source};
 
@@ -53,7 +55,7 @@ pub fn planned(log: &RecordedLog, speed: Speed, duration: Option<Duration>) -> u
 }
 
 /// A row with its number in the log, and when it is due by the log alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Turn {
     due: Timestamp,
     number: u64,
@@ -104,6 +106,8 @@ pub struct Replay {
     end: Timestamp,
     free: u32,
     now: Timestamp,
+    /// How its requests had been answered, for upstreams that answer like that.
+    book: Option<Arc<Book>>,
 }
 
 impl fmt::Debug for Replay {
@@ -131,7 +135,15 @@ impl Replay {
             end: duration.map_or(Timestamp::MAX, Timestamp::from),
             free: MAX_SPEED_CONCURRENCY,
             now: Timestamp::ZERO,
+            book: None,
         }
+    }
+
+    /// The same, which keeps a book of how its requests had been answered.
+    #[must_use]
+    pub fn with_book(self) -> Self {
+        let book = Some(Arc::default());
+        Self { book, ..self }
     }
 
     /// Looks at the next row that need not wait. Turns of conversations that are under way are put aside.
@@ -174,6 +186,21 @@ impl Replay {
         self.ready.push(Reverse(Turn { due, ..turn }));
     }
 
+    /// A turn of a conversation is under way.
+    fn speak(&mut self, session: u64, turn: Turn) {
+        match self.talks.get_mut(&session) {
+            Some(talk) => (talk.before, talk.answered) = (turn, None),
+            None => {
+                let talk = Talk {
+                    before: turn,
+                    answered: None,
+                    waiting: VecDeque::new(),
+                };
+                self.talks.insert(session, talk);
+            }
+        }
+    }
+
     /// A conversation has no turn under way. It is remembered for its next one, unless too many others are.
     fn fall_silent(&mut self, session: u64, at: Timestamp) {
         if let Some(talk) = self.talks.get_mut(&session) {
@@ -194,8 +221,8 @@ impl Replay {
     /// The next turn that can be sent: of those whose answer came, or of the log.
     fn next_turn(&mut self) -> Option<Turn> {
         self.look();
-        let ready = self.ready.peek().map(|Reverse(turn)| *turn);
-        ready.into_iter().chain(self.peeked).min()
+        let ready = self.ready.peek().map(|Reverse(turn)| turn);
+        ready.into_iter().chain(&self.peeked).min().cloned()
     }
 }
 
@@ -231,7 +258,7 @@ impl Source for Replay {
                 input_tokens: turn.row.input_tokens,
                 output_tokens: turn.row.output_tokens,
             },
-            stream: false,
+            stream: turn.row.is_stream(),
             forced: None,
             hangs_up: None,
         })
@@ -241,20 +268,19 @@ impl Source for Replay {
         let Some(turn) = self.next_turn() else {
             return;
         };
-        match self.peeked == Some(turn) {
+        match self.peeked.as_ref() == Some(&turn) {
             true => self.peeked = None,
             false => {
                 self.ready.pop();
             }
         }
+        let key = RequestKey(turn.number);
+        if let (Some(book), Some(told)) = (&self.book, &turn.row.told) {
+            book.enter(key, told);
+        }
         if let Some(session) = turn.row.session {
-            self.sessions.insert(RequestKey(turn.number), session);
-            let talk = self.talks.entry(session).or_insert_with(|| Talk {
-                before: turn,
-                answered: None,
-                waiting: VecDeque::new(),
-            });
-            (talk.before, talk.answered) = (turn, None);
+            self.sessions.insert(key, session);
+            self.speak(session, turn);
         }
         self.free = self
             .free
@@ -264,6 +290,9 @@ impl Source for Replay {
     fn answered(&mut self, key: RequestKey, at: Timestamp) -> bool {
         self.free += u32::from(self.speed == Speed::Max);
         self.now = at;
+        if let Some(book) = &self.book {
+            book.answered(key);
+        }
         let Some(session) = self.sessions.remove(key) else {
             return self.speed == Speed::Max;
         };
@@ -280,12 +309,14 @@ impl Source for Replay {
         }
         true
     }
+
+    fn book(&self) -> Option<Arc<Book>> {
+        self.book.clone()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::traffic::log::account::LogAccount;
     use crate::traffic::log::shape::Shape;
@@ -299,9 +330,7 @@ mod tests {
             at: at * S,
             input_tokens: n,
             output_tokens: 1,
-            session: None,
-            latency: None,
-            delay: None,
+            ..Row::default()
         });
         let start = times.iter().min().copied().unwrap_or_default() * S;
         whole(Kept::new(rows.collect()), start)
@@ -373,7 +402,7 @@ mod tests {
             output_tokens: 1,
             session: Some(session),
             latency: latency.map(Duration::from_secs),
-            delay: None,
+            ..Row::default()
         });
         whole(Kept::new(rows.collect()), 0)
     }

@@ -1,11 +1,13 @@
 //! Where requests come from, whatever makes them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{RequestKey, VersionId};
 use crate::time::Timestamp;
 use crate::traffic::body::Prompt;
 use crate::traffic::caller::Intent;
+use crate::traffic::log::book::Book;
 
 /// One request before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,11 @@ pub trait Source: Send {
 
     /// A request was answered, or given up, at `at`. Says whether that may change what comes next.
     fn answered(&mut self, key: RequestKey, at: Timestamp) -> bool;
+
+    /// How the requests under way had been answered, if upstreams are to know.
+    fn book(&self) -> Option<Arc<Book>> {
+        None
+    }
 
     /// Takes the next request.
     fn next(&mut self) -> Next {

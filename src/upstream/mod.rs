@@ -5,5 +5,6 @@ pub mod odd;
 pub mod plan;
 pub mod profile;
 pub mod real;
+pub mod recorded;
 pub mod stream;
 pub mod wish;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::id::{RequestKey, Seed, VersionId};
 use crate::protocol::openai::Usage;
+use crate::protocol::recorded::Answer;
 pub use crate::rng::distribution::Distribution;
 use crate::rng::{Draw, Purpose, draw};
 use crate::time::Timestamp;
 use crate::upstream::capacity::Capacity;
 
 use crate::upstream::plan::{Act, ResponsePlan};
+use crate::upstream::recorded::Answers;
 use crate::upstream::stream::{Ending, StreamPlan};
 
 /// Tokens of an answer when neither profile nor caller say anything.
@@ -67,6 +69,8 @@ pub struct Profile {
     pub drip: Option<Drip>,
     /// How much it does at once; any number of requests when absent.
     pub capacity: Option<Capacity>,
+    /// Where its answers come from; what a log does not tell is drawn.
+    pub answers: Answers,
 }
 
 /// One attempt, as an upstream sees it.
@@ -86,6 +90,8 @@ pub struct Ask {
     pub stream: bool,
     /// Does it bring the beginning of its own answer?
     pub is_prefilled: bool,
+    /// How it had been answered when it was recorded, as far as anybody knows.
+    pub recorded: Option<Answer>,
 }
 
 impl Profile {
@@ -99,19 +105,26 @@ impl Profile {
             warm_up: None,
             drip: None,
             capacity: None,
+            answers: Answers::Drawn,
         }
     }
 
     /// What the upstream does with an attempt that it takes at `at`, when no fault hits it.
     pub fn plan(&self, seed: Seed, ask: &Ask, at: Timestamp) -> ResponsePlan {
         let drawn = |purpose| draw(seed, purpose, ask.key, ask.version, ask.nth);
+        let told = self.answers.told(seed, ask).unwrap_or_default();
+        let most = ask.max_tokens.unwrap_or(u32::MAX);
+        let tokens = told.output_tokens.map(|tokens| tokens.min(most));
         let usage = Usage {
             prompt_tokens: ask.input_tokens,
-            completion_tokens: self.tokens(ask.max_tokens, drawn),
+            completion_tokens: tokens.unwrap_or_else(|| self.tokens(ask.max_tokens, drawn)),
         };
         let per_chunk = self.tokens_per_chunk.max(1);
         let chunks = usage.completion_tokens.div_ceil(per_chunk);
-        let pace = self.pace(ask.input_tokens, chunks, drawn);
+        let pace = match told.length() {
+            Some(whole) => Pace::told(whole, told.first_token, chunks),
+            None => self.pace(ask.input_tokens, chunks, drawn),
+        };
         let factor = self.latency_factor * self.warm_up_factor(at);
         let (first, act) = match ask.stream {
             true => {
@@ -192,6 +205,22 @@ struct Pace {
     whole: f64,
 }
 
+impl Pace {
+    /// The times of an answer that took so long to its end, and to its first token. Where that is not told, its chunks come
+    /// evenly.
+    fn told(whole: Duration, first: Option<Duration>, chunks: u32) -> Self {
+        let whole = whole.as_secs_f64();
+        let Some(more) = chunks.checked_sub(1).filter(|more| *more > 0) else {
+            let (first, gap) = (whole, 0.0);
+            return Self { first, gap, whole };
+        };
+        let first = first.map(|first| first.as_secs_f64().min(whole));
+        let first = first.unwrap_or(whole / f64::from(chunks));
+        let gap = (whole - first) / f64::from(more);
+        Self { first, gap, whole }
+    }
+}
+
 /// Rounded to µs, and at least one: answers that take no time would stop the time of a virtual run.
 fn micros(seconds: f64) -> Duration {
     // `as` saturates: what takes more than 584,000 years is as good as never.
@@ -214,6 +243,7 @@ mod tests {
             max_tokens,
             stream: false,
             is_prefilled: false,
+            recorded: None,
         }
     }
 
@@ -387,5 +417,54 @@ mod tests {
         assert!((1_800..=2_200).contains(&slow.len()), "{}", slow.len());
         assert!(slow.iter().all(|(first, _)| *first == ms(100)));
         assert!(usual.iter().all(|times| *times == (ms(100), ms(10))));
+    }
+
+    #[test]
+    fn a_recorded_answer_comes_as_it_did_and_what_is_not_told_is_drawn() {
+        let recorded = Profile {
+            answers: Answers::OfTheRequest,
+            latency_factor: 2.0,
+            ..profile()
+        };
+        let ms = Duration::from_millis;
+        let told = Answer {
+            latency: Some(ms(500)),
+            first_token: Some(ms(100)),
+            end: None,
+            output_tokens: Some(5),
+        };
+        let asked = Ask {
+            recorded: Some(told),
+            ..ask(1, Some(50))
+        };
+        assert_eq!(streamed(&recorded, asked, START), (ms(200), ms(200)));
+        let whole = recorded.plan(Seed(1), &asked, START);
+        assert_eq!(whole.after, ms(1_000));
+        assert_eq!(whole.usage().unwrap().completion_tokens, 5);
+        let unknown = Answer {
+            first_token: None,
+            ..told
+        };
+        let even = Ask {
+            recorded: Some(unknown),
+            ..asked
+        };
+        assert_eq!(streamed(&recorded, even, START), (ms(200), ms(200)));
+        let gone = Answer {
+            end: Some(crate::protocol::outcome::Outcome::ClientGone),
+            ..told
+        };
+        for recorded_as in [None, Some(gone), Some(Answer::default())] {
+            let asked = Ask {
+                recorded: recorded_as,
+                ..ask(1, Some(50))
+            };
+            let drawn = Profile {
+                latency_factor: 2.0,
+                ..profile()
+            };
+            let of = |profile: &Profile| profile.plan(Seed(1), &asked, START).after;
+            assert_eq!(of(&recorded), of(&drawn));
+        }
     }
 }

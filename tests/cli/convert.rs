@@ -79,7 +79,9 @@ fn every_log_becomes_our_own_and_is_replayed_like_itself() {
         let said = format!("{rows} written as graygate");
         assert!(done.err.contains(&said), "{log}: {}", done.err);
         let original = scheduled(&folder, &path, format, speed);
-        assert_eq!(original.len(), rows as usize, "{log}");
+        // One of its records is the second attempt of a request.
+        let merged = usize::from(log.starts_with("litellm"));
+        assert_eq!(original.len(), rows as usize - merged, "{log}");
         assert_eq!(scheduled(&folder, &own, "auto", speed), original, "{log}");
     }
 }

@@ -8,6 +8,7 @@ mod formats;
 mod generate;
 mod money;
 mod outputs;
+mod recorded;
 mod replay;
 mod support;
 mod traps;

@@ -2,10 +2,10 @@
 
 use crate::support::{Folder, graygate};
 
-const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n";
-const ROUTER: &str = "fixtures/routers/gray-30-fast.yaml";
+pub(crate) const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n";
+pub(crate) const ROUTER: &str = "fixtures/routers/gray-30-fast.yaml";
 
-fn rows(n: u32) -> String {
+pub(crate) fn rows(n: u32) -> String {
     (0..n)
         .map(|i| {
             format!(
@@ -18,7 +18,7 @@ fn rows(n: u32) -> String {
         .collect()
 }
 
-fn replay(folder: &Folder, log: &str, more: &[&str]) -> crate::support::Done {
+pub(crate) fn replay(folder: &Folder, log: &str, more: &[&str]) -> crate::support::Done {
     let out = folder.path().join("reports").display().to_string();
     let mut args = vec!["replay", log, "--router", ROUTER, "--out", &out];
     args.extend(more);
@@ -225,7 +225,7 @@ fn at_full_speed_the_answers_set_the_pace() {
 }
 
 /// The rows of `requests.csv` of the one run there is, without what hangs on the router.
-fn sent(folder: &Folder) -> Vec<String> {
+pub(crate) fn sent(folder: &Folder) -> Vec<String> {
     let runs = std::fs::read_dir(folder.path().join("reports")).unwrap();
     let scenario = runs.map(|entry| entry.unwrap().path()).next().unwrap();
     let run = std::fs::read_dir(scenario).unwrap().next().unwrap();

@@ -124,6 +124,7 @@ fn ledger_row(key: Option<u64>) -> What {
         fault: None,
         retry_after: None,
         altered: None,
+        is_told: None,
     })
 }
 

@@ -312,6 +312,7 @@ impl Play {
             fault: self.fault,
             retry_after: self.retry_after,
             altered: Some(to.altered),
+            is_told: None,
         };
         self.event(at, What::Accepted(accepted));
     }

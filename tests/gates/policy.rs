@@ -103,6 +103,7 @@ fn one(
         fault: None,
         retry_after: asked.map(Duration::from_millis),
         altered: None,
+        is_told: None,
     };
     play.event(at(from), What::Accepted(accepted));
     if outcome.is_none() {

@@ -157,6 +157,7 @@ fn whatever_arrives_counts() {
         fault: None,
         retry_after: None,
         altered: None,
+        is_told: None,
     };
     play.event(Timestamp(500 * MS), What::Accepted(stranger));
     let gate = play.gate();

@@ -188,6 +188,7 @@ fn come_late(play: &mut Play, key: RequestKey, second: f64) {
         fault: None,
         retry_after: None,
         altered: None,
+        is_told: None,
     };
     play.event(Timestamp::from_secs_f64(second), What::Accepted(accepted));
 }

@@ -20,6 +20,7 @@ mod overrides;
 mod process;
 mod rate_limit;
 mod real;
+mod recorded;
 mod redaction;
 mod reload;
 mod responder;

@@ -213,6 +213,8 @@ pub(crate) fn replay(path: PathBuf, speed: Speed) -> Scenario {
         faults: Vec::new(),
         profile: None,
         canary_profile: None,
+        is_stable_recorded: false,
+        canary_log: None,
         seed: Seed(1),
     };
     match scenario::replay::compile(&request) {

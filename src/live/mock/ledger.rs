@@ -258,6 +258,7 @@ impl Ledger {
             fault: response.fault,
             retry_after: response.plan.retry_after(),
             altered: row.altered,
+            is_told: response.is_told,
         };
         self.shared.outbox.send(at, What::Accepted(accepted));
     }

@@ -33,8 +33,10 @@ use crate::live::mock::switch::Switch;
 use crate::protocol::chat::{self, digest};
 use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
+use crate::protocol::recorded::Answer;
 use crate::time::Timestamp;
 use crate::traffic::body::{is_prefilled, max_tokens, prompt_tokens};
+use crate::traffic::log::book as recorded;
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
 use crate::upstream::profile::Ask;
 use crate::upstream::stream::StreamPlan;
@@ -57,6 +59,8 @@ pub struct MockUpstream {
     /// The places that it has, when it does only so much at once.
     pub places: Option<Arc<Places>>,
     /// Where its requests are written down for whoever asks the mock, and under which name; then it does
+    /// How requests had been answered when they were recorded, where it is to know.
+    book: Option<Arc<recorded::Book>>,
     /// as their headers wish, too.
     alone: Option<(Arc<Book>, Arc<str>)>,
     /// Counts requests without a key of their own, and answers to such.
@@ -144,6 +148,7 @@ impl MockUpstream {
             clock,
             ledger,
             alone: None,
+            book: None,
             places: capacity.map(|capacity| Places::new(capacity, clock)),
             anonymous: AtomicU64::new(0),
             nameless: AtomicU64::new(0),
@@ -156,6 +161,15 @@ impl MockUpstream {
             api_key: Some(key),
             ..self
         }
+    }
+
+    /// The same upstream, which can look up how requests had been answered when they were recorded.
+    pub fn with_recorded(self, book: Option<Arc<recorded::Book>>) -> Self {
+        Self { book, ..self }
+    }
+
+    fn recorded(&self, key: Option<RequestKey>, nth: u32) -> Option<Answer> {
+        self.book.as_ref()?.answer(key?, nth)
     }
 
     /// The same upstream, standing alone: it writes its requests into a book, and returns the errors that they
@@ -181,6 +195,7 @@ impl MockUpstream {
                     act: Act::Refuse(refusal),
                 },
                 fault: None,
+                is_told: None,
             },
         };
         response.plan.shut_late();
@@ -251,10 +266,15 @@ impl MockUpstream {
             max_tokens: max_tokens(fields),
             stream: chat::wants_stream(fields),
             is_prefilled: is_prefilled(fields),
+            recorded: self.recorded(seen.key, nth),
         };
         let wish = seen.wish.filter(|_| self.alone.is_some());
         match wish.map(wish::answer) {
-            Some(plan) => Response { plan, fault: None },
+            Some(plan) => Response {
+                plan,
+                fault: None,
+                is_told: None,
+            },
             None => self.switch.respond(&ask, at),
         }
     }

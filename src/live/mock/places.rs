@@ -63,6 +63,7 @@ impl Places {
             Entry::Full => {
                 response.plan = line.when_full().plan();
                 response.fault = None;
+                response.is_told = None;
                 Place::Refused
             }
         }
@@ -144,6 +145,7 @@ mod tests {
                 act: Act::Complete(crate::protocol::openai::Usage::default()),
             },
             fault: None,
+            is_told: None,
         };
         let place = enter_as(places, &mut response);
         let is_refused = matches!(response.plan.act, Act::Refuse(_));

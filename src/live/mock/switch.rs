@@ -120,6 +120,7 @@ mod tests {
             max_tokens: None,
             stream: false,
             is_prefilled: false,
+            recorded: None,
         };
         let hit = || {
             let number = switch.respond(&ask, Timestamp::ZERO).fault;

@@ -158,6 +158,7 @@ impl Proxy {
             max_tokens: max_tokens(&fields),
             stream: is_stream,
             is_prefilled: is_prefilled(&fields),
+            recorded: None,
         };
         let healthy = ResponsePlan::passed_on(is_stream);
         let mut response = self.upstreams.spoil(healthy, &ask, at);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -22,9 +21,6 @@ use crate::traffic::format::opened::Packing;
 use crate::traffic::format::{BadRow, Format, Record};
 use crate::traffic::log::account::LogAccount;
 use crate::verdict::result::grouped;
-
-/// How long after the end of a failed attempt another one still continues its request: as long as patient gateways wait.
-pub(super) const WITHIN: Duration = Duration::from_secs(600);
 
 /// Names of strangers that are counted, and of these those that are shown.
 const MOST_STRANGERS: usize = 1_000;
@@ -260,6 +256,13 @@ impl Scan {
             speed: "1x".to_owned(),
             read: account.read,
             replayed: self.survey.requests,
+            merged: 0,
+            cut_short: 0,
+            scale_rate: None,
+            copies: 0,
+            rounds: None,
+            repeated: 0,
+            streams: 0,
             dropped: dropped
                 .chain(lacking)
                 .chain(cut.into_iter().filter(|(_, n)| *n > 0))

@@ -24,6 +24,7 @@ use crate::scenario::recorded::{LogFormat, written};
 use crate::scenario::replay::read_expectations;
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::traffic::format::{BadRow, Format, Record};
+use crate::traffic::log::requests::LIMIT;
 use crate::verdict::spec::{GateSpec, LogSpec, NoRollbackSpec, RequestsSpec, Scope, SplitSpec};
 
 /// What `graygate audit` was asked for.
@@ -266,7 +267,7 @@ fn options(request: &AuditRequest) -> Vec<String> {
     let from = (!request.from.is_zero()).then_some(request.from);
     options.extend(from.map(|from| ("--from", written(from))));
     options.extend(request.to.map(|to| ("--to", written(to))));
-    let within = (request.within != look::WITHIN).then_some(request.within);
+    let within = (request.within != WITHIN).then_some(request.within);
     options.extend(within.map(|within| ("--within", written(within))));
     let words = options.into_iter();
     words
@@ -275,7 +276,7 @@ fn options(request: &AuditRequest) -> Vec<String> {
 }
 
 /// How long after the end of a failed attempt another one still continues its request, unless somebody says otherwise.
-pub const WITHIN: Duration = look::WITHIN;
+pub const WITHIN: Duration = LIMIT;
 
 /// What a gate is told of a log that was looked through.
 type Gate = LogSpec;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::protocol::outcome::Outcome;
 use crate::traffic::format::{BadRow, DropReason, Record};
+use crate::traffic::log::requests::Counts;
 
 /// How many useless lines a log keeps for the report.
 const BAD_ROWS_KEPT: usize = 20;
@@ -27,6 +28,16 @@ pub struct LogAccount {
     pub failed: BTreeMap<Outcome, u64>,
     /// Rows whose end is known.
     pub ended: u64,
+    /// Rows that ask for a stream.
+    pub streams: u64,
+    /// Rows that failed as part of a trace: only what comes after such a one can be another attempt of its request.
+    pub failed_in_trace: u64,
+    /// What came of rows that are attempts.
+    pub attempts: Counts,
+    /// Requests that are copies of others, in one round.
+    pub copies: u64,
+    /// Requests of later rounds.
+    pub repeated: u64,
 }
 
 impl LogAccount {
@@ -43,9 +54,11 @@ impl LogAccount {
         // A turn may wait for the answer before it instead.
         let is_turn = record.session.is_some() && record.delay.is_some();
         self.untimed += u64::from(record.at.is_none() && !is_turn);
+        self.streams += u64::from(record.is_stream == Some(true));
         if let Some(end) = record.end {
             self.ended += 1;
             if !end.is_success() {
+                self.failed_in_trace += u64::from(record.trace.is_some());
                 *self.failed.entry(end).or_default() += 1;
             }
         }

@@ -83,9 +83,7 @@ mod tests {
             at,
             input_tokens,
             output_tokens: 1,
-            session: None,
-            latency: None,
-            delay: None,
+            ..Row::default()
         }
     }
 
@@ -93,7 +91,7 @@ mod tests {
     fn rows_find_their_place_within_the_window_and_ties_keep_theirs() {
         let rows = [(5, 0), (3, 1), (5, 2), (4, 3), (9, 4)].map(|(at, n)| row(at, n));
         let sorted = |window| {
-            let rows = InOrder::holding(rows.into_iter(), window);
+            let rows = InOrder::holding(rows.clone().into_iter(), window);
             rows.map(|row| row.input_tokens).collect::<Vec<_>>()
         };
         assert_eq!(sorted(4), [1, 3, 0, 2, 4]);

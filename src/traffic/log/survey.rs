@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::time::nanos;
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
 /// Bins of one doubling of a gap: each is 4.4 % wide.
 const PER_DOUBLING: usize = 16;
 /// Doublings from a nanosecond to 584 years.
@@ -24,6 +29,14 @@ pub struct Survey {
     grain: u64,
     /// Gaps above zero, by their logarithm.
     gaps: Vec<u64>,
+    /// The longest gap, and the sum of the squares of all, in seconds.
+    longest: u64,
+    squares: f64,
+    /// How far into a second of the log's clock the first moment is.
+    phase: u64,
+    /// The second of that clock that is being counted, its rows so far, and the most rows of any.
+    second: (u64, u64),
+    peak: u64,
 }
 
 impl Default for Survey {
@@ -35,6 +48,11 @@ impl Default for Survey {
             last: 0,
             grain: 0,
             gaps: vec![0; PER_DOUBLING * DOUBLINGS],
+            longest: 0,
+            squares: 0.0,
+            phase: 0,
+            second: (0, 0),
+            peak: 0,
         }
     }
 }
@@ -48,18 +66,44 @@ pub struct Spacing {
     pub distinct: u64,
     /// From the first row to the last.
     pub span_s: f64,
+    /// Rows a second over that time; none where it is no time at all.
+    pub rate_per_s: Option<f64>,
+    /// The most rows in one second of the log's clock.
+    pub peak_per_s: u64,
     /// The grain of the clock, where it shows: every moment is a multiple of it, or most gaps are about as long.
     pub quantum_s: Option<f64>,
     /// The median gap between rows, ties included; none with one row.
     pub gap_p50_s: Option<f64>,
     /// The 99th percentile of the gaps.
     pub gap_p99_s: Option<f64>,
+    /// The longest gap.
+    pub gap_max_s: Option<f64>,
+    /// The coefficient of variation of the gaps: their standard deviation in means. Near 1 for arrivals by chance alone.
+    pub gap_cv: Option<f64>,
 }
 
 impl Survey {
+    /// Of a log whose first row came at this time of its clock, in nanoseconds.
+    pub fn beginning_at(start: i64) -> Self {
+        Self {
+            phase: start.rem_euclid(SECOND as i64).unsigned_abs(),
+            ..Self::default()
+        }
+    }
+
+    fn count_second(&mut self, at: u64) {
+        let second = at.saturating_add(self.phase) / SECOND;
+        if second != self.second.0 {
+            self.second = (second, 0);
+        }
+        self.second.1 += 1;
+        self.peak = self.peak.max(self.second.1);
+    }
+
     /// Takes the next row in, at so many nanoseconds, no earlier than the one before.
     pub fn take(&mut self, at: u64) {
         self.rows += 1;
+        self.count_second(at);
         let Some(first) = self.first else {
             (self.first, self.last) = (Some(at), at);
             return;
@@ -71,12 +115,35 @@ impl Survey {
             return;
         }
         self.gaps[bin(gap)] += 1;
+        self.longest = self.longest.max(gap);
+        let seconds = gap as f64 / SECOND as f64;
+        self.squares += seconds * seconds;
         self.grain = divisor(self.grain, self.last - first);
     }
 
     /// From the first row to the last.
     pub fn span(&self) -> Duration {
         Duration::from_nanos(self.last - self.first.unwrap_or(self.last))
+    }
+
+    /// The mean gap; none with one row.
+    fn mean_gap(&self) -> Option<f64> {
+        let gaps = self.rows.checked_sub(1).filter(|gaps| *gaps > 0)?;
+        Some(self.span().as_secs_f64() / gaps as f64)
+    }
+
+    /// The standard deviation of the gaps in means.
+    fn gap_cv(&self) -> Option<f64> {
+        let mean = self.mean_gap().filter(|mean| *mean > 0.0)?;
+        let gaps = (self.rows - 1) as f64;
+        let variance = (self.squares / gaps - mean * mean).max(0.0);
+        Some(libm::sqrt(variance) / mean)
+    }
+
+    /// From the first row to where another one would come, a mean gap after the last, in nanoseconds.
+    pub fn period(&self) -> u64 {
+        let length = nanos(self.span());
+        length + length / self.rows.saturating_sub(1).max(1)
     }
 
     /// Moments that have a row.
@@ -138,13 +205,19 @@ impl Survey {
     /// All of it for a report.
     pub fn spacing(&self) -> Spacing {
         let seconds = |length: Duration| length.as_secs_f64();
+        let span = seconds(self.span());
+        let has_gaps = self.rows > 1;
         Spacing {
             ties: self.ties,
             distinct: self.distinct(),
-            span_s: seconds(self.span()),
+            span_s: span,
+            rate_per_s: (span > 0.0).then(|| self.rows as f64 / span),
+            peak_per_s: self.peak,
             quantum_s: self.quantum().map(seconds),
             gap_p50_s: self.gap(0.5).map(seconds),
             gap_p99_s: self.gap(0.99).map(seconds),
+            gap_max_s: has_gaps.then(|| seconds(Duration::from_nanos(self.longest))),
+            gap_cv: self.gap_cv(),
         }
     }
 }
@@ -190,6 +263,31 @@ mod tests {
         assert!((long / 0.098 - 1.0).abs() < 0.025, "{long}");
         assert_eq!(survey([]).span(), Duration::ZERO);
         assert_eq!(survey([3]).gap(0.5), None);
+    }
+
+    #[test]
+    fn rates_peaks_and_variation() {
+        let log = survey([0, 100, 200, 300, 4_300].map(|ms| ms * MS)).spacing();
+        assert_eq!((log.peak_per_s, log.gap_max_s), (4, Some(4.0)));
+        assert!((log.rate_per_s.unwrap() - 5.0 / 4.3).abs() < 1e-12);
+        // Python: statistics.pstdev([.1, .1, .1, 4]) / statistics.mean([.1, .1, .1, 4])
+        assert!(
+            (log.gap_cv.unwrap() - 1.570_929_802_213_633).abs() < 1e-12,
+            "{log:?}"
+        );
+        let mut late = Survey::beginning_at(-1_250_000_000);
+        [0, 200, 249, 250].iter().for_each(|ms| late.take(ms * MS));
+        assert_eq!(
+            late.spacing().peak_per_s,
+            3,
+            "a new second begins after 250 ms"
+        );
+        assert_eq!(survey([0, 10, 20]).period(), 30);
+        let one = survey([3]).spacing();
+        assert_eq!(
+            (one.rate_per_s, one.gap_cv, one.gap_max_s),
+            (None, None, None)
+        );
     }
 
     #[test]
