@@ -22,6 +22,10 @@ fn assert_converted(done: &Done, log: &str) {
     assert_eq!(done.code, Some(0), "{log}: {}", done.err);
 }
 
+fn assert_said(done: &Done, text: &str) {
+    assert!(done.err.contains(text), "{}", done.err);
+}
+
 /// When requests were scheduled, and how long they and their answers were.
 fn scheduled(folder: &Folder, log: &str, format: &str, speed: &str) -> Vec<[String; 3]> {
     let out = folder.path().join("reports").display().to_string();

@@ -112,10 +112,10 @@ fn record(fields: &Map<String, Value>, clock: Clock) -> Result<Record, DropReaso
         cost: dollars_of(fields.get("response_cost").or_else(|| fields.get("spend")))?,
         ..Record::default()
     };
-    if record.end.is_some_and(|end| !end.is_success()) {
-        // Nobody counted them: LiteLLM writes 0.
-        record.input_tokens = record.input_tokens.filter(|n| *n > 0);
-        record.output_tokens = record.output_tokens.filter(|n| *n > 0);
+    let is_failure = record.end.is_some_and(|end| !end.is_success());
+    if is_failure && record.input_tokens.max(record.output_tokens) == Some(0) {
+        // Nobody counted them: LiteLLM writes 0 for both.
+        (record.input_tokens, record.output_tokens) = (None, None);
     }
     note_texts(&mut record, fields);
     Ok(record)
@@ -274,6 +274,12 @@ mod tests {
         let record = one(&FORMAT, &payload(failed));
         assert_eq!((record.input_tokens, record.output_tokens), (None, None));
         assert_eq!(record.end, Some(Outcome::ServerError));
+        let broken = r#""status":"failure","prompt_tokens":3,"completion_tokens":0"#;
+        let record = one(&FORMAT, &payload(broken));
+        assert_eq!(
+            (record.input_tokens, record.output_tokens),
+            (Some(3), Some(0))
+        );
         let empty = r#""status":"success","prompt_tokens":3,"completion_tokens":0"#;
         assert_eq!(one(&FORMAT, &payload(empty)).output_tokens, Some(0));
     }

@@ -10,6 +10,7 @@ use crate::convert::{assert_converted, convert, read};
 use crate::support::{Folder, graygate};
 
 const CANARY: &str = "scenarios/canary-401-falls-back-and-rolls-back.yaml";
+const STREAMS: &str = "scenarios/streams-break-and-stall.yaml";
 
 /// What an audit sees of an attempt.
 #[derive(Debug, PartialEq)]
@@ -17,6 +18,7 @@ struct Seen {
     /// Microseconds since the first attempt of the log.
     at: i64,
     latency: Option<Duration>,
+    first_token: Option<Duration>,
     end: Option<Outcome>,
     tokens: (Option<u32>, Option<u32>),
     user: Option<String>,
@@ -37,6 +39,7 @@ fn seen(records: &[Record]) -> Vec<Seen> {
         Seen {
             at: (record.at.unwrap() - first) / 1_000,
             latency: record.latency,
+            first_token: record.first_token,
             end: record.end,
             tokens: (record.input_tokens, record.output_tokens),
             user: record.user.clone(),
@@ -83,27 +86,20 @@ fn assert_in_order(records: &[Record], to: &str) {
     }
 }
 
-#[test]
-fn attempts_of_a_run_are_the_same_in_three_forms() {
+/// The attempts of a run, which are the same in all three forms.
+fn in_three_forms(scenario: &str) -> Vec<Record> {
     let folder = Folder::new();
-    let log = attempts(&folder, CANARY);
+    let log = attempts(&folder, scenario);
     let rows = std::fs::read_to_string(&log).unwrap().lines().count() - 1;
     let own = through(&folder, &log, "graygate");
+    assert_in_order(&own, "graygate");
     let expected = seen(&own);
     assert_eq!(expected.len(), rows);
     let groups = expected.iter().map(|seen| seen.group + 1).max();
     assert!(
         groups.is_some_and(|groups| groups < rows),
-        "nothing fell back"
+        "nothing was tried again"
     );
-    let is_at = |seen: &&Seen, version| seen.tried.as_deref() == Some(version);
-    let failed = expected.iter().filter(|seen| is_at(seen, "v2"));
-    assert!(
-        failed
-            .clone()
-            .any(|seen| seen.end == Some(Outcome::Unauthorized))
-    );
-    assert!(own.iter().all(|record| record.by_chance == Some(true)));
     for to in ["litellm", "otel"] {
         let records = through(&folder, &log, to);
         assert_in_order(&records, to);
@@ -113,6 +109,35 @@ fn attempts_of_a_run_are_the_same_in_three_forms() {
             assert_eq!(read, expected, "{to}");
         }
     }
+    own
+}
+
+#[test]
+fn attempts_of_a_run_are_the_same_in_three_forms() {
+    let own = in_three_forms(CANARY);
+    let at_canary = |record: &&Record| record.served_by.as_deref() == Some("v2");
+    let failed = |record: &Record| record.end == Some(Outcome::Unauthorized);
+    assert!(own.iter().filter(at_canary).any(failed));
+    assert!(own.iter().all(|record| record.by_chance == Some(true)));
+    assert!(own.iter().all(|record| record.is_stream == Some(false)));
+}
+
+#[test]
+fn attempts_at_streams_keep_their_first_tokens_and_their_endings() {
+    let own = in_three_forms(STREAMS);
+    let count = |end| own.iter().filter(|r| r.end == Some(end)).count();
+    assert!(count(Outcome::Truncated) > 0 || count(Outcome::StreamError) > 0);
+    // Four requests in five ask for a stream, and not all of them get one.
+    let streams: Vec<_> = own
+        .iter()
+        .filter(|record| record.is_stream == Some(true))
+        .collect();
+    assert!((own.len() / 4..own.len()).contains(&streams.len()));
+    assert!(
+        streams
+            .iter()
+            .all(|record| record.first_token <= record.latency)
+    );
 }
 
 #[test]

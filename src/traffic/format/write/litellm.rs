@@ -92,15 +92,17 @@ fn information(told: Told) -> Value {
     })
 }
 
-/// Nobody counts the tokens of a failure: LiteLLM writes 0 then.
+/// Where nobody counted the tokens of a failure, LiteLLM writes 0 for both.
 fn tokens(line: &mut Line, record: &Record, losses: &mut Losses) {
+    let (input, output) = (record.input_tokens, record.output_tokens);
     let is_failure = record.end.is_some_and(|end| !end.is_success());
+    let is_uncounted = is_failure && input.max(output).unwrap_or_default() == 0;
     for (name, tokens, field) in [
-        ("prompt_tokens", record.input_tokens, InputTokens),
-        ("completion_tokens", record.output_tokens, OutputTokens),
+        ("prompt_tokens", input, InputTokens),
+        ("completion_tokens", output, OutputTokens),
     ] {
-        losses.note_if(is_failure && tokens == Some(0), field);
-        line.json(name, tokens.or(is_failure.then_some(0)).as_ref());
+        losses.note_if(is_uncounted && tokens.is_some(), field);
+        line.json(name, tokens.or(is_uncounted.then_some(0)).as_ref());
     }
 }
 

@@ -6,48 +6,30 @@ use crate::traffic::format::write::line::{Line, decimal, millis};
 
 /// The line of one request, without its end.
 pub fn write(record: &Record) -> String {
-    let Record {
-        at,
-        delay,
-        input_tokens,
-        output_tokens,
-        session,
-        end,
-        latency,
-        first_token,
-        is_stream,
-        user,
-        tenant,
-        trace,
-        asked_model,
-        served_by,
-        by_chance,
-        cost,
-        body,
-        answer,
-    } = record;
     let mut line = Line::default();
-    line.plain("at_s", at.map(|at| decimal(at.into(), SECONDS)));
-    line.plain("delay_ms", delay.map(millis));
-    line.json("input_tokens", input_tokens.as_ref());
-    line.json("output_tokens", output_tokens.as_ref());
-    line.json("session", session.as_ref());
-    line.json("outcome", end.map(|end| end.name()).as_ref());
-    line.plain("latency_ms", latency.map(millis));
-    line.plain("first_token_ms", first_token.map(millis));
-    line.json("stream", is_stream.as_ref());
-    line.json("user", user.as_ref());
-    line.json("tenant", tenant.as_ref());
-    line.json("trace", trace.as_ref());
-    line.json("model", asked_model.as_ref());
-    line.json("served_by", served_by.as_ref());
-    line.json("by_chance", by_chance.as_ref());
+    line.plain("at_s", record.at.map(|at| decimal(at.into(), SECONDS)));
+    line.plain("delay_ms", record.delay.map(millis));
+    line.json("input_tokens", record.input_tokens.as_ref());
+    line.json("output_tokens", record.output_tokens.as_ref());
+    line.json("session", record.session.as_ref());
+    line.json("outcome", record.end.map(|end| end.name()).as_ref());
+    line.plain("latency_ms", record.latency.map(millis));
+    line.plain("first_token_ms", record.first_token.map(millis));
+    line.json("stream", record.is_stream.as_ref());
+    line.json("user", record.user.as_ref());
+    line.json("tenant", record.tenant.as_ref());
+    line.json("trace", record.trace.as_ref());
+    line.json("model", record.asked_model.as_ref());
+    line.json("served_by", record.served_by.as_ref());
+    line.json("by_chance", record.by_chance.as_ref());
     line.plain(
         "cost_usd",
-        cost.map(|cost| decimal(cost.nanos().into(), SECONDS)),
+        record
+            .cost
+            .map(|cost| decimal(cost.nanos().into(), SECONDS)),
     );
-    line.json("body", body.as_ref());
-    line.json("answer", answer.as_ref());
+    line.json("body", record.body.as_ref());
+    line.json("answer", record.answer.as_ref());
     line.finish()
 }
 

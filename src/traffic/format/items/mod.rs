@@ -1,6 +1,9 @@
 //! The values of a JSON text one by one, none of which is kept but the one at hand: the lines of a JSONL file, the
 //! items of an array, however large. Where the array is inside of an object, it is found by its path.
 
+mod arrays;
+mod scan;
+
 use std::io::{self, BufRead};
 
 use super::lines::beginning;
@@ -149,115 +152,10 @@ impl<R: BufRead> Items<R> {
                 }
                 (Some(b'{'), State::Sequence) if !self.nests.is_empty() => {
                     if !self.open()? {
-                        let inside = Scan {
-                            depth: 1,
-                            ..Scan::default()
-                        };
-                        return Ok(Some((line, self.until(inside, Scan::takes)?)));
+                        return Ok(Some((line, self.rest_of_object()?)));
                     }
                 }
                 (Some(first), _) => return Ok(Some((line, self.value(first)?))),
-            }
-        }
-    }
-
-    /// Enters the array that an object begins with. Where it begins with something else, its beginning is in the buffer
-    /// then.
-    fn open(&mut self) -> io::Result<bool> {
-        self.take();
-        let mut beginning = b"{".to_vec();
-        if self.skip_space()? == Some(b'"') {
-            self.value(b'"')?;
-            let key = serde_json::from_slice::<String>(&self.buffer);
-            beginning.append(&mut self.buffer);
-            if self.skip_space()? == Some(b':') {
-                self.take();
-                beginning.push(b':');
-                let key = key.unwrap_or_default();
-                let nest = self
-                    .nests
-                    .iter()
-                    .find(|nest| nest.first() == Some(&key.as_str()));
-                if let Some(nest) = nest
-                    && self.skip_space()? == Some(b'[')
-                {
-                    self.take();
-                    self.nest = nest;
-                    self.state = State::Opened(0);
-                    return Ok(true);
-                }
-            }
-        }
-        self.buffer = beginning;
-        Ok(false)
-    }
-
-    /// Enters the array of an object on the way. False when it has none, and is skipped.
-    fn open_inner(&mut self, level: usize) -> io::Result<bool> {
-        let is_there = self.enter_key(self.nest[level])? && self.skip_space()? == Some(b'[');
-        if is_there {
-            self.take();
-            self.state = State::Opened(level);
-        } else {
-            self.leave_object()?;
-        }
-        Ok(is_there)
-    }
-
-    /// Skips the end of an array: a file that is cut off has none.
-    fn close_array(&mut self) -> io::Result<()> {
-        if self.skip_space()? == Some(b']') {
-            self.take();
-            return Ok(());
-        }
-        let message = "an array has no end: the file is cut off";
-        Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
-    }
-
-    /// Goes on behind the array that the file, or what was looked for in it, consists of: another one may follow.
-    fn end_array(&mut self) -> io::Result<()> {
-        self.close_array()?;
-        self.state = match self.path.is_empty() {
-            true => self.at_the_top()?,
-            false => State::Done,
-        };
-        Ok(())
-    }
-
-    /// What comes next at the top of the file.
-    fn at_the_top(&mut self) -> io::Result<State> {
-        Ok(match self.skip_space()? {
-            Some(b'[') => {
-                self.take();
-                State::Array
-            }
-            _ => State::Sequence,
-        })
-    }
-
-    /// Skips the end of an array, and what follows it in its object.
-    fn leave_array(&mut self, level: usize) -> io::Result<()> {
-        self.close_array()?;
-        self.state = match level.checked_sub(1) {
-            Some(outer) => State::Opened(outer),
-            None => State::Sequence,
-        };
-        self.leave_object()
-    }
-
-    /// Skips the rest of an object.
-    fn leave_object(&mut self) -> io::Result<()> {
-        loop {
-            match self.skip_space()? {
-                Some(b',' | b':') => self.take(),
-                Some(b'}') => {
-                    self.take();
-                    return Ok(());
-                }
-                None | Some(b']') => return Ok(()),
-                Some(first) => {
-                    self.value(first)?;
-                }
             }
         }
     }
@@ -287,35 +185,6 @@ impl<R: BufRead> Items<R> {
             self.reader.consume(3);
         }
         Ok(())
-    }
-
-    /// Reads an object up to the value of this key. False when it has no such key, or is none.
-    fn enter_key(&mut self, key: &str) -> io::Result<bool> {
-        if self.skip_space()? != Some(b'{') {
-            return Ok(false);
-        }
-        self.take();
-        loop {
-            match self.skip_to_value()? {
-                Some(first @ b'"') => {
-                    self.value(first)?;
-                    let found = serde_json::from_slice::<String>(&self.buffer);
-                    let is_it = found.is_ok_and(|found| found == key);
-                    if self.skip_space()? != Some(b':') {
-                        return Ok(false);
-                    }
-                    self.take();
-                    if is_it {
-                        return Ok(true);
-                    }
-                    match self.skip_space()? {
-                        Some(first) => self.value(first)?,
-                        None => return Ok(false),
-                    };
-                }
-                _ => return Ok(false),
-            }
-        }
     }
 
     fn peek(&mut self) -> io::Result<Option<u8>> {
@@ -353,102 +222,6 @@ impl<R: BufRead> Items<R> {
 
     fn is_in_array(&self) -> bool {
         matches!(self.state, State::Array | State::Opened(_))
-    }
-
-    /// Reads the value that begins with this byte. False when it is too long to keep.
-    fn value(&mut self, first: u8) -> io::Result<bool> {
-        self.buffer.clear();
-        match first {
-            b'{' | b'[' | b'"' => self.until(Scan::default(), Scan::takes),
-            // A number, a word, or what is no JSON at all.
-            _ => self.until((), |(), byte| match byte {
-                b',' | b']' | b'}' | b'\n' => Next::Before,
-                _ => Next::More,
-            }),
-        }
-    }
-
-    /// Takes bytes until `scan` says that it is enough.
-    fn until<S>(
-        &mut self,
-        mut state: S,
-        mut scan: impl FnMut(&mut S, u8) -> Next,
-    ) -> io::Result<bool> {
-        let mut is_whole = true;
-        loop {
-            let chunk = self.reader.fill_buf()?;
-            if chunk.is_empty() {
-                return Ok(is_whole);
-            }
-            let mut taken = 0;
-            let mut end = false;
-            for byte in chunk {
-                match scan(&mut state, *byte) {
-                    Next::Before => end = true,
-                    Next::More => taken += 1,
-                    Next::Last => {
-                        taken += 1;
-                        end = true;
-                    }
-                }
-                if end {
-                    break;
-                }
-            }
-            let room = MAX_ITEM.saturating_sub(self.buffer.len());
-            is_whole &= taken <= room;
-            self.buffer.extend_from_slice(&chunk[..taken.min(room)]);
-            let lines = chunk[..taken].iter().filter(|byte| **byte == b'\n').count();
-            self.line += lines as u64;
-            // What can begin no value must not stop the reader for ever.
-            let is_stuck = end && taken == 0 && self.buffer.is_empty();
-            self.reader.consume(taken.max(usize::from(is_stuck)));
-            if end {
-                return Ok(is_whole);
-            }
-        }
-    }
-}
-
-/// What a byte means for the value that is read.
-enum Next {
-    /// It does not belong to it any more.
-    Before,
-    /// More comes.
-    More,
-    /// It is the last one.
-    Last,
-}
-
-/// Where in an object, array or string a reader is.
-#[derive(Default)]
-struct Scan {
-    depth: u32,
-    in_string: bool,
-    is_escaped: bool,
-}
-
-impl Scan {
-    fn takes(&mut self, byte: u8) -> Next {
-        if self.in_string {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' => self.is_escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
-            }
-        } else {
-            match byte {
-                b'"' => self.in_string = true,
-                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-        match self.depth == 0 && !self.in_string {
-            true => Next::Last,
-            false => Next::More,
-        }
     }
 }
 
