@@ -19,6 +19,7 @@ pub mod forced;
 pub mod gates;
 pub mod load;
 pub mod log_file;
+pub mod log_request;
 pub mod mock;
 pub mod pressure;
 mod rate_limits;
