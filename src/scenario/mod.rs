@@ -21,6 +21,7 @@ pub mod gates;
 pub mod generation;
 pub mod load;
 pub mod log_file;
+pub mod log_request;
 pub mod mock;
 pub mod pressure;
 mod rate_limits;
