@@ -65,7 +65,7 @@ fn replay(folder: &Folder, log: &str, format: &str, speed: &str) -> crate::suppo
 
 /// How many of its rows are further attempts of a request.
 pub(crate) fn attempts_merged(log: &str) -> u32 {
-    u32::from(log.starts_with("litellm"))
+    u32::from(log.starts_with("litellm") || log == "graygate-attempts.csv")
 }
 
 fn assert_read(folder: &Folder, &(log, _, rows, speed): &Case, format: &str) {
