@@ -9,6 +9,7 @@ mod files;
 mod mock;
 mod output;
 mod real;
+mod repeat;
 mod replay;
 mod run;
 mod serve;

@@ -292,7 +292,7 @@ pub(super) fn code(name: &str) -> String {
 }
 
 /// Text in code quotes as it is: more quotes than stand in it anywhere.
-fn exact_code(text: &str) -> String {
+pub(super) fn exact_code(text: &str) -> String {
     let runs = text.split(|c| c != '`').map(str::len);
     let quotes = "`".repeat(runs.max().unwrap_or(0) + 1);
     let gap = if text.contains('`') { " " } else { "" };
@@ -300,7 +300,7 @@ fn exact_code(text: &str) -> String {
 }
 
 /// Text that cannot break a table or become markup.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

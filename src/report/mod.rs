@@ -12,6 +12,7 @@ pub mod markdown;
 pub mod plot;
 pub mod pretty;
 pub mod rows;
+pub mod runs;
 pub mod streams;
 
 use crate::observe::event::Finding;

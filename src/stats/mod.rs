@@ -9,4 +9,5 @@ pub mod multinomial;
 pub mod normal;
 pub mod proportion;
 pub mod quantile;
+pub mod samples;
 pub mod sprt;

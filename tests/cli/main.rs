@@ -6,5 +6,6 @@ mod exit_codes;
 mod formats;
 mod money;
 mod outputs;
+mod repeat;
 mod replay;
 mod support;

@@ -2,6 +2,7 @@
 //! can tell apart (Okabe & Ito, 2008).
 
 mod cost;
+mod distribution;
 mod errors;
 mod evidence;
 mod frame;
@@ -10,6 +11,7 @@ mod split;
 mod streams;
 
 pub use cost::cost;
+pub use distribution::{DISTRIBUTION, distribution};
 pub use errors::errors;
 pub use evidence::evidence;
 pub use latency::latency;
