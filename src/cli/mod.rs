@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod admin;
+mod budgets;
 mod ci;
 mod convert;
 mod env;

@@ -19,8 +19,7 @@ use crate::observe::meta::{Ending, Engine, RunMeta};
 use crate::observe::summary::Summary;
 use crate::report::runs::{Budget, Runs, SeedRun};
 use crate::runner::{RunError, RunOptions, all_gates, meta, run_virtual};
-use crate::scenario::Scenario;
-use crate::stats::compare::{Comparison, Op};
+use crate::scenario::{Scenario, budgets};
 use crate::time::Timestamp;
 use crate::verdict::evaluate::Evaluator;
 use crate::verdict::spec::GateSpec;
@@ -154,14 +153,10 @@ fn budget(gates: &[GateSpec]) -> Budget {
         GateSpec::Rollback(spec) => Some(spec),
         _ => None,
     });
-    let most = |limit: Comparison<u64>| match limit.op {
-        Op::AtMost => Some(limit.bound),
-        Op::Less => limit.bound.checked_sub(1),
-        Op::Equal | Op::AtLeast | Op::Greater => None,
-    };
+    let (within, canary_requests) = spec.map(budgets::limits).unwrap_or_default();
     Budget {
-        within: spec.and_then(|spec| spec.within),
-        canary_requests: spec.and_then(|spec| spec.canary_requests).and_then(most),
+        within,
+        canary_requests,
     }
 }
 

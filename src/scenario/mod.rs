@@ -6,6 +6,7 @@
 
 pub mod advice;
 pub mod arrivals;
+pub mod budgets;
 pub mod callers;
 pub mod compile;
 mod contract;

@@ -11,3 +11,4 @@ pub mod proportion;
 pub mod quantile;
 pub mod samples;
 pub mod sprt;
+pub mod waiting;

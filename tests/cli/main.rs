@@ -1,5 +1,6 @@
 //! The program as its users meet it: arguments in; exit code, stdout, stderr and files out.
 
+mod budgets;
 mod convert;
 mod diagnostics;
 mod exit_codes;
