@@ -55,8 +55,7 @@ fn a_formula_tells_what_a_correct_router_needs() {
                 10,000 seeds even for a correct router; suggested: 5 s\n";
     assert!(done.out.contains(time), "{}", done.out);
     // The same of st.nbinom(13, .3) + 13 + st.poisson(.125), summed over the latter.
-    let requests =
-        "  rollback: budget 50 canary requests; this scenario: median 43, 99.99 % quantile 93; red in \
+    let requests = "  rollback: budget 50 canary requests; this scenario: median 43, 99.99 % quantile 93; red in \
                     about 2,263 of 10,000 seeds even for a correct router; suggested: 96\n";
     assert!(done.out.contains(requests), "{}", done.out);
 }
