@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod serve;
 mod signals;
+mod tune;
 mod validate;
 
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ enum Command {
     Run(run::RunArgs),
     /// Send a recorded log through the router
     Replay(replay::ReplayArgs),
+    /// Compare policies on a scenario: false rollbacks against detection and exposure
+    Tune(tune::TuneArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -149,6 +152,7 @@ pub fn main() -> u8 {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

@@ -14,6 +14,7 @@ pub mod pretty;
 pub mod rows;
 pub mod runs;
 pub mod streams;
+pub mod tune;
 
 use crate::observe::event::Finding;
 use crate::observe::meta::RunMeta;

@@ -8,6 +8,7 @@ pub mod recorder;
 pub mod repeat;
 mod repeat_dir;
 pub mod run_dir;
+pub mod tune;
 
 use std::fmt;
 use std::path::PathBuf;

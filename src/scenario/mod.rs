@@ -28,6 +28,7 @@ pub mod recorded;
 pub mod replay;
 mod retries;
 mod stickiness;
+pub mod sweep;
 pub mod traffic;
 pub mod upstreams;
 

@@ -10,3 +10,4 @@ mod outputs;
 mod repeat;
 mod replay;
 mod support;
+mod tune;

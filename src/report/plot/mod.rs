@@ -9,6 +9,7 @@ mod frame;
 mod latency;
 mod split;
 mod streams;
+mod tradeoff;
 
 pub use cost::cost;
 pub use distribution::{DISTRIBUTION, distribution};
@@ -17,6 +18,7 @@ pub use evidence::evidence;
 pub use latency::latency;
 pub use split::split;
 pub use streams::streams;
+pub use tradeoff::tradeoff;
 
 use crate::report::Report;
 
