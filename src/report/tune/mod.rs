@@ -94,11 +94,8 @@ impl Tuned {
     /// Is each policy on the Pareto front: is there no other that is better in false rollbacks or exposure, and
     /// worse in neither?
     pub fn front(&self) -> Vec<bool> {
-        let costs: Vec<Option<(f64, u64)>> = self.policies.iter().map(PolicyRuns::costs).collect();
-        let beats = |a: (f64, u64), b: (f64, u64)| a.0 <= b.0 && a.1 <= b.1 && a != b;
-        let is_beaten = |own: (f64, u64)| costs.iter().flatten().any(|other| beats(*other, own));
-        let is_best = |own: &Option<(f64, u64)>| own.is_some_and(|own| !is_beaten(own));
-        costs.iter().map(is_best).collect()
+        let costs: Vec<_> = self.policies.iter().map(PolicyRuns::costs).collect();
+        front(&costs)
     }
 
     /// The swept keys, in the order in which they appear.
@@ -113,83 +110,32 @@ impl Tuned {
     }
 }
 
+/// Which of these costs nothing beats. What is not known is on no front.
+fn front(costs: &[Option<(f64, u64)>]) -> Vec<bool> {
+    let beats = |a: (f64, u64), b: (f64, u64)| a.0 <= b.0 && a.1 <= b.1 && a != b;
+    let is_beaten = |own: (f64, u64)| costs.iter().flatten().any(|other| beats(*other, own));
+    let is_best = |own: &Option<(f64, u64)>| own.is_some_and(|own| !is_beaten(own));
+    costs.iter().map(is_best).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A policy with so many false rollbacks of 100, and this exposure.
-    pub(super) fn policy(false_rollbacks: u64, exposed: u64) -> PolicyRuns {
-        PolicyRuns {
-            settings: Vec::new(),
-            is_own: false,
-            runs: 100,
-            early: 0,
-            detection: Samples::default(),
-            exposed: [exposed].into_iter().collect(),
-            user_errors: Samples::default(),
-            healthy_runs: 100,
-            false_rollbacks,
-        }
-    }
-
     #[test]
     fn only_what_nothing_beats_is_on_the_front() {
         let costs = [
-            (0, 90),
-            (5, 40),
-            (5, 60),
-            (9, 40),
-            (20, 10),
-            (0, 90),
-            (30, 80),
+            (0.0, 90),
+            (0.05, 40),
+            (0.05, 60),
+            (0.09, 40),
+            (0.2, 10),
+            (0.0, 90),
+            (0.3, 80),
         ];
-        let policies = costs.map(|(rollbacks, exposed)| policy(rollbacks, exposed));
-        let front = fronted(policies.to_vec());
         // Two that cost the same stand beside each other.
-        assert_eq!(front, [true, true, false, false, true, true, false]);
-        let unknown = PolicyRuns {
-            exposed: Samples::default(),
-            ..policy(0, 1)
-        };
-        assert_eq!(fronted(vec![unknown, policy(1, 1)]), [false, true]);
-    }
-
-    fn fronted(policies: Vec<PolicyRuns>) -> Vec<bool> {
-        testing::tuned(policies).front()
-    }
-}
-
-#[cfg(test)]
-pub(super) mod testing {
-    use super::*;
-    use crate::id::{PerVersion, Seed, VersionId};
-    use crate::observe::meta::Engine;
-
-    pub(crate) fn tuned(policies: Vec<PolicyRuns>) -> Tuned {
-        Tuned {
-            meta: RunMeta {
-                scenario: "s".to_owned(),
-                title: "s".to_owned(),
-                description: None,
-                engine: Engine::Virtual,
-                seed: Seed(1),
-                scenario_sha256: String::new(),
-                router_sha256: String::new(),
-                graygate: "0",
-                versions: PerVersion::default(),
-                stable: VersionId(0),
-                canary: VersionId(1),
-                canary_share: 0.1,
-                faults: Vec::new(),
-                has_streams: false,
-                planned_end: None,
-                log: None,
-                command: "graygate run s.yaml".to_owned(),
-            },
-            since: Timestamp::ZERO,
-            planned: 100,
-            policies,
-            interrupted: false,
-        }
+        let expected = [true, true, false, false, true, true, false];
+        assert_eq!(front(&costs.map(Some)), expected);
+        assert_eq!(front(&[None, Some((0.5, 9))]), [false, true]);
     }
 }
