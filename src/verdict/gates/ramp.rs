@@ -144,7 +144,6 @@ impl RampGate {
                         unit: "share",
                         n: met.all,
                         method: "exact binomial",
-                        ..Evidence::default()
                     },
                     ..Check::census(
                         format!("{} has {} %", step.name, percent(step.share)),
