@@ -165,6 +165,7 @@ fn panel(area: &Area<'_>, histogram: &Histogram<'_>) -> Result<(), String> {
     let top = nice_top(histogram.bars.iter().copied().max().unwrap_or(1) as f64);
     let mut chart = ChartBuilder::on(&body)
         .margin_left(8)
+        .margin_top(10)
         .margin_right(24)
         .margin_bottom(8)
         .x_label_area_size(44)
