@@ -302,7 +302,7 @@ pub(super) fn code(name: &str) -> String {
 }
 
 /// Text in code quotes as it is: more quotes than stand in it anywhere.
-fn exact_code(text: &str) -> String {
+pub(super) fn exact_code(text: &str) -> String {
     let runs = text.split(|c| c != '`').map(str::len);
     let quotes = "`".repeat(runs.max().unwrap_or(0) + 1);
     let gap = if text.contains('`') { " " } else { "" };

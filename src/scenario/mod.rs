@@ -7,6 +7,7 @@
 pub mod advice;
 pub mod arrivals;
 pub mod audit;
+pub mod budgets;
 pub mod callers;
 pub mod compile;
 mod contract;
@@ -31,6 +32,7 @@ pub mod replay;
 mod retries;
 pub mod run_folder;
 mod stickiness;
+pub mod sweep;
 pub mod traffic;
 pub mod upstreams;
 

@@ -95,6 +95,26 @@ fn a_ramp_that_goes_step_by_step_passes() {
 }
 
 #[test]
+fn a_weight_is_an_estimate_with_its_interval() {
+    let mut play = play(spec());
+    good(&mut play);
+    let gate = play.gate();
+    let weight = gate
+        .checks
+        .iter()
+        .find(|c| c.condition == "initial has 5 %");
+    let evidence = &weight.expect("a check").evidence;
+    // 30 of 600; the scenario's 1e-4 is shared by one gate's three steps.
+    assert_eq!((evidence.estimate, evidence.n), (Some(0.05), 600));
+    assert_eq!(evidence.method, "exact binomial");
+    assert!((evidence.confidence.unwrap() - (1.0 - 1e-4 / 3.0)).abs() < 1e-12);
+    // scipy 1.17.1, t = 1e-4 / 6: st.beta.ppf(t, 30, 571), st.beta.ppf(1 - t, 31, 570)
+    let [low, high] = evidence.interval.expect("limits");
+    assert!((low - 0.020989680351358307).abs() < 1e-10, "{low}");
+    assert!((high - 0.0970239549847317).abs() < 1e-10, "{high}");
+}
+
+#[test]
 fn the_wanted_step_must_come_in_its_time() {
     let reached = |within: Option<u64>, step: usize| {
         let mut play = play(RampSpec {
@@ -139,6 +159,8 @@ fn a_run_that_was_too_short_cannot_tell() {
     let short = came_to(100);
     assert_eq!(check(&short, "reaches full"), Status::Inconclusive);
     assert_eq!(short.status, Status::Inconclusive, "nothing else is wrong");
+    // The last came at 99.91 s, and 120 s are planned: ten a second for the rest.
+    assert_eq!(short.checks[0].more_requests, Some(201));
     assert_eq!(check(&came_to(121), "reaches full"), Status::Fail);
 }
 

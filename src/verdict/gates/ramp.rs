@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::id::{IdMap, VersionId};
 use crate::observe::event::{Missing, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
-use crate::stats::proportion::binomial_two_sided;
+use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson};
 use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate};
@@ -131,18 +131,24 @@ impl RampGate {
                 let p = binomial_two_sided(met.at_canary, met.all, step.share);
                 let status = pass_if(p >= flake);
                 let (x, n) = (grouped(met.at_canary), grouped(met.all));
+                // The shares that the test would not reject: its own interval.
+                let limits = clopper_pearson(met.at_canary, met.all, 1.0 - flake / 2.0);
+                let within = limits.map_or(String::new(), |Limits { low, high }| {
+                    format!(", limits {} % to {} %", percent(low), percent(high))
+                });
                 Check {
                     evidence: Evidence {
                         estimate: Some(met.at_canary as f64 / met.all as f64),
+                        interval: limits.map(|l| [l.low, l.high]),
+                        confidence: limits.map(|_| 1.0 - flake),
                         unit: "share",
                         n: met.all,
                         method: "exact binomial",
-                        ..Evidence::default()
                     },
                     ..Check::census(
                         format!("{} has {} %", step.name, percent(step.share)),
                         status,
-                        format!("{x} of {n} requests at the canary"),
+                        format!("{x} of {n} requests at the canary{within}"),
                     )
                 }
             })
@@ -198,11 +204,19 @@ impl RampGate {
                 (Status::Fail, format!("came only to {last}{}", lacked(end)))
             }
         };
-        Check::census(condition, status, seen).figure(
-            at.map(Timestamp::as_secs_f64),
-            "s",
-            begun.len() as u64,
-        )
+        let at = at.map(Timestamp::as_secs_f64);
+        let mut check = Check::census(condition, status, seen).figure(at, "s", begun.len() as u64);
+        if status == Status::Inconclusive {
+            check.more_requests = self.more_requests(end);
+        }
+        check
+    }
+
+    /// What would come in the time that was missing, at the rate there was.
+    fn more_requests(&self, end: &End<'_>) -> Option<u64> {
+        let missing = self.expected().saturating_sub(end.summary.end.elapsed());
+        let rate = end.summary.rate()?;
+        Some((rate * missing.as_secs_f64()).ceil() as u64)
     }
 
     /// When the wanted step must have come: its budget, or else the holds before it.
