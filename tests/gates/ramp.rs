@@ -24,6 +24,7 @@ fn spec() -> RampSpec {
         name: "promotion",
         steps: STEPS.into_iter().map(step).collect(),
         reaches: 2,
+        stays: false,
         within: None,
         tolerance: Duration::ZERO,
     }
@@ -100,6 +101,7 @@ fn the_wanted_step_must_come_in_its_time() {
         let mut play = play(RampSpec {
             within: within.map(Duration::from_secs),
             reaches: step,
+            stays: false,
             ..spec()
         });
         good(&mut play);
@@ -218,6 +220,7 @@ fn nothing_rises_after_a_rollback() {
     let after = |share: f64| {
         let mut play = play(RampSpec {
             reaches: 0,
+            stays: false,
             ..spec()
         });
         traffic(&mut play, (0, 60), 20);

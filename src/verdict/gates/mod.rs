@@ -11,6 +11,7 @@ pub mod generator;
 pub mod join;
 pub mod memory;
 pub mod no_rollback;
+pub mod notification;
 pub mod policy;
 mod quantiles;
 pub mod ramp;
