@@ -1,1 +1,115 @@
-//! The scoreboard.
+//! The scoreboard, docs/mutants.md: every mutant in every shipped scenario. A command writes it, and CI checks that
+//! it is what the command would write, as far as that can be known without running everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use graygate::observe::meta::Engine;
+use graygate::runner::RunOptions;
+use graygate::verdict::result::Status;
+use rayon::prelude::*;
+
+use crate::catalogue::{Kind, Mutant, all};
+use crate::checks::missed;
+use crate::playing::{judged, red};
+use crate::support::{SHIPPED, project, shipped};
+use crate::{inner, page};
+
+/// The gates that failed, by mutant and scenario. None where a mutant is not run: of the port, wherever the port
+/// without any defect does not pass either.
+pub(crate) type Cells = BTreeMap<(String, String), Option<Vec<String>>>;
+
+fn path() -> PathBuf {
+    project("docs/mutants.md")
+}
+
+/// What a mutant does to a scenario with its own seed.
+fn cell(mutant: &Mutant, name: &str) -> Vec<String> {
+    let scenario = shipped(name);
+    let verdict = judged(&scenario, scenario.experiment.seed, &mutant.options());
+    red(&verdict).into_iter().map(str::to_owned).collect()
+}
+
+/// The scenarios that the port passes when nothing is wrong with it.
+fn of_the_port() -> BTreeSet<&'static str> {
+    let options = RunOptions {
+        core: Some(std::sync::Arc::new(inner::sound)),
+        ..RunOptions::new(Engine::Virtual)
+    };
+    let passes = |name: &&str| {
+        let scenario = shipped(name);
+        let verdict = judged(&scenario, scenario.experiment.seed, &options);
+        verdict.status == Status::Pass
+    };
+    SHIPPED.into_par_iter().filter(passes).collect()
+}
+
+fn everything(mutants: &[Mutant]) -> Cells {
+    let of_the_port = of_the_port();
+    let pairs = mutants.iter().flat_map(|m| SHIPPED.map(|name| (m, name)));
+    let pairs: Vec<_> = pairs.collect();
+    pairs
+        .into_par_iter()
+        .map(|(mutant, name)| {
+            let is_run = mutant.kind == Kind::Boundary || of_the_port.contains(name);
+            let cell = is_run.then(|| cell(mutant, name));
+            ((mutant.id.to_owned(), name.to_owned()), cell)
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "writes docs/mutants.md: some ten minutes in a release build"]
+fn write_the_scoreboard() {
+    let mutants = all();
+    let text = page::write(&mutants, &everything(&mutants));
+    std::fs::write(path(), text).expect("docs/mutants.md");
+}
+
+/// What was named is run again; of the rest, the column of the shortest scenario. Sentences, sources, names of
+/// scenarios and what is in their files are compared to the letter.
+#[test]
+fn the_scoreboard_is_up_to_date() {
+    let mutants = all();
+    let committed = std::fs::read_to_string(path()).expect("docs/mutants.md");
+    let mut cells = page::read(&committed);
+    let named = mutants.iter().flat_map(|m| {
+        let names = m.scenarios().into_iter();
+        names.map(move |name| (m, name))
+    });
+    let short = mutants.iter().filter(|m| m.kind == Kind::Boundary);
+    let short = short.map(|m| (m, "stress-test-20-requests"));
+    let again: BTreeMap<_, _> = named
+        .chain(short)
+        .map(|(m, name)| ((m.id, name), m))
+        .collect();
+    let fresh: Cells = again
+        .into_par_iter()
+        .map(|((id, name), mutant)| ((id.to_owned(), name.to_owned()), Some(cell(mutant, name))))
+        .collect();
+    cells.extend(fresh);
+    let expected = page::write(&mutants, &cells);
+    let differing = committed
+        .lines()
+        .zip(expected.lines())
+        .find(|(a, b)| a != b);
+    assert!(
+        committed == expected,
+        "docs/mutants.md is out of date; write it with\n  \
+         cargo test --release --test mutants -- --ignored write_the_scoreboard\nfirst difference: {differing:#?}"
+    );
+}
+
+/// A mutant that nobody catches would be seen.
+#[test]
+fn a_sound_router_is_no_mutant() {
+    let sound = Mutant::of_config(
+        "sound",
+        "does what it must",
+        crate::catalogue::Source::Own,
+        |_| {},
+    )
+    .caught("healthy-canary", "split", "share 10 %");
+    let why = missed(&sound, "healthy-canary", None);
+    assert!(why.is_some_and(|why| why.contains("should fail")));
+}

@@ -28,7 +28,7 @@ fn runs(mutant: &Mutant) -> Vec<(&'static str, Option<u64>)> {
 }
 
 /// Why a run did not catch its mutant as it should have.
-fn missed(mutant: &Mutant, name: &'static str, seed: Option<u64>) -> Option<String> {
+pub(crate) fn missed(mutant: &Mutant, name: &str, seed: Option<u64>) -> Option<String> {
     let scenario = shipped(name);
     let seed = seed.map_or(scenario.experiment.seed, Seed);
     let verdict = judged(&scenario, seed, &mutant.options());

@@ -15,6 +15,7 @@ mod broken;
 mod catalogue;
 mod checks;
 mod inner;
+mod page;
 mod playing;
 mod soak;
 #[path = "../support/mod.rs"]

@@ -42,9 +42,10 @@ pub(crate) fn all() -> Vec<Mutant> {
     .collect()
 }
 
-fn switched(id: &'static str, says: &'static str, source: Source, flaw: Flaw) -> Mutant {
+/// The port with the switch of this name on.
+fn switched(id: &'static str, says: &'static str, source: Source) -> Mutant {
     let make = move |e: &Experiment| -> Box<dyn Core> {
-        Box::new(Port::new(e.router.clone(), e.seed, Some(flaw)))
+        Box::new(Port::new(e.router.clone(), e.seed, Flaw::named(id)))
     };
     Mutant::of_core(id, says, source, make).inner()
 }
@@ -56,21 +57,18 @@ fn choosing() -> Vec<Mutant> {
             "port-selection-ignores-rollback",
             "never looks at the rolled-back state when it selects a version",
             Defect(3),
-            Flaw::SelectionIgnoresRollback,
         )
         .caught(FINAL, "after_rollback", NONE),
         switched(
             "port-retries-ignore-rollback",
             "tries a canary again that was closed while it waited",
             Defect(3),
-            Flaw::RetriesIgnoreRollback,
         )
         .caught(FINAL, "after_rollback", NONE),
         switched(
             "port-limiter-does-not-look-again",
             "waits for a slot of its limiter, and does not look again",
             Defect(12),
-            Flaw::LimiterDoesNotLookAgain,
         )
         .caught(
             "rate-limited-canary",
@@ -96,14 +94,12 @@ fn measuring() -> Vec<Mutant> {
             "port-pooled-error-rate",
             "divides all errors by all requests",
             Defect(1),
-            Flaw::PooledErrorRate,
         )
         .caught(REFUSED, "rollback", ONCE),
         switched(
             "port-failures-on-current-version",
             "logs failures for `currentVersion`",
             Defect(2),
-            Flaw::FailuresOnCurrentVersion,
         )
         .caught(DEAD, "attribution", "booked on the version tried")
         .caught(DEAD, "rollback", ONCE),
@@ -111,42 +107,36 @@ fn measuring() -> Vec<Mutant> {
             "port-constant-metrics",
             "reads 2 % and 45 ms from `getCurrentMetrics`",
             Defect(6),
-            Flaw::ConstantMetrics,
         )
         .caught(DEAD, "rollback", ONCE),
         switched(
             "port-all-time-metrics-hide",
             "counts since the start: old successes hide new failures",
             Defect(9),
-            Flaw::AllTimeMetrics,
         )
         .caught("missing-model-mid-run", "rollback", "within"),
         switched(
             "port-all-time-metrics-condemn",
             "counts since the start: old failures condemn a healed canary",
             Defect(9),
-            Flaw::AllTimeMetrics,
         )
         .caught("healed-canary-is-kept", "no_rollback", "not rolled back"),
         switched(
             "port-keeps-all-latencies",
             "pushes every latency, and never shifts one",
             Defect(15),
-            Flaw::KeepsAllLatencies,
         )
         .caught("split-proven-at-scale", "memory", "router <="),
         switched(
             "port-429-is-success",
             "counts 429 as a success of the version",
             Entries(&[32], 8),
-            Flaw::RateLimitsAreSuccesses,
         )
         .caught(STORM, "rollback", ONCE),
         switched(
             "port-400-is-failure",
             "counts bad requests as failures of the version",
             Family(12),
-            Flaw::BadRequestsAreErrors,
         )
         .caught(
             "refused-requests-are-nobodys-failure",
@@ -157,14 +147,12 @@ fn measuring() -> Vec<Mutant> {
             "port-judges-by-users",
             "judges by what users see, whom the fallback serves",
             Family(15),
-            Flaw::JudgesByWhatUsersSee,
         )
         .caught(DEAD, "rollback", ONCE),
         switched(
             "port-mean-for-p99",
             "takes the mean latency for the 99th percentile",
             Entries(&[49], 12),
-            Flaw::MeanForP99,
         )
         .caught("slow-canary-rolled-back-by-p99", "rollback", ONCE),
     ]
@@ -177,14 +165,12 @@ fn going_up() -> Vec<Mutant> {
             "port-skips-first-phase",
             "counts its phase up before the first one",
             Defect(4),
-            Flaw::SkipsFirstPhase,
         )
-        .caught(UP, "promotion", "no step is left out"),
+        .caught(UP, "promotion", "held as long as it must"),
         switched(
             "port-promotes-after-failure",
             "promotes on after a failed phase",
             Defect(5),
-            Flaw::PromotesAfterFailedPhase,
         )
         .caught(DOWN, "ramp", "stays at half")
         .caught(DOWN, "after_rollback", NONE),
@@ -192,14 +178,12 @@ fn going_up() -> Vec<Mutant> {
             "port-nan-promotes",
             "promotes on `0 / 0 > 0.05`, which is false",
             Entries(&[46, 47], 13),
-            Flaw::NanPromotes,
         )
         .caught(UNKNOWN, "ramp", "stays at few"),
         switched(
             "port-nothing-is-failure",
             "rolls back when there was no request to succeed",
             Entries(&[47, 48], 13),
-            Flaw::NothingIsFailure,
         )
         .caught(UNKNOWN, "no_rollback", "not rolled back"),
     ]
@@ -212,21 +196,18 @@ fn rolling_back() -> Vec<Mutant> {
             "port-truncated-hash",
             "takes twelve bytes of JSON for a hash, so that the way back seems to have been gone",
             Defect(7),
-            Flaw::TruncatedHash,
         )
         .caught(DEAD, "rollback", ONCE),
         switched(
             "port-constant-verification",
             "verifies against `current_hash_123`",
             Defect(8),
-            Flaw::ConstantVerification,
         )
         .caught(DEAD, "rollback", ONCE),
         switched(
             "port-rolls-back-twice",
             "rolls back in the client and in the deployment manager",
             Family(19),
-            Flaw::RollsBackTwice,
         )
         .caught(DEAD, "rollback", ONCE),
     ]
@@ -239,21 +220,18 @@ fn telling() -> Vec<Mutant> {
             "port-notifies-without-data",
             "calls `notifyRollback()` without the rollback",
             Defect(14),
-            Flaw::NotifiesWithoutData,
         )
         .caught(TOLD, "notification", "the letter is the record"),
         switched(
             "port-notifies-twice",
             "notifies from the monitor and from the client",
             Family(11),
-            Flaw::NotifiesTwice,
         )
         .caught(TOLD, "notification", "told once"),
         switched(
             "port-never-notifies",
             "rolls back, and only logs that it notified",
             Entries(&[42], 11),
-            Flaw::NeverNotifies,
         )
         .caught(TOLD, "notification", "told once"),
     ]
@@ -266,14 +244,12 @@ fn trying() -> Vec<Mutant> {
             "port-fallback-to-same-model",
             "falls back to stable's own model when stable failed",
             Defect(10),
-            Flaw::FallbackToTheSameModel,
         )
         .caught("stable-lost-its-model", "requests#1", HOPELESS),
         switched(
             "port-retries-refusals",
             "catches 401 and 404 like everything else, and tries again",
             Defect(11),
-            Flaw::RetriesRefusals,
         )
         .caught("missing-model-mid-run", "requests", HOPELESS)
         .caught(SHARED_KEY, "requests", HOPELESS),
@@ -281,29 +257,39 @@ fn trying() -> Vec<Mutant> {
             "port-fallback-with-same-key",
             "falls back with the key that was refused",
             Defect(11),
-            Flaw::FallbackWithTheSameKey,
         )
         .caught(SHARED_KEY, "requests", HOPELESS),
         switched(
             "port-fallback-loops",
             "falls back from stable to the canary, and round again",
             Entries(&[17, 18], 5),
-            Flaw::FallbackLoops,
         )
         .caught(STORM, "fallback", "never from stable to the canary"),
         switched(
             "port-retry-after-ignored",
             "never reads `retry_after`",
             Entries(&[31], 8),
-            Flaw::RetryAfterIgnored,
         )
         .caught("s01-429-with-retry-after", "policy", "retries wait"),
         switched(
             "port-no-timeouts",
             "has no limit of time at all",
             Entries(&[28, 30], 7),
-            Flaw::NoTimeouts,
         )
         .caught("s06-silence", "policy", "no attempt takes more"),
     ]
+}
+
+/// A switch that no mutant turns on would be a defect that nobody looks for; a mutant without its switch is none.
+#[test]
+fn every_switch_has_its_mutant() {
+    let mutants = all();
+    let ids = mutants.iter().map(|m| m.id);
+    let ids: Vec<&str> = ids
+        .filter(|id| *id != "port-temperature-or-default")
+        .collect();
+    for (name, _) in Flaw::NAMED {
+        assert!(ids.contains(&name), "{name}");
+    }
+    assert!(ids.iter().all(|id| Flaw::named(id).is_some()), "{ids:?}");
 }

@@ -65,37 +65,56 @@ pub(crate) enum Flaw {
 }
 
 impl Flaw {
-    /// All of them.
-    pub(crate) const ALL: [Self; 28] = [
-        Self::PooledErrorRate,
-        Self::FailuresOnCurrentVersion,
-        Self::SelectionIgnoresRollback,
-        Self::RetriesIgnoreRollback,
-        Self::SkipsFirstPhase,
-        Self::PromotesAfterFailedPhase,
-        Self::ConstantMetrics,
-        Self::TruncatedHash,
-        Self::ConstantVerification,
-        Self::AllTimeMetrics,
-        Self::FallbackToTheSameModel,
-        Self::RetriesRefusals,
-        Self::FallbackWithTheSameKey,
-        Self::LimiterDoesNotLookAgain,
-        Self::NotifiesWithoutData,
-        Self::KeepsAllLatencies,
-        Self::NanPromotes,
-        Self::NothingIsFailure,
-        Self::FallbackLoops,
-        Self::RateLimitsAreSuccesses,
-        Self::BadRequestsAreErrors,
-        Self::JudgesByWhatUsersSee,
-        Self::MeanForP99,
-        Self::RetryAfterIgnored,
-        Self::NotifiesTwice,
-        Self::NeverNotifies,
-        Self::RollsBackTwice,
-        Self::NoTimeouts,
+    /// All of them, by the names of their mutants.
+    pub(crate) const NAMED: [(&'static str, Self); 29] = [
+        (
+            "port-selection-ignores-rollback",
+            Self::SelectionIgnoresRollback,
+        ),
+        ("port-retries-ignore-rollback", Self::RetriesIgnoreRollback),
+        (
+            "port-limiter-does-not-look-again",
+            Self::LimiterDoesNotLookAgain,
+        ),
+        ("port-pooled-error-rate", Self::PooledErrorRate),
+        (
+            "port-failures-on-current-version",
+            Self::FailuresOnCurrentVersion,
+        ),
+        ("port-constant-metrics", Self::ConstantMetrics),
+        ("port-all-time-metrics-hide", Self::AllTimeMetrics),
+        ("port-all-time-metrics-condemn", Self::AllTimeMetrics),
+        ("port-keeps-all-latencies", Self::KeepsAllLatencies),
+        ("port-429-is-success", Self::RateLimitsAreSuccesses),
+        ("port-400-is-failure", Self::BadRequestsAreErrors),
+        ("port-judges-by-users", Self::JudgesByWhatUsersSee),
+        ("port-mean-for-p99", Self::MeanForP99),
+        ("port-skips-first-phase", Self::SkipsFirstPhase),
+        (
+            "port-promotes-after-failure",
+            Self::PromotesAfterFailedPhase,
+        ),
+        ("port-nan-promotes", Self::NanPromotes),
+        ("port-nothing-is-failure", Self::NothingIsFailure),
+        ("port-truncated-hash", Self::TruncatedHash),
+        ("port-constant-verification", Self::ConstantVerification),
+        ("port-rolls-back-twice", Self::RollsBackTwice),
+        ("port-notifies-without-data", Self::NotifiesWithoutData),
+        ("port-notifies-twice", Self::NotifiesTwice),
+        ("port-never-notifies", Self::NeverNotifies),
+        ("port-fallback-to-same-model", Self::FallbackToTheSameModel),
+        ("port-retries-refusals", Self::RetriesRefusals),
+        ("port-fallback-with-same-key", Self::FallbackWithTheSameKey),
+        ("port-fallback-loops", Self::FallbackLoops),
+        ("port-retry-after-ignored", Self::RetryAfterIgnored),
+        ("port-no-timeouts", Self::NoTimeouts),
     ];
+
+    /// The switch of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = Self::NAMED.into_iter();
+        all.find(|(own, _)| *own == name).map(|(_, flaw)| flaw)
+    }
 }
 
 /// 13: `temperature: options.temperature || 0.7`, on the way to the upstream. No switch of the core: bodies are the
