@@ -95,13 +95,43 @@ fn a_ramp_that_goes_step_by_step_passes() {
     );
 }
 
+/// A step that no other one follows, though there was time for it.
+#[test]
+fn a_ramp_that_must_stay_stays() {
+    let stays = |length: u32, steps: &[(f64, usize)]| {
+        let mut play = play(RampSpec {
+            reaches: 1,
+            stays: true,
+            ..spec()
+        });
+        for (second, step) in steps {
+            begin(&mut play, *second, *step);
+        }
+        traffic(&mut play, (length - 10, length), 5);
+        check(&play.gate(), "stays at minority")
+    };
+    assert_eq!(stays(130, &[(60.0, 1)]), Status::Pass);
+    assert_eq!(stays(110, &[(60.0, 1)]), Status::Inconclusive);
+    assert_eq!(stays(130, &[(60.0, 1), (120.0, 2)]), Status::Fail);
+    assert_eq!(
+        stays(110, &[(60.0, 1), (90.0, 2)]),
+        Status::Fail,
+        "too early"
+    );
+    assert_eq!(stays(130, &[]), Status::Fail, "never came so far");
+    // Whoever goes on and comes back has gone on.
+    assert_eq!(
+        stays(190, &[(60.0, 1), (90.0, 2), (120.0, 1)]),
+        Status::Fail
+    );
+}
+
 #[test]
 fn the_wanted_step_must_come_in_its_time() {
     let reached = |within: Option<u64>, step: usize| {
         let mut play = play(RampSpec {
             within: within.map(Duration::from_secs),
             reaches: step,
-            stays: false,
             ..spec()
         });
         good(&mut play);

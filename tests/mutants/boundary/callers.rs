@@ -35,6 +35,7 @@ pub(super) fn all() -> Vec<Mutant> {
             Source::Defect(15),
             |_| Hoarder::default(),
         )
+        .caught("weights-below-one-count", "memory", "router <=")
         .caught("split-proven-at-scale", "memory", "router <="),
     ]
 }

@@ -126,6 +126,7 @@ fn measuring() -> Vec<Mutant> {
             "pushes every latency, and never shifts one",
             Defect(15),
         )
+        .caught("weights-below-one-count", "memory", "router <=")
         .caught("split-proven-at-scale", "memory", "router <="),
         switched(
             "port-429-is-success",

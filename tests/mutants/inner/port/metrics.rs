@@ -18,7 +18,8 @@ type Logged = (Timestamp, bool, Duration);
 #[derive(Debug)]
 pub(super) struct Metrics {
     flaw: Option<Flaw>,
-    window: Duration,
+    /// None where nobody ever looks.
+    window: Option<Duration>,
     logged: PerVersion<VecDeque<Logged>>,
     failures: PerVersion<u64>,
     /// `latencies`, where nothing is ever taken away.
@@ -31,14 +32,14 @@ impl Metrics {
         judge: Option<&LiteralConfig>,
         flaw: Option<Flaw>,
     ) -> Self {
-        let window = judge.map_or(Duration::ZERO, |judge| judge.window);
+        let window = judge.map(|judge| match flaw {
+            Some(Flaw::AllTimeMetrics) => Duration::MAX,
+            _ => judge.window,
+        });
         let versions = || config.versions.values();
         Self {
             flaw,
-            window: match flaw {
-                Some(Flaw::AllTimeMetrics) => Duration::MAX,
-                _ => window,
-            },
+            window,
             logged: versions().map(|_| VecDeque::new()).collect(),
             failures: versions().map(|_| 0).collect(),
             latencies: Vec::new(),
@@ -58,6 +59,9 @@ impl Metrics {
         };
         if self.flaw == Some(Flaw::KeepsAllLatencies) {
             self.latencies.push((now, is_failure, took));
+        }
+        if self.window.is_none() {
+            return;
         }
         self.logged[version].push_back((now, is_failure, took));
         self.failures[version] += u64::from(is_failure);
@@ -98,7 +102,7 @@ impl Metrics {
     fn age(&mut self, now: Timestamp) {
         for (version, logged) in self.logged.iter_mut() {
             while let Some((at, is_failure, _)) = logged.front()
-                && now.since(*at) >= self.window
+                && self.window.is_some_and(|window| now.since(*at) >= window)
             {
                 self.failures[version] -= u64::from(*is_failure);
                 logged.pop_front();
