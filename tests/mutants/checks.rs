@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use crate::broken::{Sound, broken, router};
 use crate::catalogue::{Kind, Mutant, Source, all};
-use crate::playing::{is_caught, judged, open_checks};
+use crate::playing::{is_caught, judged, named, open_checks};
 use crate::support::{SHIPPED, shipped};
 use crate::{inner, support};
 
 use graygate::id::Seed;
-use graygate::verdict::result::Status;
+use graygate::verdict::result::{Status, Verdict};
 
 /// Seeds besides the scenario's own.
 const FURTHER: [u64; 3] = [1_001, 1_002, 1_003];
@@ -28,32 +28,38 @@ fn runs(mutant: &Mutant) -> Vec<(&'static str, Option<u64>)> {
 }
 
 /// Why a run did not catch its mutant as it should have.
-pub(crate) fn missed(mutant: &Mutant, name: &str, seed: Option<u64>) -> Option<String> {
-    let scenario = shipped(name);
-    let seed = seed.map_or(scenario.experiment.seed, Seed);
-    let verdict = judged(&scenario, seed, &mutant.options());
+pub(crate) fn missed(mutant: &Mutant, name: &str, verdict: &Verdict) -> Option<String> {
     let mut due = mutant.caught.iter().filter(|catch| catch.scenario == name);
-    let missed = due.find(|catch| !is_caught(&verdict, catch))?;
+    let missed = due.find(|catch| !is_caught(verdict, catch))?;
+    let (id, gate, about) = (mutant.id, missed.gate, missed.about);
+    let open = open_checks(verdict);
     Some(format!(
-        "{} in {name} with seed {seed}: `{}` should fail by \"{}\"\n    {}",
-        mutant.id,
-        missed.gate,
-        missed.about,
-        open_checks(&verdict)
+        "{id} in {name}: `{gate}` should fail by \"{about}\"\n    {open}"
     ))
+}
+
+/// The same of a run with a seed of its own.
+fn missed_with(mutant: &Mutant, name: &str, seed: u64) -> Option<String> {
+    let verdict = judged(&shipped(name), Seed(seed), &mutant.options());
+    let why = missed(mutant, name, &verdict)?;
+    Some(format!("with seed {seed}, {why}"))
 }
 
 #[test]
 fn every_mutant_is_caught_by_its_gate_for_its_reason() {
     let mutants = all();
-    let runs: Vec<_> = mutants
-        .iter()
-        .flat_map(|mutant| runs(mutant).into_iter().map(move |run| (mutant, run)))
-        .collect();
-    let survivors: Vec<String> = runs
-        .into_par_iter()
-        .filter_map(|(mutant, (name, seed))| missed(mutant, name, seed))
-        .collect();
+    let own = mutants.iter().flat_map(|mutant| {
+        let names = mutant.scenarios().into_iter();
+        names.filter_map(|name| missed(mutant, name, &named()[&(mutant.id, name)]))
+    });
+    let mut survivors: Vec<String> = own.collect();
+    let pairs = mutants.iter().flat_map(|m| FURTHER.map(|seed| (m, seed)));
+    let further: Vec<_> = pairs.collect();
+    survivors.par_extend(
+        further
+            .into_par_iter()
+            .filter_map(|(mutant, seed)| missed_with(mutant, mutant.caught[0].scenario, seed)),
+    );
     assert!(
         survivors.is_empty(),
         "{} runs missed their mutant:\n{}",

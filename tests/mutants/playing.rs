@@ -1,17 +1,48 @@
 //! Runs a mutant through a scenario, and says who caught it.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use graygate::id::Seed;
 use graygate::runner::{RunOptions, RunOutput};
 use graygate::scenario::Scenario;
 use graygate::verdict::result::{GateResult, Status, Verdict};
 
-use crate::catalogue::Catch;
-use crate::support::run;
+use rayon::prelude::*;
+
+use crate::catalogue::{Catch, Mutant, all};
+use crate::support::{run, shipped};
 
 /// The verdict on a run with this seed.
 pub(crate) fn judged(scenario: &Scenario, seed: Seed, options: &RunOptions) -> Verdict {
     let output: RunOutput = run(&scenario.clone().with_seed(seed), options);
     output.report.verdict
+}
+
+/// The verdict on a run with the scenario's own seed.
+pub(crate) fn judged_as_shipped(name: &str, options: &RunOptions) -> Verdict {
+    let scenario = shipped(name);
+    judged(&scenario, scenario.experiment.seed, options)
+}
+
+/// Every mutant in every scenario that must catch it, with the scenario's own seed. Several tests ask for these.
+pub(crate) fn named() -> &'static BTreeMap<(&'static str, &'static str), Verdict> {
+    static NAMED: LazyLock<BTreeMap<(&str, &str), Verdict>> = LazyLock::new(|| {
+        let mutants = all();
+        let runs = mutants.iter().flat_map(|mutant| {
+            let names = mutant.scenarios().into_iter();
+            names.map(move |name| (mutant, name))
+        });
+        let runs: Vec<(&Mutant, &'static str)> = runs.collect();
+        let judge = |(mutant, name): (&Mutant, &'static str)| {
+            (
+                (mutant.id, name),
+                judged_as_shipped(name, &mutant.options()),
+            )
+        };
+        runs.into_par_iter().map(judge).collect()
+    });
+    &NAMED
 }
 
 /// Did this gate fail, for this reason? Inconclusive is not caught, and neither is invalid.
