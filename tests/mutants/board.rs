@@ -12,11 +12,11 @@ use rayon::prelude::*;
 use crate::catalogue::{Kind, Mutant, all};
 use crate::checks::missed;
 use crate::playing::{judged_as_shipped, named, red};
-use crate::support::{SHIPPED, project};
+use crate::support::{SHIPPED, project, shipped};
 use crate::{inner, page};
 
-/// The gates that failed, by mutant and scenario. None where a mutant is not run: of the port, wherever the port
-/// without any defect does not pass either.
+/// The gates that failed, by mutant and scenario. None where a mutant is not run: in long scenarios that are not named
+/// for it, and, of the port, wherever the port without any defect does not pass either.
 pub(crate) type Cells = BTreeMap<(String, String), Option<Vec<String>>>;
 
 /// The scenario that takes least.
@@ -45,6 +45,12 @@ fn of_the_port() -> BTreeSet<&'static str> {
     SHIPPED.into_par_iter().filter(passes).collect()
 }
 
+/// Of hours, and not to be run a hundred times for what somebody else catches in minutes.
+fn is_long(name: &str) -> bool {
+    let requests = shipped(name).experiment.traffic.expected_requests();
+    requests.is_some_and(|requests| requests > 50_000.0)
+}
+
 fn everything(mutants: &[Mutant]) -> Cells {
     let of_the_port = of_the_port();
     let pairs = mutants.iter().flat_map(|m| SHIPPED.map(|name| (m, name)));
@@ -52,7 +58,8 @@ fn everything(mutants: &[Mutant]) -> Cells {
     pairs
         .into_par_iter()
         .map(|(mutant, name)| {
-            let is_run = mutant.kind == Kind::Boundary || of_the_port.contains(name);
+            let is_sound = mutant.kind == Kind::Boundary || of_the_port.contains(name);
+            let is_run = is_sound && (!is_long(name) || mutant.scenarios().contains(&name));
             let cell = is_run.then(|| cell(mutant, name));
             ((mutant.id.to_owned(), name.to_owned()), cell)
         })

@@ -27,7 +27,8 @@ const BOARD: &str = "
 
 A row is a mutant, a column a scenario with its own seed. A letter is a gate that failed there, in bold where it must; `·` is
 a scenario that stayed green (or inconclusive), which is as it should be wherever the defect cannot show; an empty cell was
-not run, since the port itself does not pass there.
+not run: the scenario has more than 50,000 requests and is not named for this mutant, or the port does not pass there even without
+a defect.
 ";
 
 /// The letters of the gates.
