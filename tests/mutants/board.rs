@@ -51,11 +51,15 @@ fn is_long(name: &str) -> bool {
     requests.is_some_and(|requests| requests > 50_000.0)
 }
 
-fn everything(mutants: &[Mutant]) -> Cells {
+/// All cells, of which some are known.
+fn everything(mutants: &[Mutant], mut known: Cells) -> Cells {
     let of_the_port = of_the_port();
     let pairs = mutants.iter().flat_map(|m| SHIPPED.map(|name| (m, name)));
-    let pairs: Vec<_> = pairs.collect();
-    pairs
+    let is_new = |(mutant, name): &(&Mutant, &str)| {
+        !known.contains_key(&(mutant.id.to_owned(), (*name).to_owned()))
+    };
+    let pairs: Vec<_> = pairs.filter(is_new).collect();
+    let new: Cells = pairs
         .into_par_iter()
         .map(|(mutant, name)| {
             let is_sound = mutant.kind == Kind::Boundary || of_the_port.contains(name);
@@ -63,15 +67,29 @@ fn everything(mutants: &[Mutant]) -> Cells {
             let cell = is_run.then(|| cell(mutant, name));
             ((mutant.id.to_owned(), name.to_owned()), cell)
         })
-        .collect()
+        .collect();
+    known.extend(new);
+    known
+}
+
+fn write_down(known: Cells) {
+    let mutants = all();
+    let text = page::write(&mutants, &everything(&mutants, known));
+    std::fs::write(path(), text).expect("docs/mutants.md");
 }
 
 #[test]
 #[ignore = "writes docs/mutants.md: some ten minutes in a release build"]
 fn write_the_scoreboard() {
-    let mutants = all();
-    let text = page::write(&mutants, &everything(&mutants));
-    std::fs::write(path(), text).expect("docs/mutants.md");
+    write_down(Cells::new());
+}
+
+/// Only what is missing: of scenarios that changed or came, and of mutants that came. (Not of mutants that changed.)
+#[test]
+#[ignore = "writes what is new of docs/mutants.md"]
+fn refresh_the_scoreboard() {
+    let committed = std::fs::read_to_string(path()).expect("docs/mutants.md");
+    write_down(page::read_unchanged(&committed));
 }
 
 /// What was named is run again; of the rest, the column of the shortest scenario. Sentences, sources, names of
@@ -99,7 +117,7 @@ fn the_scoreboard_is_up_to_date() {
     assert!(
         committed == expected,
         "docs/mutants.md is out of date; write it with\n  \
-         cargo test --release --test mutants -- --ignored write_the_scoreboard\nfirst difference: {differing:#?}"
+         cargo test --release --test mutants -- --ignored refresh_the_scoreboard\nfirst difference: {differing:#?}"
     );
 }
 

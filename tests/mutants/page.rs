@@ -13,7 +13,7 @@ decorator that rewrites what goes in or comes out, or with another configuration
 (`tests/mutants/boundary/`). *Inner* mutants are switches in a second router, a literal port of the articles' sketches
 (`tests/mutants/inner/`); without any of them it passes the scenarios that it is run in.
 
-Written by `cargo test --release --test mutants -- --ignored write_the_scoreboard`. CI runs every mutant through the
+Written by `cargo test --release --test mutants -- --ignored write_the_scoreboard`, or `refresh_the_scoreboard` for what is new. CI runs every mutant through the
 scenario that is named first with four seeds and through the others that are named with their own, and fails if one of
 them is not caught by that gate for that reason, or if this page is out of date. `tests/mutants/soak` runs each of them
 over thousands of seeds; [mutants-soak.md](mutants-soak.md) has the figures. Inconclusive is not caught.
@@ -124,14 +124,25 @@ fn catalogued(mutant: &Mutant) -> String {
 fn columns() -> String {
     let mut text = String::new();
     for (number, name) in (1..).zip(SHIPPED) {
-        let sha256 = &shipped(name).sha256[..8];
-        text += &format!("\n{number}. {name} ({sha256})");
+        text += &format!("\n{number}. {}", column(name));
     }
     let gates: Vec<String> = LETTERS
         .iter()
         .map(|(gate, letter)| format!("{letter} `{gate}`"))
         .collect();
     format!("{text}\n\n{}.\n", gates.join(", "))
+}
+
+/// A scenario with the beginning of its hash.
+fn column(name: &str) -> String {
+    format!("{name} ({})", &shipped(name).sha256[..8])
+}
+
+/// The columns of a page, in their order: names and hashes.
+fn columns_of(page: &str) -> Vec<&str> {
+    let legend = page.lines().skip_while(|line| !line.starts_with("1. "));
+    let numbered = legend.map_while(|line| line.split_once(". "));
+    numbered.map(|(_, column)| column).collect()
 }
 
 fn board(mutants: &[Mutant], cells: &Cells) -> String {
@@ -165,14 +176,27 @@ fn shown(mutant: &Mutant, name: &str, cells: &Cells) -> String {
     }
 }
 
+/// The cells of a page, but for those of scenarios that changed since.
+pub(crate) fn read_unchanged(page: &str) -> Cells {
+    let columns = columns_of(page);
+    let is_same = |name: &str| columns.contains(&column(name).as_str());
+    let same: BTreeSet<&str> = SHIPPED.into_iter().filter(|name| is_same(name)).collect();
+    let mut cells = read(page);
+    cells.retain(|(_, name), _| same.contains(name.as_str()));
+    cells
+}
+
 /// The cells of a page.
 pub(crate) fn read(page: &str) -> Cells {
+    let columns = columns_of(page);
+    let names = columns.iter().filter_map(|column| column.split(' ').next());
+    let names: Vec<&str> = names.collect();
     let rows = page.lines().skip_while(|line| !line.starts_with("| | 1 |"));
     let mut cells = Cells::new();
     for row in rows.skip(2) {
         let mut fields = row.trim_matches('|').split('|').map(str::trim);
         let id = fields.next().unwrap_or_default().to_owned();
-        for (name, field) in SHIPPED.iter().zip(fields) {
+        for (name, field) in names.iter().zip(fields) {
             let letters = field.chars().filter(char::is_ascii_uppercase);
             let gates = letters.map(|letter| gates_of(letter).to_owned());
             let cell = (!field.is_empty()).then(|| gates.collect());
