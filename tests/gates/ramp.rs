@@ -24,6 +24,7 @@ fn spec() -> RampSpec {
         name: "promotion",
         steps: STEPS.into_iter().map(step).collect(),
         reaches: 2,
+        stays: false,
         within: None,
         tolerance: Duration::ZERO,
     }
@@ -91,6 +92,37 @@ fn a_ramp_that_goes_step_by_step_passes() {
         gate.checks.len(),
         3 + 3,
         "reached, order, holds, three weights"
+    );
+}
+
+/// A step that no other one follows, though there was time for it.
+#[test]
+fn a_ramp_that_must_stay_stays() {
+    let stays = |length: u32, steps: &[(f64, usize)]| {
+        let mut play = play(RampSpec {
+            reaches: 1,
+            stays: true,
+            ..spec()
+        });
+        for (second, step) in steps {
+            begin(&mut play, *second, *step);
+        }
+        traffic(&mut play, (length - 10, length), 5);
+        check(&play.gate(), "stays at minority")
+    };
+    assert_eq!(stays(130, &[(60.0, 1)]), Status::Pass);
+    assert_eq!(stays(110, &[(60.0, 1)]), Status::Inconclusive);
+    assert_eq!(stays(130, &[(60.0, 1), (120.0, 2)]), Status::Fail);
+    assert_eq!(
+        stays(110, &[(60.0, 1), (90.0, 2)]),
+        Status::Fail,
+        "too early"
+    );
+    assert_eq!(stays(130, &[]), Status::Fail, "never came so far");
+    // Whoever goes on and comes back has gone on.
+    assert_eq!(
+        stays(190, &[(60.0, 1), (90.0, 2), (120.0, 1)]),
+        Status::Fail
     );
 }
 
@@ -240,6 +272,7 @@ fn nothing_rises_after_a_rollback() {
     let after = |share: f64| {
         let mut play = play(RampSpec {
             reaches: 0,
+            stays: false,
             ..spec()
         });
         traffic(&mut play, (0, 60), 20);

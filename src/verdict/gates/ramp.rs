@@ -3,8 +3,9 @@
 //! Both check the same of every ramp: it begins at its first step, leaves none out, holds each for
 //! at least its time, gives the canary the weight of the step (an exact binomial test over the
 //! requests that chance assigned, by what the upstreams' ledgers saw), and never rises after a
-//! rollback. `ramp` asks for a step that is reached, `promotion` for the last one.
+//! rollback. `ramp` asks for a step that is reached, or that no other one follows; `promotion` for the last one.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::id::{IdMap, VersionId};
@@ -219,6 +220,27 @@ impl RampGate {
         Some((rate * missing.as_secs_f64()).ceil() as u64)
     }
 
+    /// No step comes after the wanted one, though there was time for the next.
+    fn stayed(&self, end: &End<'_>) -> Check {
+        let steps = &self.spec.steps;
+        let wanted = self.spec.reaches.min(steps.len().saturating_sub(1));
+        let holds: Duration = steps.iter().take(wanted + 1).map(|step| step.hold).sum();
+        let begun = self.begun();
+        let furthest = begun.iter().map(|(_, step)| *step).max().unwrap_or(0);
+        let status = match furthest.cmp(&wanted) {
+            Ordering::Greater => Status::Fail,
+            Ordering::Equal if end.summary.end.elapsed() > holds => Status::Pass,
+            Ordering::Equal => Status::Inconclusive,
+            Ordering::Less => Status::Fail,
+        };
+        let seen = match status {
+            Status::Inconclusive => format!("the run ended before {} was over", Human(holds)),
+            _ => format!("came to {}{}", steps[furthest].name, lacked(end)),
+        };
+        let check = Check::census(format!("stays at {}", steps[wanted].name), status, seen);
+        check.figure(Some(furthest as f64 + 1.0), "steps", begun.len() as u64)
+    }
+
     /// When the wanted step must have come: its budget, or else the holds before it.
     fn expected(&self) -> Duration {
         let steps = self.spec.steps.iter().take(self.spec.reaches);
@@ -264,7 +286,11 @@ impl Gate for RampGate {
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let mut checks = vec![self.reached(end), self.order()];
+        let goal = match self.spec.stays {
+            true => self.stayed(end),
+            false => self.reached(end),
+        };
+        let mut checks = vec![goal, self.order()];
         checks.extend(self.holds());
         checks.extend(self.weights(end.flake));
         checks.extend(self.stays_down(end));

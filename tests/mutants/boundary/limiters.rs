@@ -10,7 +10,44 @@ use graygate::router::io::{Action, Event, Input};
 use graygate::router::limit::RateLimit;
 use graygate::time::Timestamp;
 
-use super::{assert_red, router, with_config, with_core};
+use crate::broken::router;
+use crate::catalogue::{Mutant, Source};
+
+const NAME: &str = "rate-limited-canary";
+const RULE: &str = "no window sees more than its rate limit";
+const GATE: &str = "at most 10 attempts at v2 in any 1 s";
+
+pub(super) fn all() -> Vec<Mutant> {
+    vec![
+        Mutant::of_core(
+            "limiter-does-not-look-again",
+            "has a limiter that waits for a slot and then sends without looking again",
+            Source::Defect(12),
+            |e| Box::new(Flawed::new(e, Flaw::LooksOnce)),
+        )
+        .caught(NAME, "rate_limit", GATE)
+        .caught(NAME, "policy", RULE),
+        Mutant::of_core(
+            "limiter-bursts-at-window-edges",
+            "lets a burst through at both edges of its rate limit's windows",
+            Source::Family(8),
+            |e| Box::new(Flawed::new(e, Flaw::ByTheClock)),
+        )
+        .caught(NAME, "rate_limit", GATE)
+        .caught(NAME, "policy", RULE),
+        // A router whose own file promises nothing breaks no promise: only the gate knows of the upstream's limit.
+        Mutant::of_config(
+            "limit-unknown",
+            "was never told of its upstream's rate limit",
+            Source::Family(8),
+            |config| {
+                let canary = config.canary;
+                config.versions[canary].rate_limit = None;
+            },
+        )
+        .caught(NAME, "rate_limit", GATE),
+    ]
+}
 
 /// How a limiter goes wrong.
 #[derive(Clone, Copy, PartialEq)]
@@ -26,7 +63,8 @@ enum Flaw {
 struct Flawed {
     inner: GrayRouter,
     flaw: Flaw,
-    limit: RateLimit,
+    /// None where nothing is limited: then nothing is wrong.
+    limit: Option<RateLimit>,
     canary: VersionId,
     /// When it let the last ones through.
     taken: Vec<Timestamp>,
@@ -44,7 +82,7 @@ impl Flawed {
         Self {
             inner: router(config, experiment.seed),
             flaw,
-            limit: limit.expect("a limited canary"),
+            limit,
             canary,
             taken: Vec::new(),
             held: BTreeMap::new(),
@@ -55,13 +93,16 @@ impl Flawed {
 
     /// When the next one may go.
     fn free_at(&self, now: Timestamp) -> Timestamp {
-        let window = self.limit.window;
+        let Some(limit) = &self.limit else {
+            return now;
+        };
+        let window = limit.window;
         let start = match self.flaw {
             Flaw::LooksOnce => Timestamp(now.0.saturating_sub(window.as_nanos() as u64 - 1)),
             Flaw::ByTheClock => Timestamp(now.0 - now.0 % window.as_nanos() as u64),
         };
         let inside: Vec<_> = self.taken.iter().filter(|at| **at >= start).collect();
-        if inside.len() < self.limit.requests as usize {
+        if inside.len() < limit.requests as usize {
             return now;
         }
         match self.flaw {
@@ -128,35 +169,4 @@ impl Core for Flawed {
     fn footprint(&self) -> Footprint {
         self.inner.footprint()
     }
-}
-
-const RULE: &str = "no window sees more than its rate limit";
-const GATE: &str = "at most 10 attempts at v2 in any 1 s";
-
-#[test]
-fn defect_12_a_limiter_that_does_not_look_again_is_caught() {
-    let output = with_core("rate-limited-canary", |e| {
-        Box::new(Flawed::new(e, Flaw::LooksOnce))
-    });
-    assert_red(&output, "policy", RULE);
-    assert_red(&output, "rate_limit", GATE);
-}
-
-#[test]
-fn a_limiter_that_bursts_at_the_edges_of_its_windows_is_caught() {
-    let output = with_core("rate-limited-canary", |e| {
-        Box::new(Flawed::new(e, Flaw::ByTheClock))
-    });
-    assert_red(&output, "policy", RULE);
-    assert_red(&output, "rate_limit", GATE);
-}
-
-/// A router whose own file promises nothing breaks no promise: only the gate knows of the upstream's limit.
-#[test]
-fn a_router_that_was_never_told_of_a_limit_is_caught_by_the_gate_alone() {
-    let output = with_config("rate-limited-canary", |config| {
-        let canary = config.canary;
-        config.versions[canary].rate_limit = None;
-    });
-    assert_red(&output, "rate_limit", GATE);
 }
