@@ -276,6 +276,16 @@ fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     problems.add(Diagnostic::file(name, message).hint(hint));
 }
 
+/// A moment of a log's own clock, for people. A clock that begins before 2000 is no calendar.
+pub(super) fn origin(at: i64) -> String {
+    const YEAR_2000: i64 = 946_684_800_000_000_000;
+    let date = jiff::Timestamp::from_nanosecond(at.into());
+    match date.ok().filter(|_| at >= YEAR_2000) {
+        Some(date) => date.to_string(),
+        None => format!("{} s", at as f64 / 1e9),
+    }
+}
+
 /// What a report says of a log, but for what is replayed of it.
 fn meta(request: &LogRequest, looked: &Looked) -> LogMeta {
     let account = &looked.account;
@@ -287,6 +297,8 @@ fn meta(request: &LogRequest, looked: &Looked) -> LogMeta {
     LogMeta {
         file: file.to_string_lossy().into_owned(),
         format: looked.format.name,
+        times: looked.format.times,
+        origin: (account.untimed == 0).then(|| origin(looked.start)),
         detected: looked.because,
         packed: looked.packing.name(),
         speed: request.speed_name(),
