@@ -116,7 +116,9 @@ fn catalogued(mutant: &Mutant) -> String {
         format!("{scenario}: `{gate}` (\"{about}\")")
     });
     let catches: Vec<String> = catches.collect();
-    let (id, says, source) = (mutant.id, mutant.says, mutant.source);
+    // A bar would end the cell.
+    let says = mutant.says.replace('|', "\\|");
+    let (id, source) = (mutant.id, mutant.source);
     format!("| {id} | {says} | {source} | {} |\n", catches.join("<br>"))
 }
 

@@ -55,7 +55,7 @@ fn length(mutant: &Mutant) -> f64 {
 }
 
 #[test]
-#[ignore = "takes an hour in a release build: tests/mutants/soak"]
+#[ignore = "takes hours in a release build: tests/mutants/soak"]
 fn soak() {
     let seeds = told("MUTANTS_SEEDS").and_then(|text| text.parse().ok());
     let seeds = seeds.unwrap_or(3_000);
