@@ -19,9 +19,11 @@ use crate::time::Timestamp;
 pub struct Bench {
     judge: GuardedJudge,
     window: Option<HealthWindow>,
+    /// Fewest attempts that the literal judge acts on, until it has had them.
+    needs: Option<u64>,
     canary: VersionId,
     would_have: WouldHave,
-    /// What is worth telling of the judge that is configured.
+    /// What is worth telling of a judge that counts.
     news: Vec<What>,
 }
 
@@ -43,6 +45,7 @@ pub struct Ended {
 impl Bench {
     /// The judge of this configuration, at work from the beginning of the log on.
     fn new(terms: &Terms, judge: JudgeConfig) -> Self {
+        let is_sequential = matches!(judge, JudgeConfig::Sequential(_));
         let is_configured = match (&terms.router.judge, &judge) {
             (JudgeConfig::Literal(_), JudgeConfig::Literal(_))
             | (JudgeConfig::Sequential(_), JudgeConfig::Sequential(_)) => true,
@@ -64,10 +67,14 @@ impl Bench {
         Self {
             judge: GuardedJudge::new(&router, Timestamp::ZERO),
             window,
+            needs: match &router.judge {
+                JudgeConfig::Literal(config) => Some(config.min_requests),
+                JudgeConfig::Sequential(_) | JudgeConfig::Off => None,
+            },
             canary: router.canary,
             would_have: WouldHave {
                 judge: name,
-                is_configured,
+                decides: is_configured || (is_sequential && terms.heeds_sequential),
                 decided: None,
                 held: None,
                 until: Exposure::default(),
@@ -85,9 +92,9 @@ impl Bench {
         ]
     }
 
-    /// Is it the judge that the router file configures?
-    pub fn is_configured(&self) -> bool {
-        self.would_have.is_configured
+    /// Does its decision count?
+    pub fn decides(&self) -> bool {
+        self.would_have.decides
     }
 
     /// What it decided; none when it goes on.
@@ -95,7 +102,7 @@ impl Bench {
         self.would_have.decided.as_ref()
     }
 
-    /// What is new and worth telling, if it is the judge that is configured.
+    /// What is new and worth telling, if it counts.
     pub fn take_news(&mut self) -> Vec<What> {
         std::mem::take(&mut self.news)
     }
@@ -130,6 +137,8 @@ impl Bench {
         let is_canary = ended.version == self.canary;
         if let Some(window) = self.window.as_mut().filter(|_| is_canary) {
             window.record(now, ended.outcome, ended.took);
+            let judged = window.judged();
+            self.needs = self.needs.filter(|needs| judged < *needs);
         }
         if ended.is_unit {
             self.judge.ended(now, ended.request, ended.outcome, false);
@@ -159,12 +168,12 @@ impl Bench {
             &*window
         });
         let (news, held) = (&mut self.news, &mut self.would_have.held);
-        let is_configured = self.would_have.is_configured;
+        let decides = self.would_have.decides;
         let decisive = self.judge.look(now, occasion, window, |found| {
             if let Found::Held(reason) = &found {
                 *held = reason.map(HoldReason::name);
             }
-            if is_configured {
+            if decides {
                 news.push(bridge::fact(event(found), now));
             }
         });
@@ -186,7 +195,11 @@ impl Bench {
     }
 
     /// What it would have done.
-    pub fn finish(self) -> WouldHave {
+    pub fn finish(mut self) -> WouldHave {
+        if self.needs.is_some() {
+            // It never had enough to look at, which is no opinion.
+            self.would_have.held = Some("too_few_attempts");
+        }
         self.would_have
     }
 }

@@ -3,7 +3,7 @@
 //! A third driver beside the simulator and the live one. It has no router to ask and no upstream to be asked; its
 //! witness is the log, which takes the place of the upstreams' ledgers and of the callers. So what comes out are the same
 //! events, without a word of any router, and everything downstream (summary, timeline, gates, reports) is what it is for a run.
-//! The router's judges look at the same attempts ([`bench`]); the one that is configured takes the router's place: when
+//! The router's judges look at the same attempts ([`mod@bench`]); the one that is configured takes the router's place: when
 //! it would have rolled back, that is the rollback.
 //!
 //! A log is gone through twice, in order of time. The first pass ([`survey`]) finds out what the second one ([`telling`]) must
@@ -33,6 +33,9 @@ pub struct Terms {
     pub literal: LiteralConfig,
     /// The sequential judge: the router's own, or that of docs/statistics.md.
     pub sequential: SequentialConfig,
+    /// Does the sequential judge count even where another one is configured? Where nobody says what to expect, it does: the literal
+    /// one sees little of a canary that gets little.
+    pub heeds_sequential: bool,
 }
 
 /// A share of the canary that came into force.
@@ -44,10 +47,8 @@ pub struct Weight {
     pub share: f64,
 }
 
-impl Terms {
-    /// The canary's share at this time.
-    pub fn share_at(&self, at: Duration) -> f64 {
-        let before = self.weights.iter().take_while(|weight| weight.at <= at);
-        before.last().map_or(0.0, |weight| weight.share)
-    }
+/// The canary's share at this time.
+pub fn share_at(weights: &[Weight], at: Duration) -> f64 {
+    let before = weights.iter().take_while(|weight| weight.at <= at);
+    before.last().map_or(0.0, |weight| weight.share)
 }

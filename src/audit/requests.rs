@@ -26,6 +26,8 @@ pub struct Requests<T> {
     queue: VecDeque<(i64, u64)>,
     /// Failed attempts that were not waited for, because too many others were open.
     pub forgotten: u64,
+    /// Attempts that began before a failed one of their trace was over.
+    pub overlapping: u64,
 }
 
 impl<T: Copy> Requests<T> {
@@ -36,6 +38,7 @@ impl<T: Copy> Requests<T> {
             open: BTreeMap::new(),
             queue: VecDeque::new(),
             forgotten: 0,
+            overlapping: 0,
         }
     }
 
@@ -45,7 +48,11 @@ impl<T: Copy> Requests<T> {
         let open = self.open.get_mut(&tried.trace?)?;
         let next = tried.attempt(());
         let is_before = |failed: &Attempt<T>| next.follows(failed, self.within);
-        let position = open.iter().rposition(is_before)?;
+        let Some(position) = open.iter().rposition(is_before) else {
+            let is_over = |failed: &Attempt<T>| failed.ended_at() <= tried.at;
+            self.overlapping += u64::from(!open.iter().all(is_over));
+            return None;
+        };
         let failed = open.remove(position);
         if open.is_empty() {
             self.open.remove(&tried.trace?);

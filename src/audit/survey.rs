@@ -5,14 +5,19 @@ use std::time::Duration;
 use crate::audit::order::Sorter;
 use crate::audit::requests::Requests;
 use crate::audit::tried::Tried;
+use crate::audit::{Terms, Weight, share_at};
 use crate::id::{PerVersion, VersionId};
 use crate::observe::audit::ClosedInLog;
 use crate::stats::proportion::draws_to_meet;
 use crate::time::Timestamp;
 use crate::traffic::log::survey;
 
-/// How improbable it is that chance alone keeps requests from an open canary for so long.
+/// How improbable it is that chance alone keeps the last requests of a log from an open canary.
 const SILENCE: f64 = 0.001;
+/// And so many requests in a row anywhere in the log, over all of it.
+const SILENCE_WITHIN: f64 = 1e-6;
+/// Attempts of one moment that are looked at for the same line twice.
+const MOST_AT_ONCE: usize = 1_000;
 const SECOND: i64 = 1_000_000_000;
 
 /// What of a log is audited.
@@ -58,6 +63,11 @@ pub struct Walk {
     requests: Requests<Link>,
     /// Where time begins, on the log's own clock: at a whole second.
     zero: Option<i64>,
+    earliest: Option<i64>,
+    /// The attempts of the latest moment.
+    latest: Vec<Tried>,
+    /// Lines that stand in the log twice.
+    pub duplicates: u64,
     numbered: u64,
     failures: u64,
     /// Attempts of requests that began before what is audited, and after it.
@@ -72,10 +82,18 @@ impl Walk {
             sorter: Sorter::default(),
             requests: Requests::new(cut.within),
             zero: None,
+            earliest: None,
+            latest: Vec::new(),
+            duplicates: 0,
             numbered: 0,
             failures: 0,
             left_out: (0, 0),
         }
+    }
+
+    /// The log has a record of this time, whatever else it says. Time begins with the first of them.
+    pub fn saw(&mut self, at: i64) {
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
     }
 
     /// Takes the next attempt of the file in.
@@ -102,15 +120,25 @@ impl Walk {
         self.sorter.too_late
     }
 
+    /// Attempts that began before a failed one of their trace was over.
+    pub fn overlapping(&self) -> u64 {
+        self.requests.overlapping
+    }
+
     /// Failed attempts that were not waited for.
     pub fn forgotten(&self) -> u64 {
         self.requests.forgotten
     }
 
     fn place(&mut self, tried: Tried, each: &mut dyn FnMut(Step)) {
+        if self.is_duplicate(&tried) {
+            self.duplicates += 1;
+            return;
+        }
+        let earliest = self.earliest.unwrap_or(tried.at);
         let start = *self
             .zero
-            .get_or_insert_with(|| tried.at.div_euclid(SECOND) * SECOND);
+            .get_or_insert_with(|| earliest.min(tried.at).div_euclid(SECOND) * SECOND);
         // A log whose first rows stand too late is told of; nothing comes before the beginning.
         let since = Duration::from_nanos(tried.at.saturating_sub(start).max(0).unsigned_abs());
         let before = self.requests.continues(&tried);
@@ -130,6 +158,24 @@ impl Walk {
             follows: before.map(|link| link.failure),
             failure,
         });
+    }
+
+    /// Is it the same line as one before? Only a trace tells that from two requests of one moment.
+    fn is_duplicate(&mut self, tried: &Tried) -> bool {
+        if self
+            .latest
+            .first()
+            .is_some_and(|first| first.at != tried.at)
+        {
+            self.latest.clear();
+        }
+        if tried.trace.is_none() || self.latest.contains(tried) {
+            return tried.trace.is_some();
+        }
+        if self.latest.len() < MOST_AT_ONCE {
+            self.latest.push(*tried);
+        }
+        false
     }
 
     /// The number of a request that begins now; none when it is not audited.
@@ -199,14 +245,22 @@ pub struct Survey {
     /// When the last attempt was over.
     pub end: Timestamp,
     canary: VersionId,
+    weights: Vec<Weight>,
+    /// Callers who stay where they are are no draws.
+    is_sticky: bool,
     last_canary: Option<(Timestamp, Timestamp)>,
     later: u64,
+    silence: Option<ClosedInLog>,
 }
 
 impl Survey {
-    /// Nothing so far, of so many versions with this canary.
-    pub fn new(versions: usize, canary: VersionId) -> Self {
+    /// Nothing so far of a log that is held against this.
+    pub fn new(terms: &Terms) -> Self {
+        let (versions, canary) = (terms.router.versions.len(), terms.router.canary);
         Self {
+            weights: terms.weights.clone(),
+            is_sticky: terms.router.split.sticky.is_some(),
+            silence: None,
             requests: 0,
             attempts: PerVersion::from_fn(versions, |_| 0),
             followed: Bits::default(),
@@ -219,6 +273,11 @@ impl Survey {
         }
     }
 
+    /// Attempts at the canary.
+    pub fn at_canary(&self) -> u64 {
+        self.attempts[self.canary]
+    }
+
     /// Takes the next attempt in.
     pub fn take(&mut self, step: &Step) {
         let over_at = step.at + step.tried.took;
@@ -229,24 +288,51 @@ impl Survey {
         if step.n == 0 {
             self.requests += 1;
             self.spacing.take(step.at.0);
-            self.later += u64::from(step.tried.by_chance);
         }
         if step.tried.version == self.canary {
+            self.hear_silence(step.at);
             let latest = self.last_canary.map_or(over_at, |(_, at)| at.max(over_at));
             self.last_canary = Some((step.at, latest));
             self.later = 0;
+        } else if step.n == 0 {
+            self.later += u64::from(step.tried.by_chance);
         }
     }
 
-    /// Where the log shows that a canary with this share was closed: so many requests of chance followed the last one it got
-    /// that an open canary would have met one, but for one time in a thousand.
-    pub fn closed(&self, share: f64) -> Option<ClosedInLog> {
-        let (last_at, over_at) = self.last_canary?;
-        let telling = draws_to_meet(share, SILENCE)?;
+    /// The canary gets something again. Did it get nothing for longer than chance explains?
+    fn hear_silence(&mut self, now: Timestamp) {
+        if self.silence.is_some() || self.later == 0 {
+            return;
+        }
+        let closed = self.closed_until(now, SILENCE_WITHIN / self.requests.max(1) as f64);
+        self.silence = closed.map(|closed| ClosedInLog {
+            reopened_at: Some(now),
+            ..closed
+        });
+    }
+
+    /// Where the log shows first that the canary was closed: so many requests of chance followed the last one it got that an open
+    /// canary would have met one, but for one time in a thousand at the end of the log, in a million anywhere in it.
+    pub fn closed(&self) -> Option<ClosedInLog> {
+        self.silence
+            .or_else(|| self.closed_until(self.end, SILENCE))
+    }
+
+    fn closed_until(&self, now: Timestamp, improbable: f64) -> Option<ClosedInLog> {
+        let (last_at, over_at) = self.last_canary.filter(|_| !self.is_sticky)?;
+        let between = self
+            .weights
+            .iter()
+            .map(|weight| (Timestamp::from(weight.at), weight.share));
+        let between = between.filter(|(at, _)| last_at < *at && *at <= now);
+        let shares = between.map(|(_, share)| share);
+        let share = shares.fold(share_at(&self.weights, last_at.elapsed()), f64::min);
+        let telling = draws_to_meet(share, improbable)?;
         (self.later >= telling).then_some(ClosedInLog {
             last_at,
             over_at,
             later_requests: self.later,
+            reopened_at: None,
         })
     }
 }
@@ -310,7 +396,7 @@ mod tests {
         // The clock begins at the whole second before the first attempt.
         assert_eq!(seen, [(250, 0, 0), (260, 0, 1), (300, 1, 0)]);
         assert_eq!((steps[0].failure, steps[1].follows), (Some(0), Some(0)));
-        let mut survey = Survey::new(2, CANARY);
+        let mut survey = Survey::new(&terms(0.1));
         steps.iter().for_each(|step| survey.take(step));
         assert_eq!((survey.requests, survey.attempts[STABLE]), (2, 2));
         assert!(survey.followed.get(0) && !survey.followed.get(1));
@@ -333,20 +419,73 @@ mod tests {
         assert_eq!((steps[0].at, steps[0].request), (Timestamp(20_000_000), 0));
     }
 
-    #[test]
-    fn a_canary_that_got_nothing_for_long_was_closed() {
-        let mut survey = Survey::new(2, CANARY);
-        let log: Vec<Tried> = (0..100)
-            .map(|n| match n {
-                30 => tried(n, CANARY, Outcome::Success, None),
-                _ => tried(n, STABLE, Outcome::Success, None),
-            })
+    fn terms(share: f64) -> Terms {
+        let text = format!(
+            "{{versions: {{v1: {{role: stable, model: a}}, v2: {{role: canary, model: b}}}}, \
+             split: {{weights: {{v1: {}, v2: {share}}}}}}}",
+            1.0 - share
+        );
+        let source = crate::config::diagnostic::Source::new("a test", text);
+        let problems = crate::config::diagnostic::Problems::default();
+        let cx = crate::config::fields::Cx {
+            source: &source,
+            problems: &problems,
+        };
+        let node = crate::config::yaml::parse(&source).unwrap();
+        let router = crate::config::router_file::read(cx, &node).unwrap();
+        Terms {
+            router: std::sync::Arc::new(router),
+            weights: vec![Weight {
+                at: Duration::ZERO,
+                share,
+            }],
+            literal: crate::config::judge::default_literal(),
+            sequential: crate::router::judge::sequential::SequentialConfig::default(),
+            heeds_sequential: false,
+        }
+    }
+
+    /// A request each ms, of which the canary gets these.
+    fn surveyed(share: f64, n: i64, canary: impl Fn(i64) -> bool) -> Survey {
+        let mut survey = Survey::new(&terms(share));
+        let version = |ms| if canary(ms) { CANARY } else { STABLE };
+        let log: Vec<Tried> = (0..n)
+            .map(|ms| tried(ms, version(ms), Outcome::Success, None))
             .collect();
         walked(ALL, &log).0.iter().for_each(|s| survey.take(s));
+        survey
+    }
+
+    #[test]
+    fn a_canary_that_got_nothing_for_long_was_closed() {
         // At 10 %, 66 requests in a row miss it once in a thousand times: 69 do.
-        let closed = survey.closed(0.1).unwrap();
+        let closed = surveyed(0.1, 100, |ms| ms == 30).closed().unwrap();
         assert_eq!(closed.later_requests, 69);
         assert_eq!(closed.last_at, Timestamp(30_000_000));
-        assert_eq!(survey.closed(0.05), None, "135 would be needed");
+        assert_eq!(closed.reopened_at, None);
+        let rare = surveyed(0.05, 100, |ms| ms == 30);
+        assert_eq!(rare.closed(), None, "135 would be needed");
+    }
+
+    #[test]
+    fn a_canary_that_was_closed_and_opened_again_was_closed() {
+        let open = |ms: i64| ms % 10 == 0;
+        let closed = surveyed(0.1, 2_000, |ms| open(ms) && !(500..900).contains(&ms));
+        let closed = closed.closed().unwrap();
+        assert_eq!(closed.last_at, Timestamp(490_000_000));
+        assert_eq!(closed.reopened_at, Some(Timestamp(900_000_000)));
+        assert_eq!(closed.later_requests, 409);
+        assert_eq!(surveyed(0.1, 2_000, open).closed(), None);
+    }
+
+    #[test]
+    fn a_line_that_stands_twice_counts_once() {
+        let one = tried(10, CANARY, Outcome::Success, Some(1));
+        let other = tried(10, CANARY, Outcome::Success, Some(2));
+        let (steps, walk) = walked(ALL, &[one, other, one]);
+        assert_eq!((steps.len(), walk.duplicates), (2, 1));
+        let untraced = tried(10, CANARY, Outcome::Success, None);
+        let (steps, walk) = walked(ALL, &[untraced, untraced]);
+        assert_eq!((steps.len(), walk.duplicates), (2, 0), "nobody can tell");
     }
 }

@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use crate::audit::Terms;
 use crate::audit::bench::{Bench, Ended};
 use crate::audit::survey::{Step, Survey};
+use crate::audit::{Terms, share_at};
 use crate::id::{IdMap, PerVersion, RequestId, RequestKey, VersionId};
 use crate::observe::audit::{Again, Arm, AuditFindings, ClosedInLog};
 use crate::observe::event::{
@@ -28,6 +28,7 @@ pub struct Telling<'a> {
     arms: PerVersion<Arm>,
     again: Again,
     closed: Option<ClosedInLog>,
+    is_closing_told: bool,
     /// Was the canary's end told?
     is_rolled_back: bool,
     /// How many of the weights are in force.
@@ -78,14 +79,14 @@ impl<'a> Telling<'a> {
     /// The telling of a log that was looked through.
     pub fn new(terms: &'a Terms, survey: &'a Survey, sink: &'a mut dyn Sink) -> Self {
         let versions = terms.router.versions.len();
-        let last_weight = terms.weights.last().map(|weight| weight.share);
         Self {
             survey,
             sink,
             benches: Bench::both(terms),
             arms: PerVersion::from_fn(versions, |_| Arm::default()),
             again: Again::default(),
-            closed: last_weight.and_then(|share| survey.closed(share)),
+            closed: survey.closed(),
+            is_closing_told: false,
             is_rolled_back: false,
             weighed: 0,
             ends: BinaryHeap::new(),
@@ -110,13 +111,19 @@ impl<'a> Telling<'a> {
     }
 
     /// The log is over: what is under way comes to its end.
-    pub fn finish(mut self) -> AuditFindings {
+    ///
+    /// `overlapping` attempts began before a failed one of their trace was over; `others` are named besides the versions.
+    pub fn finish(mut self, overlapping: u64, others: Vec<(String, u64)>) -> AuditFindings {
         self.happen_until(self.survey.end);
         AuditFindings {
             judges: self.benches.into_iter().map(Bench::finish).collect(),
             closed: self.closed,
             arms: self.arms,
-            again: self.again,
+            again: Again {
+                overlapping,
+                ..self.again
+            },
+            others,
         }
     }
 
@@ -149,7 +156,7 @@ impl<'a> Telling<'a> {
         let weight = weight.map(|weight| (Timestamp::from(weight.at), Next::Weight));
         let end = self.ends.peek().map(|Reverse((at, _))| (*at, Next::End));
         let look = |judge: usize| Some((self.benches[judge].next_timeout()?, Next::Look(judge)));
-        let closed = self.closed.filter(|_| !self.is_rolled_back);
+        let closed = self.closed.filter(|_| !self.is_closing_told);
         let closed = closed.map(|closed| (closed.over_at, Next::Closed));
         let all = [weight, end, look(0), look(1), closed];
         all.into_iter().flatten().min()
@@ -168,12 +175,16 @@ impl<'a> Telling<'a> {
         };
         self.benches.iter_mut().for_each(|b| b.weigh(at, step));
         self.weighed += 1;
+        self.stand(at, share, "recorded");
+    }
+
+    fn stand(&mut self, at: Timestamp, share: f64, cause: &'static str) {
         let standing = StandingFacts {
             revision: self.weighed as u64,
             phase: "recorded",
             step: None,
             share,
-            cause: "recorded",
+            cause,
             closed: Vec::new(),
         };
         self.tell(at, What::Standing(standing));
@@ -351,17 +362,25 @@ impl<'a> Telling<'a> {
     fn hear_judges(&mut self, at: Timestamp) {
         let news: Vec<What> = self.benches.iter_mut().flat_map(Bench::take_news).collect();
         news.into_iter().for_each(|what| self.tell(at, what));
-        let mut configured = self.benches.iter().filter(|b| b.is_configured());
-        let decided = configured.find_map(Bench::decided).cloned();
+        let mut deciding = self.benches.iter().filter(|b| b.decides());
+        let decided = deciding.find_map(Bench::decided).cloned();
         if let Some(decided) = decided.filter(|_| !self.is_rolled_back) {
             let cause = decided.because.measure;
             self.roll_back(at, (at, cause), Some(decided.because));
+            if self.closed.is_none() {
+                // Nobody heard of it: the log's own split goes on.
+                let share = share_at(&self.terms.weights, at.elapsed());
+                self.stand(at, share, "recorded");
+            }
         }
     }
 
     /// Nobody who judges here closed the canary, but the log shows that it was.
     fn close(&mut self, at: Timestamp) {
-        if let Some(closed) = self.closed {
+        self.is_closing_told = true;
+        if self.is_rolled_back {
+            self.stand(at, 0.0, "closed_in_log");
+        } else if let Some(closed) = self.closed {
             self.roll_back(at, (closed.last_at, "closed_in_log"), None);
         }
     }

@@ -13,7 +13,7 @@ use crate::config::values;
 use crate::live::clock::Clock;
 use crate::progress::Progress;
 use crate::runner::audit::{self, AuditError};
-use crate::scenario::audit::{AuditRequest, WITHIN, compile};
+use crate::scenario::audit::{AuditRequest, compile};
 use crate::scenario::recorded::LogFormat;
 
 /// Judge a release from a log alone that says who served: nothing is sent
@@ -49,7 +49,8 @@ pub(super) struct AuditArgs {
     /// Up to, but not including, this time of the log
     #[arg(long, value_name = "TIME", value_parser = duration)]
     to: Option<Duration>,
-    /// How long after a failed attempt another one of its trace still belongs to its request [default: 10m]
+    /// How long after a failed attempt another one of its trace still belongs to its request [default: 5s, and
+    /// 10m in graygate's own logs, whose traces are requests]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     within: Option<Duration>,
     /// A file with gates; by default the split is right, 95 % are served, and the canary would have been kept
@@ -107,7 +108,7 @@ fn request(args: &AuditArgs) -> AuditRequest {
         steps,
         from: args.from.unwrap_or_default(),
         to: args.to,
-        within: args.within.unwrap_or(WITHIN),
+        within: args.within,
         expect: args.expect.clone(),
     }
 }

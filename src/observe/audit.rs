@@ -24,6 +24,8 @@ pub struct AuditFindings {
     pub arms: PerVersion<Arm>,
     /// Attempts that came after a failed one of their request.
     pub again: Again,
+    /// Others that the log has, with their attempts, the commonest first.
+    pub others: Vec<(String, u64)>,
 }
 
 /// Attempts that came after a failed one of their request.
@@ -37,6 +39,8 @@ pub struct Again {
     pub fallbacks: u64,
     /// Attempts at another version than stable after one had failed.
     pub other: u64,
+    /// Attempts that began before a failed one of their trace was over: of other requests, or clocks differ.
+    pub overlapping: u64,
 }
 
 /// What one judge would have done with the log.
@@ -44,11 +48,11 @@ pub struct Again {
 pub struct WouldHave {
     /// `literal` or `sequential`.
     pub judge: &'static str,
-    /// Is it the one that the router file configures?
-    pub is_configured: bool,
+    /// Does its decision count as the rollback of the audit?
+    pub decides: bool,
     /// Its decision; none when it would have kept the canary.
     pub decided: Option<Decided>,
-    /// Why it held when the log ended, if it did: it could not tell.
+    /// Why it could not tell when the log ended, if it could not.
     pub held: Option<&'static str>,
     /// Until its decision; all of the log without one.
     pub until: Exposure,
@@ -83,6 +87,8 @@ pub struct ClosedInLog {
     pub over_at: Timestamp,
     /// Requests since then that chance assigned.
     pub later_requests: u64,
+    /// When it got something again, if it did.
+    pub reopened_at: Option<Timestamp>,
 }
 
 /// How a version fared: the first attempts of those requests that chance gave it.

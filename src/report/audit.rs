@@ -16,6 +16,9 @@ use crate::stats::quantile::Quantile;
 use crate::time::{Human, millis_f64};
 use crate::verdict::result::{grouped, percent, share_of};
 
+/// Names of others in `summary.json`, and those of them that are shown.
+const MOST_OTHERS: usize = 100;
+const OTHERS_SHOWN: usize = 5;
 const QUANTILES: [Quantile; 3] = [Quantile::P50, Quantile::P95, Quantile::P99];
 
 /// The sections of `report.md`; nothing for a run.
@@ -44,11 +47,7 @@ fn judges(text: &mut String, report: &Report, audit: &AuditFindings) -> std::fmt
             text,
             "| {}{} | {when} | {} | {} | {} |",
             judge.judge,
-            if judge.is_configured {
-                " (the router's own)"
-            } else {
-                ""
-            },
+            if judge.decides { " (counts)" } else { "" },
             escape(&why),
             exposure(judge.until),
             exposure(judge.after),
@@ -80,11 +79,16 @@ fn exposure(exposure: Exposure) -> String {
 /// The canary's end in the log, for people.
 fn closed(report: &Report, audit: &AuditFindings) -> Option<String> {
     let closed = audit.closed?;
+    let reopened = closed.reopened_at.map(|at| {
+        let at = Human(at.elapsed());
+        format!(" It was opened again at {at}.")
+    });
     Some(format!(
-        "In the log, {} got nothing more after {}: {} requests that chance assigned followed.",
+        "In the log, {} got nothing after {}: {} requests that chance assigned followed.{}",
         code(report.meta.name(report.meta.canary)),
         Human(closed.last_at.elapsed()),
         grouped(closed.later_requests),
+        reopened.unwrap_or_default(),
     ))
 }
 
@@ -182,7 +186,7 @@ fn log(text: &mut String, report: &Report) -> std::fmt::Result {
             .unwrap_or_default(),
         grouped(log.read),
         log.recorded.span_s,
-        grouped(log.replayed),
+        grouped(report.summary.sent),
         grouped(attempts(report)),
         grouped(log.inversions),
     )?;
@@ -191,6 +195,9 @@ fn log(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "- left out, {reason}: {}", grouped(*n))?;
     }
     if let Some(audit) = &report.audit {
+        if !audit.others.is_empty() {
+            writeln!(text, "- others: {}", escape(&others(audit)))?;
+        }
         writeln!(text, "- tried again: {}", again(audit))?;
     }
     writeln!(text)
@@ -200,6 +207,20 @@ fn attempts(report: &Report) -> u64 {
     report.summary.versions.values().map(|v| v.accepted).sum()
 }
 
+/// Who else is in the log, for people.
+fn others(audit: &AuditFindings) -> String {
+    let shown = audit.others.iter().take(OTHERS_SHOWN);
+    let shown: Vec<String> = shown
+        .map(|(name, n)| format!("{name} ({})", grouped(*n)))
+        .collect();
+    let more = if audit.others.len() > OTHERS_SHOWN {
+        ", …"
+    } else {
+        ""
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
 /// What was tried again, for people.
 fn again(audit: &AuditFindings) -> String {
     let Again {
@@ -207,13 +228,21 @@ fn again(audit: &AuditFindings) -> String {
         retries,
         fallbacks,
         other,
+        overlapping,
     } = audit.again;
+    let overlapping = match overlapping {
+        0 => String::new(),
+        n => format!(
+            "; {} attempts began before a failed one of their trace was over (other requests, or clocks that differ)",
+            grouped(n)
+        ),
+    };
     let other = match other {
         0 => String::new(),
         n => format!(", {} at another version", grouped(n)),
     };
     format!(
-        "{} requests: {} retries, {} fallbacks to stable{other}",
+        "{} requests: {} retries, {} fallbacks to stable{other}{overlapping}",
         grouped(requests),
         grouped(retries),
         grouped(fallbacks)
@@ -233,6 +262,9 @@ pub(super) fn lines(report: &Report) -> Vec<(&'static str, String)> {
             .as_ref()
             .map(|log| ("log", log_line(report, log))),
     );
+    if !audit.others.is_empty() {
+        lines.push(("others", others(audit)));
+    }
     lines.push(("tried again", again(audit)));
     lines.extend(
         audit
@@ -260,7 +292,7 @@ fn log_line(report: &Report, log: &LogMeta) -> String {
         "{} records of {}: {} requests in {} attempts over {:.1} s; {left_out}",
         grouped(log.read),
         log.format,
-        grouped(log.replayed),
+        grouped(report.summary.sent),
         grouped(attempts(report)),
         log.recorded.span_s,
     )
@@ -332,7 +364,7 @@ pub(super) fn value(report: &Report) -> Option<Value> {
     let judges = audit.judges.iter().map(|judge| {
         json!({
             "judge": judge.judge,
-            "is_configured": judge.is_configured,
+            "decides": judge.decides,
             "rolled_back_at_s": judge.decided.as_ref().map(|d| d.at.as_secs_f64()),
             "because": judge.decided.as_ref().map(|d| finding_json(meta, &d.because)),
             "held": judge.held,
@@ -345,10 +377,14 @@ pub(super) fn value(report: &Report) -> Option<Value> {
         (name, arm_value(arm))
     });
     let difference = audit.difference(meta.canary, meta.stable);
+    let others = audit.others.iter().take(MOST_OTHERS);
+    let others = others.map(|(name, n)| (name.clone(), json!(n)));
     Some(json!({
+        "others": Value::Object(others.collect()),
         "judges": judges.collect::<Vec<_>>(),
         "closed_in_log": audit.closed.map(|closed| json!({
             "last_canary_at_s": closed.last_at.as_secs_f64(),
+            "reopened_at_s": closed.reopened_at.map(|at| at.as_secs_f64()),
             "later_requests": closed.later_requests,
         })),
         "tried_again": audit.again,

@@ -68,15 +68,14 @@ fn tell(
     let mut telling = Telling::new(&audit.terms, &audit.survey, sink);
     let mut walk = Walk::new(audit.cut());
     audit.read(cancel, &mut |record| {
-        let tried = record
-            .ok()
-            .map(|record| Tried::read(&record, audit.names()));
-        if let Some(Ok(tried)) = tried {
+        let Ok(record) = record else { return };
+        record.at.into_iter().for_each(|at| walk.saw(at));
+        if let Ok(tried) = Tried::read(&record, audit.names()) {
             walk.push(tried, &mut |step| telling.take(&step));
         }
     })?;
     walk.finish(&mut |step| telling.take(&step));
-    Ok(telling.finish())
+    Ok(telling.finish(walk.overlapping(), audit.strangers.clone()))
 }
 
 /// `audit`, with the fingerprint of the log and of what it is held against.

@@ -118,6 +118,10 @@ pub struct LogSpec {
     pub records: u64,
     /// Those that say too little, or are damaged, by reason.
     pub useless: Vec<(&'static str, u64)>,
+    /// Those of them that may have been failures.
+    pub failures: u64,
+    /// Attempts at the canary.
+    pub at_canary: u64,
     /// Attempts that stood too far from their place to be put in order of time.
     pub too_late: u64,
     /// Failed attempts that were not waited for, because too many others were.

@@ -1,9 +1,10 @@
 //! The first look through a log that is audited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,7 @@ use crate::scenario::run_folder;
 use crate::traffic::format::opened::Packing;
 use crate::traffic::format::{BadRow, Format, Record};
 use crate::traffic::log::account::LogAccount;
+use crate::traffic::log::requests::LIMIT;
 use crate::verdict::result::grouped;
 
 /// Names of strangers that are counted, and of these those that are shown.
@@ -29,6 +31,7 @@ const SHOWN_STRANGERS: usize = 5;
 /// What a look through the log found.
 pub(super) struct Looked {
     pub(super) survey: Survey,
+    pub(super) cut: Cut,
     pub(super) gate: Gate,
     pub(super) meta: LogMeta,
     pub(super) strangers: Vec<(String, u64)>,
@@ -36,12 +39,24 @@ pub(super) struct Looked {
     pub(super) stamp: Option<Stamp>,
 }
 
+/// How long after a failure another attempt of a trace is of the same request, where traces may hold many: as long as gateways wait
+/// before they try again, and less than people and agents take to go on.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest log: as for replays.
+const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
+
 /// What of the log is asked for.
-pub(super) fn cut(request: &AuditRequest) -> Cut {
+fn cut(request: &AuditRequest, format: &Format) -> Cut {
+    // In our own logs, a trace is a request.
+    let usual = match format.name.starts_with("graygate") {
+        true => LIMIT,
+        false => WITHIN,
+    };
     Cut {
         from: request.from,
         to: request.to,
-        within: request.within,
+        within: request.within.unwrap_or(usual),
     }
 }
 
@@ -67,7 +82,8 @@ pub(super) fn look(
         let hint = "run it again with --records all";
         return Err(problem("the run kept only some of its records").hint(hint));
     }
-    let mut scan = Scan::new(request, terms);
+    let cut = cut(request, format);
+    let mut scan = Scan::new(cut, terms);
     let mut reader = opened.stoppable(stop.clone());
     let read = (format.read)(&mut reader, &mut |record| scan.take(&record, names));
     read.map_err(|e| recorded::unusable(name(), e.into(), known))?;
@@ -75,12 +91,21 @@ pub(super) fn look(
     if scan.survey.requests == 0 {
         return Err(nothing(request, &scan, names));
     }
+    if let Some(problem) = unseen(request, &scan) {
+        return Err(problem);
+    }
+    if scan.survey.spacing.span() > MAX_SPAN {
+        let problem =
+            problem("its rows span more than ten years: some of their times must be wrong");
+        return Err(problem.hint("--from and --to leave out what is before and after"));
+    }
     loader.note(scan.hasher.clone().finalize().to_vec());
     Ok(Looked {
         gate: scan.gate(),
         meta: scan.meta(request, (format, because, packing)),
         strangers: scan.commonest(),
         survey: scan.survey,
+        cut,
         format,
         stamp,
     })
@@ -100,7 +125,8 @@ fn nothing(request: &AuditRequest, scan: &Scan, names: &Names) -> Diagnostic {
     if scan.account.read == 0 {
         return problem("the log holds no record".to_owned());
     }
-    if !scan.strangers.is_empty() {
+    let (before, after) = scan.walk.left_out;
+    if !scan.strangers.is_empty() && before + after == 0 {
         let seen = shown(&scan.commonest());
         let message = format!("nobody in the log has any of these names: {looked_for}");
         let hint = format!("it has {seen}: say who is who with --stable NAME --canary NAME");
@@ -111,18 +137,30 @@ fn nothing(request: &AuditRequest, scan: &Scan, names: &Names) -> Diagnostic {
         .iter()
         .map(|(reason, n)| format!("{} {reason}", grouped(*n)))
         .collect();
-    let (before, after) = scan.walk.left_out;
     let message = match (reasons.is_empty(), before + after) {
-        (true, 0) => "the log holds no request of these versions".to_owned(),
-        (true, n) => format!(
+        (_, n) if n > 0 => format!(
             "all of its {} requests are outside --from and --to",
             grouped(n)
         ),
+        (true, _) => "the log holds no request of these versions".to_owned(),
         (false, _) => format!("no record says enough: {}", reasons.join(", ")),
     };
     let hint = "a log for an audit says when each attempt began, who was tried, how it ended and how long it took; of \
                 graygate's own runs, that is attempts.csv";
     problem(message).hint(hint)
+}
+
+/// A name that was said and that nobody has.
+fn unseen(request: &AuditRequest, scan: &Scan) -> Option<Diagnostic> {
+    let mut said = request.stable.iter().chain(&request.canary);
+    let name = said.find(|name| !scan.named.contains(*name))?;
+    let message = format!("nobody in the log is called `{name}`");
+    let problem = Diagnostic::file(request.log.display().to_string(), message);
+    let others = scan.commonest();
+    Some(match others.is_empty() {
+        true => problem,
+        false => problem.hint(format!("it has {} besides", shown(&others))),
+    })
 }
 
 /// Names with their numbers, for people.
@@ -137,10 +175,28 @@ pub(super) fn shown(names: &[(String, u64)]) -> String {
     }
 }
 
+/// Notes a name, of not too many.
+fn note(names: &mut BTreeSet<String>, name: Option<&str>) {
+    let Some(name) = name.filter(|name| !names.contains(*name)) else {
+        return;
+    };
+    if names.len() < MOST_STRANGERS {
+        names.insert(name.to_owned());
+    }
+}
+
 struct Scan {
     account: LogAccount,
     lacking: BTreeMap<Lacking, u64>,
     strangers: BTreeMap<String, u64>,
+    /// Names of versions that occur.
+    named: BTreeSet<String>,
+    /// What the versions' callers asked for.
+    aliases: BTreeSet<String>,
+    /// Failures of nobody who is known, by what was asked for.
+    nameless: BTreeMap<String, u64>,
+    /// Records of no use that may have been failures.
+    failures: u64,
     walk: Walk,
     survey: Survey,
     hasher: Sha256,
@@ -149,14 +205,17 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(request: &AuditRequest, terms: &Terms) -> Self {
-        let router = &terms.router;
+    fn new(cut: Cut, terms: &Terms) -> Self {
         Self {
+            named: BTreeSet::new(),
+            aliases: BTreeSet::new(),
+            nameless: BTreeMap::new(),
+            failures: 0,
             account: LogAccount::default(),
             lacking: BTreeMap::new(),
             strangers: BTreeMap::new(),
-            walk: Walk::new(cut(request)),
-            survey: Survey::new(router.versions.len(), router.canary),
+            walk: Walk::new(cut),
+            survey: Survey::new(terms),
             hasher: Sha256::new(),
             inversions: 0,
             last: None,
@@ -166,14 +225,52 @@ impl Scan {
     fn take(&mut self, record: &Result<Record, BadRow>, names: &Names) {
         self.account.take(record);
         let Ok(record) = record else { return };
+        record.at.into_iter().for_each(|at| self.walk.saw(at));
         match Tried::read(record, names) {
-            Ok(tried) => self.tried(tried),
-            Err(lacking) => {
-                *self.lacking.entry(lacking).or_default() += 1;
-                if lacking == Lacking::KnownVersion {
-                    self.stranger(name_of(record).unwrap_or_default());
-                }
+            Ok(tried) => {
+                self.known(record);
+                self.tried(tried);
             }
+            Err(lacking) => self.lacking(record, lacking),
+        }
+    }
+
+    fn known(&mut self, record: &Record) {
+        note(&mut self.named, name_of(record));
+        note(&mut self.aliases, record.asked_model.as_deref());
+    }
+
+    fn lacking(&mut self, record: &Record, lacking: Lacking) {
+        *self.lacking.entry(lacking).or_default() += 1;
+        let may_have_failed = record.end.is_none_or(|end| !end.is_success());
+        if lacking != Lacking::KnownVersion {
+            self.failures += u64::from(may_have_failed);
+            return;
+        }
+        self.stranger(name_of(record).unwrap_or_default());
+        // Whose failure it is shows when all is read.
+        let asked = record.asked_model.as_deref().filter(|_| may_have_failed);
+        if let Some(asked) = asked
+            && (self.nameless.len() < MOST_STRANGERS || self.nameless.contains_key(asked))
+        {
+            *self.nameless.entry(asked.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// A failure that names nobody, of a request for what the versions are asked for, is a failure of one of them.
+    fn own_up(&mut self) {
+        let own = self.nameless.iter();
+        let own: u64 = own
+            .filter(|(asked, _)| self.aliases.contains(*asked))
+            .map(|(_, n)| n)
+            .sum();
+        if own == 0 {
+            return;
+        }
+        self.failures += own;
+        *self.lacking.entry(Lacking::Version).or_default() += own;
+        if let Some(others) = self.lacking.get_mut(&Lacking::KnownVersion) {
+            *others -= own;
         }
     }
 
@@ -189,6 +286,7 @@ impl Scan {
     fn finish(&mut self) {
         let survey = &mut self.survey;
         self.walk.finish(&mut |step: Step| survey.take(&step));
+        self.own_up();
     }
 
     fn stranger(&mut self, name: &str) {
@@ -231,6 +329,8 @@ impl Scan {
         Gate {
             records: self.account.read - no_chats - self.others(),
             useless: self.useless(),
+            failures: self.failures + self.account.damaged_total(),
+            at_canary: self.survey.at_canary(),
             too_late: self.walk.too_late(),
             forgotten: self.walk.forgotten(),
         }
@@ -246,7 +346,11 @@ impl Scan {
         let dropped = account.dropped.iter().map(|(why, n)| (why.name(), *n));
         let lacking = self.lacking.iter().map(|(why, n)| (why.name(), *n));
         let (before, after) = self.walk.left_out;
-        let cut = [("before_from", before), ("after_to", after)];
+        let cut = [
+            ("duplicate", self.walk.duplicates),
+            ("before_from", before),
+            ("after_to", after),
+        ];
         let file = request.log.file_name().unwrap_or(request.log.as_os_str());
         LogMeta {
             file: file.to_string_lossy().into_owned(),

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::audit::Terms;
 use crate::audit::survey::{Cut, Survey};
 use crate::audit::tried::Names;
+use crate::audit::{Terms, Weight};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::observe::meta::LogMeta;
 use crate::router::config::RouterConfig;
@@ -24,7 +24,6 @@ use crate::scenario::recorded::{LogFormat, written};
 use crate::scenario::replay::read_expectations;
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::traffic::format::{BadRow, Format, Record};
-use crate::traffic::log::requests::LIMIT;
 use crate::verdict::spec::{GateSpec, LogSpec, NoRollbackSpec, RequestsSpec, Scope, SplitSpec};
 
 /// What `graygate audit` was asked for.
@@ -48,8 +47,8 @@ pub struct AuditRequest {
     pub from: Duration,
     /// Up to this time of the log.
     pub to: Option<Duration>,
-    /// How long after the end of a failed attempt another one still continues its request.
-    pub within: Duration,
+    /// How long after the end of a failed attempt another one still continues its request; as the format suggests when absent.
+    pub within: Option<Duration>,
     /// A file with gates.
     pub expect: Option<PathBuf>,
 }
@@ -157,7 +156,7 @@ fn audit(request: &AuditRequest, problems: &Problems, stop: &Arc<AtomicBool>) ->
         gates,
         terms,
         names,
-        cut: look::cut(request),
+        cut: looked.cut,
         survey: looked.survey,
         log: looked.meta,
         strangers: looked.strangers,
@@ -188,7 +187,7 @@ fn gates(
     loader: &Loader,
 ) -> Option<Vec<GateSpec>> {
     let Some(path) = &request.expect else {
-        return Some(default_gates(router));
+        return Some(default_gates(router, &terms::weights(request, router)));
     };
     let setting = gates::Setting {
         router,
@@ -207,19 +206,29 @@ fn gates(
     None
 }
 
+/// The tolerance around a share of next to nothing.
+const LEAST_TOLERANCE: f64 = 0.001;
+
 /// What an audit must show when nobody says: the split is what it should be, callers were served (the articles' SLO), and
 /// the canary would have been kept.
-fn default_gates(router: &RouterConfig) -> Vec<GateSpec> {
-    let share = router.canary_share();
-    let split = SplitSpec {
-        version: router.canary,
-        share,
-        tolerance: 0.3 * share,
-        confidence: 0.999,
-        scope: Scope::default(),
-        from_the_start: true,
-        of_canary: true,
-    };
+fn default_gates(router: &RouterConfig, weights: &[Weight]) -> Vec<GateSpec> {
+    let splits = weights.iter().enumerate().map(|(n, weight)| {
+        GateSpec::Split(SplitSpec {
+            version: router.canary,
+            share: weight.share,
+            tolerance: (0.3 * weight.share).max(LEAST_TOLERANCE),
+            confidence: 0.999,
+            scope: Scope {
+                from: weight.at.into(),
+                to: weights.get(n + 1).map(|next| next.at.into()),
+            },
+            from_the_start: n == 0,
+            of_canary: true,
+        })
+    });
+    // A canary that is to have nothing some time is not in use all the time.
+    let share = weights.iter().map(|weight| weight.share);
+    let share = share.fold(1.0, f64::min);
     let bound = Share::parse_percent("95%");
     let requests = RequestsSpec {
         success: bound.map(|bound| Comparison {
@@ -230,11 +239,11 @@ fn default_gates(router: &RouterConfig) -> Vec<GateSpec> {
         other_credentials: router.has_separate_credentials(),
         ..RequestsSpec::default()
     };
-    vec![
-        GateSpec::Split(split),
+    let others = [
         GateSpec::Requests(requests),
         GateSpec::NoRollback(NoRollbackSpec { min_n: 1, share }),
-    ]
+    ];
+    splits.chain(others).collect()
 }
 
 /// The command line of this audit. `show` writes paths.
@@ -267,16 +276,12 @@ fn options(request: &AuditRequest) -> Vec<String> {
     let from = (!request.from.is_zero()).then_some(request.from);
     options.extend(from.map(|from| ("--from", written(from))));
     options.extend(request.to.map(|to| ("--to", written(to))));
-    let within = (request.within != WITHIN).then_some(request.within);
-    options.extend(within.map(|within| ("--within", written(within))));
+    options.extend(request.within.map(|within| ("--within", written(within))));
     let words = options.into_iter();
     words
         .map(|(flag, value)| format!("{flag} {}", shell_word(&value)))
         .collect()
 }
-
-/// How long after the end of a failed attempt another one still continues its request, unless somebody says otherwise.
-pub const WITHIN: Duration = LIMIT;
 
 /// What a gate is told of a log that was looked through.
 type Gate = LogSpec;

@@ -31,7 +31,7 @@ pub(super) fn router(
     })
 }
 
-/// A router of two versions, as the command line says.
+/// A router of two versions, as the command line says, with the judge that sees few requests, too.
 fn said(request: &AuditRequest, problems: &Problems) -> Option<RouterConfig> {
     let (Some(stable), Some(canary), Some(share)) = (
         request.stable.first(),
@@ -52,7 +52,7 @@ fn said(request: &AuditRequest, problems: &Problems) -> Option<RouterConfig> {
     let quoted = |name: &str| serde_json::Value::from(name).to_string();
     let text = format!(
         "{{versions: {{stable: {{role: stable, model: {}}}, canary: {{role: canary, model: {}}}}}, \
-         split: {{weights: {{stable: {}, canary: {}}}}}}}",
+         split: {{weights: {{stable: {}, canary: {}}}}}, judge: sequential}}",
         quoted(stable),
         quoted(canary),
         100.0 * (1.0 - share),
@@ -77,6 +77,10 @@ pub(super) fn names(
     problems: &Problems,
 ) -> Option<Names> {
     let mut names = Names::new();
+    if request.router.is_none() {
+        // Its versions were made up here: only what was said is a name.
+        return said_names(request, router, names, problems);
+    }
     let models = router.versions.values().map(|v| v.model.as_str());
     let models: Vec<&str> = models.collect();
     for (id, version) in router.versions.iter() {
@@ -88,6 +92,16 @@ pub(super) fn names(
     for (id, version) in router.versions.iter() {
         names.insert(version.name.clone(), id);
     }
+    said_names(request, router, names, problems)
+}
+
+/// What the command line says, besides.
+fn said_names(
+    request: &AuditRequest,
+    router: &RouterConfig,
+    mut names: Names,
+    problems: &Problems,
+) -> Option<Names> {
     let both = [
         (router.stable, &request.stable),
         (router.canary, &request.canary),
@@ -111,17 +125,24 @@ pub(super) fn names(
     Some(names)
 }
 
-/// The whole of it.
-pub(super) fn terms(request: &AuditRequest, router: RouterConfig) -> Terms {
-    let first = Weight {
-        at: Duration::ZERO,
-        share: router.canary_share(),
-    };
+/// The canary's shares over time.
+pub(super) fn weights(request: &AuditRequest, router: &RouterConfig) -> Vec<Weight> {
     let later = request.steps.iter();
     let later = later.map(|(at, share)| Weight {
         at: *at,
         share: *share,
     });
+    let is_replaced = request.steps.first().is_some_and(|(at, _)| at.is_zero());
+    let first = (!is_replaced).then(|| Weight {
+        at: Duration::ZERO,
+        share: router.canary_share(),
+    });
+    first.into_iter().chain(later).collect()
+}
+
+/// The whole of it.
+pub(super) fn terms(request: &AuditRequest, router: RouterConfig) -> Terms {
+    let weights = weights(request, &router);
     let literal = match &router.judge {
         JudgeConfig::Literal(config) => config.clone(),
         JudgeConfig::Sequential(_) | JudgeConfig::Off => judge::default_literal(),
@@ -131,7 +152,8 @@ pub(super) fn terms(request: &AuditRequest, router: RouterConfig) -> Terms {
         JudgeConfig::Literal(_) | JudgeConfig::Off => SequentialConfig::default(),
     };
     Terms {
-        weights: std::iter::once(first).chain(later).collect(),
+        heeds_sequential: request.expect.is_none(),
+        weights,
         router: Arc::new(router),
         literal,
         sequential,

@@ -110,7 +110,7 @@ fn record(fields: &Map<String, Value>, clock: Clock) -> Result<Record, DropReaso
             .or_else(|| told("user_api_key_team_id"))
             .or_else(|| text("organization_id")),
         asked_model: text("model_group").or_else(|| text("model")),
-        served_by: text("model_id").or_else(|| text("model")),
+        served_by: served_by(fields),
         cost: dollars_of(fields.get("response_cost").or_else(|| fields.get("spend")))?,
         ..Record::default()
     };
@@ -122,6 +122,22 @@ fn record(fields: &Map<String, Value>, clock: Clock) -> Result<Record, DropReaso
     note_texts(&mut record, fields);
     Ok(record)
 }
+
+/// The deployment, else the model; an answer out of LiteLLM's cache is neither's.
+fn served_by(fields: &Map<String, Value>) -> Option<String> {
+    let is_cached = match fields.get("cache_hit") {
+        Some(Value::Bool(is_cached)) => *is_cached,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    match is_cached {
+        true => Some(CACHE.to_owned()),
+        false => text_of(fields, "model_id").or_else(|| text_of(fields, "model")),
+    }
+}
+
+/// Who served what no deployment did.
+const CACHE: &str = "cache";
 
 /// Embeddings, images and speech are logged in the same way.
 fn is_chat(fields: &Map<String, Value>) -> bool {

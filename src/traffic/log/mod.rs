@@ -1,7 +1,7 @@
 //! A recorded log as it is replayed: rows in order of time, read anew from the beginning for every run, so that memory
 //! does not grow with the log.
 //!
-//! [`account`] counts what became of its lines, [`order`] sorts rows that stand a little late, [`survey`] says how its
+//! [`account`] counts what became of its lines, [`order`] sorts rows that stand a little late, [`mod@survey`] says how its
 //! arrivals are spaced, [`requests`] puts the attempts of one request together, [`shape`] cuts, samples and spreads them,
 //! [`scale`] copies and thins them, [`book`] keeps how they had been answered while they are under way.
 

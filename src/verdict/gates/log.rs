@@ -37,6 +37,18 @@ impl LogGate {
         invalid_if(useless.saturating_mul(USELESS) > n, condition, seen).figure(share, "share", n)
     }
 
+    /// A hundredth of all is much of a canary that gets a twentieth.
+    fn blames_somebody(&self) -> Check {
+        let (x, n) = (self.spec.failures, self.spec.at_canary);
+        let condition = "failures that nobody can be held to <= 1 % of the canary's attempts";
+        let seen = format!("{} beside {} attempts", grouped(x), grouped(n));
+        invalid_if(x.saturating_mul(USELESS) > n, condition, seen).figure(
+            Some(x as f64),
+            "attempts",
+            n,
+        )
+    }
+
     fn in_order(&self) -> Check {
         let condition = "attempts more than 65,536 records from their place == 0";
         let seen = grouped(self.spec.too_late);
@@ -82,7 +94,7 @@ fn invalid_if(is_bad: bool, condition: &str, seen: String) -> Check {
 
 impl Gate for LogGate {
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let mut checks = vec![self.says_enough(), self.in_order()];
+        let mut checks = vec![self.says_enough(), self.blames_somebody(), self.in_order()];
         checks.extend(self.all_waited_for());
         checks.extend(unchanged(end));
         GateResult::of("log", checks)
