@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod ci;
+mod compare;
 mod convert;
 mod env;
 pub mod exit;
@@ -55,6 +56,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Judge from a log alone that says who served: nothing is sent
     Audit(audit::AuditArgs),
+    /// Compare two runs: which verdicts changed, which figures differ
+    Compare(compare::CompareArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -155,6 +158,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

@@ -10,4 +10,5 @@ pub mod multinomial;
 pub mod normal;
 pub mod proportion;
 pub mod quantile;
+pub mod quantile_difference;
 pub mod sprt;
