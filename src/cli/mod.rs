@@ -9,6 +9,7 @@ mod env;
 pub mod exit;
 mod files;
 mod generate;
+mod judge;
 mod mock;
 mod output;
 mod real;
@@ -58,6 +59,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Compare two runs: which verdicts changed, which figures differ
     Compare(compare::CompareArgs),
+    /// Judge a run again by other expectations, from its files
+    Judge(judge::JudgeArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -159,6 +162,7 @@ pub fn main() -> u8 {
         Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::comparison::folder::{Run, Times};
-use crate::comparison::summary::Summary;
+use crate::report::read::summary::Summary;
 use crate::stats::difference::newcombe;
 use crate::stats::proportion::clopper_pearson;
 use crate::stats::quantile::Quantile;
@@ -165,17 +165,20 @@ fn errors(a: &Summary, b: &Summary, confidence: f64) -> Vec<Figure> {
     std::iter::once(requests).chain(attempts).collect()
 }
 
-fn failures(outcomes: &BTreeMap<String, u64>) -> (u64, u64) {
+fn failures(outcomes: &BTreeMap<String, u64>) -> Counts {
     let count = |name: &str| outcomes.get(name).copied().unwrap_or_default();
     let all: u64 = outcomes.values().sum();
     let counted = all - count("client_gone");
     (counted - count("success"), counted)
 }
 
+/// How many of how many.
+type Counts = (u64, u64);
+
 fn share(
     id: String,
     name: String,
-    (a, b): (Option<(u64, u64)>, Option<(u64, u64)>),
+    (a, b): (Option<Counts>, Option<Counts>),
     confidence: f64,
 ) -> Figure {
     let both = a.zip(b);
@@ -188,7 +191,7 @@ fn share(
         .differing(difference.map(Limited::from))
 }
 
-fn measured_share((x, n): (u64, u64), confidence: f64) -> Option<Measured> {
+fn measured_share((x, n): Counts, confidence: f64) -> Option<Measured> {
     // Each side at half of what may be missed: both together at `confidence`.
     let limits = clopper_pearson(x, n, (1.0 + confidence) / 2.0)?;
     Some(Measured {

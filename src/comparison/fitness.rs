@@ -1,7 +1,7 @@
 //! May two runs be compared at all, and are they alike but for what is under test?
 
 use crate::comparison::folder::Run;
-use crate::comparison::summary::Summary;
+use crate::report::read::summary::Summary;
 use crate::verdict::result::Status;
 
 /// Why no figure of the two may be shown. An invalid run is neither red nor green: what it measured is not the system.
@@ -30,7 +30,7 @@ fn refusal((name, summary): (&str, &Summary)) -> Option<String> {
 }
 
 /// The condition that made a run invalid: all its gates are, but only some of their checks.
-fn cause(gate: &crate::comparison::summary::Gate) -> Option<String> {
+fn cause(gate: &crate::report::read::summary::Gate) -> Option<String> {
     let check = gate.checks.iter().find(|c| c.status == Status::Invalid)?;
     Some(format!(
         "{}: {}: {}",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::comparison::summary::{Check, Gate, Summary};
+use crate::report::read::summary::{Check, Gate, Summary};
 use crate::verdict::result::Status;
 
 /// What became of a gate. Ordered by what a reader must see first.

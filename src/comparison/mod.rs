@@ -6,7 +6,6 @@ pub mod folder;
 pub mod gates;
 pub mod limits;
 pub mod pretty;
-pub mod summary;
 
 use serde::Serialize;
 

@@ -4,6 +4,7 @@
 //! come; [`RunDir`] is where files go; [`run`] puts both around an engine.
 
 pub mod audit;
+pub mod judge;
 pub mod recorder;
 pub mod run_dir;
 

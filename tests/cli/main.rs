@@ -7,6 +7,7 @@ mod diagnostics;
 mod exit_codes;
 mod formats;
 mod generate;
+mod judge;
 mod money;
 mod outputs;
 mod recorded;

@@ -1,4 +1,4 @@
-//! What is read back of `summary.json`: the part of it that two runs are compared by.
+//! What is read back of `summary.json`: the part of it that runs are compared and judged again by.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ pub struct Summary {
     pub valid: bool,
     /// Was it stopped before its end?
     pub interrupted: bool,
+    /// When it ended.
+    pub duration_s: f64,
     /// The name of the stable version.
     pub stable: String,
     /// The name of the canary.
@@ -49,9 +51,11 @@ pub struct Summary {
     pub cost: Option<Cost>,
 }
 
-/// A fault.
+/// A fault, by what tells it from others.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Fault {
+    /// Its kind.
+    pub kind: String,
     /// The versions it was on.
     pub on: Vec<String>,
     /// Its start.
@@ -67,6 +71,8 @@ pub struct Gate {
     pub status: Status,
     /// Its conditions.
     pub checks: Vec<Check>,
+    /// Its remarks.
+    pub warnings: Vec<String>,
 }
 
 /// One condition of a gate, judged.
