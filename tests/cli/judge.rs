@@ -22,7 +22,12 @@ fn run(folder: &Folder, file: &str, more: &[&str]) -> String {
     let mut args = vec!["run", file, "--out", &out, "-q"];
     args.extend(more);
     let done = graygate(&args);
-    assert!(matches!(done.code, Some(0 | 3 | 4)), "{}{}", done.out, done.err);
+    assert!(
+        matches!(done.code, Some(0 | 3 | 4)),
+        "{}{}",
+        done.out,
+        done.err
+    );
     let name = Path::new(file).file_stem().expect("a name");
     only(&Path::new(&out).join(name))
 }
