@@ -15,6 +15,7 @@
 pub mod audit;
 pub mod canonical;
 pub mod cli;
+pub mod comparison;
 pub mod config;
 pub mod experiment;
 pub mod fault;

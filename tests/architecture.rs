@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
     &["observe", "config", "experiment"],
     &["sim", "live", "audit", "verdict"],
     &["scenario", "report", "progress"],
-    &["runner"],
+    &["runner", "comparison"],
     &["cli"],
 ];
 

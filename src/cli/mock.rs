@@ -195,6 +195,7 @@ impl Sink for LedgerFile {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

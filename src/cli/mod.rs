@@ -4,11 +4,13 @@ mod admin;
 mod audit;
 mod budgets;
 mod ci;
+mod compare;
 mod convert;
 mod env;
 pub mod exit;
 mod files;
 mod generate;
+mod judge;
 mod mock;
 mod output;
 mod real;
@@ -60,6 +62,10 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Compare policies on a scenario: false rollbacks against detection and exposure
     Tune(tune::TuneArgs),
+    /// Compare two runs: which verdicts changed, which figures differ
+    Compare(compare::CompareArgs),
+    /// Judge a run again by other expectations, from its files
+    Judge(judge::JudgeArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -161,6 +167,8 @@ pub fn main() -> u8 {
         Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

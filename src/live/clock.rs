@@ -115,6 +115,38 @@ impl Alarm {
     }
 }
 
+/// Both clocks of the machine, read at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct BothClocks {
+    steady: Instant,
+    wall: Duration,
+}
+
+impl BothClocks {
+    /// Reads both.
+    pub fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            wall: unix_now(),
+        }
+    }
+
+    /// By how much the wall clock went more, or less, than the other one since then, when that is more than a clock that
+    /// is being put right goes: a second, or a thousandth of the time. A machine that sleeps stops the other one.
+    pub fn jump(&self) -> Option<Duration> {
+        jump(self.steady.elapsed(), self.wall, unix_now())
+    }
+}
+
+/// Slewing changes a clock by at most 500 millionths (RFC 5905, section 11.3).
+fn jump(steady: Duration, wall: Duration, wall_now: Duration) -> Option<Duration> {
+    // Below zero when it was set back.
+    let went = wall_now.as_secs_f64() - wall.as_secs_f64();
+    let by = crate::time::seconds((went - steady.as_secs_f64()).abs());
+    let limit = Duration::from_secs(1).max(steady / 1_000);
+    (by > limit).then_some(by)
+}
+
 /// Now in UTC, for the name of a folder: `20261121T101500Z`.
 pub fn utc_stamp() -> String {
     let now = jiff::Timestamp::now();
@@ -156,6 +188,18 @@ mod tests {
     fn a_clock_stands_at_zero_until_it_starts() {
         let clock = Clock::starting_in(Duration::from_secs(3_600));
         assert_eq!(clock.now(), Timestamp::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_or_slept_has_jumped_and_one_that_is_slewed_has_not() {
+        let s = Duration::from_secs_f64;
+        assert_eq!(jump(s(10.0), s(1e9), s(1e9 + 10.9)), None);
+        assert_eq!(jump(s(7_200.0), s(1e9), s(1e9 + 7_203.6)), None);
+        let slept = jump(s(10.0), s(1e9), s(1e9 + 70.0)).unwrap();
+        assert!(slept.abs_diff(s(60.0)) < s(1e-3), "{slept:?}");
+        let set_back = jump(s(10.0), s(1e9), s(1e9 - 20.0)).unwrap();
+        assert!(set_back.abs_diff(s(30.0)) < s(1e-3), "{set_back:?}");
+        assert_eq!(BothClocks::now().jump(), None);
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ use crate::traffic::log::book::Book;
 use crate::traffic::source::Source;
 use crate::upstream::profile::Profile;
 
-use clock::Clock;
+use clock::{BothClocks, Clock};
 use gateway::driver::Driver;
 use gateway::server::Gateway;
 use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
@@ -353,6 +353,7 @@ impl Stage {
     }
 
     async fn play(self, source: Box<dyn Source>, cancel: Arc<AtomicBool>, over: Over) -> Ending {
+        let clocks = BothClocks::now();
         self.announce_faults();
         let load = load::send(source, self.client.clone(), self.clock);
         let ending = tokio::select! {
@@ -369,6 +370,9 @@ impl Stage {
         }
         if files::missed() > self.missed {
             self.outbox.send(self.clock.now(), What::OutOfFiles);
+        }
+        if let Some(by) = clocks.jump() {
+            self.outbox.send(self.clock.now(), What::ClockJumped(by));
         }
         drop(self.wiremocks);
         drop(over);

@@ -97,6 +97,8 @@ pub enum What {
     Purse(PurseState),
     /// Connections were missing for want of file descriptors: what was measured is the machine.
     OutOfFiles,
+    /// The wall clock went by so much more, or less, than the clock that measures: the machine slept, or somebody set it.
+    ClockJumped(Duration),
     /// What the router holds in memory.
     Memory {
         /// Requests under way.

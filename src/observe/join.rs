@@ -99,6 +99,7 @@ impl Join {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => {}
         }
         Joined::default()

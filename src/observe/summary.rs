@@ -271,6 +271,7 @@ impl Summary {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => {}
         }
         if let Some(first) = joined.first {

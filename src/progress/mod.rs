@@ -141,6 +141,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

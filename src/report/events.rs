@@ -90,6 +90,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Gaps(_)
         | What::HeldBack { .. }
         | What::OutOfFiles
+        | What::ClockJumped(_)
         | What::Memory { .. } => None,
     }
 }

@@ -12,6 +12,7 @@ pub mod log;
 pub mod markdown;
 pub mod plot;
 pub mod pretty;
+pub mod read;
 pub mod rows;
 pub mod runs;
 pub mod streams;

@@ -5,6 +5,7 @@
 //! many seeds, and keeps only figures.
 
 pub mod audit;
+pub mod judge;
 pub mod recorder;
 pub mod repeat;
 mod repeat_dir;

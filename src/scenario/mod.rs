@@ -28,6 +28,7 @@ pub mod pressure;
 mod rate_limits;
 pub mod real;
 pub mod recorded;
+pub mod rejudging;
 pub mod replay;
 mod retries;
 pub mod run_folder;

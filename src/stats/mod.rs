@@ -10,6 +10,7 @@ pub mod multinomial;
 pub mod normal;
 pub mod proportion;
 pub mod quantile;
+pub mod quantile_difference;
 pub mod samples;
 pub mod sprt;
 pub mod waiting;

@@ -1,6 +1,6 @@
 //! What gates say.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::RequestKey;
 
@@ -9,7 +9,7 @@ pub const OFFENDERS: usize = 5;
 
 /// The result of a check, a gate or a run. Ordered by what counts when several meet: a failure
 /// outweighs an invalid measurement, which outweighs too little evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Shown to hold.

@@ -2,11 +2,13 @@
 
 mod audit;
 mod budgets;
+mod compare;
 mod convert;
 mod diagnostics;
 mod exit_codes;
 mod formats;
 mod generate;
+mod judge;
 mod money;
 mod outputs;
 mod recorded;

@@ -62,6 +62,18 @@ fn a_machine_that_runs_out_of_files_makes_everything_invalid() {
     assert_eq!(verdict.status, Status::Invalid);
 }
 
+/// Times across a sleep of the machine are nobody's latency, and what failed in it is nobody's failure.
+#[test]
+fn a_clock_that_jumped_makes_everything_invalid() {
+    let mut play = good();
+    play.requests(5, (5.0, 6.0), &[to(STABLE, Outcome::Timeout)]);
+    let by = Duration::from_secs(60);
+    play.event(Timestamp::from_secs_f64(7.0), What::ClockJumped(by));
+    let verdict = play.verdict();
+    assert_eq!(gate(&verdict, "generator"), Status::Invalid);
+    assert_eq!(verdict.status, Status::Invalid);
+}
+
 #[test]
 fn nothing_sent_or_nothing_at_the_canary_never_passes() {
     assert_eq!(

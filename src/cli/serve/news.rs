@@ -95,6 +95,7 @@ impl Sink for News {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => {}
         }
     }

@@ -340,6 +340,7 @@ impl Tally {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::ClockJumped(_)
             | What::Memory { .. } => {}
         }
     }

@@ -26,6 +26,7 @@ pub struct GeneratorGate {
     capped: u64,
     held_back: u64,
     is_out_of_files: bool,
+    jumped: Option<Duration>,
 }
 
 impl GeneratorGate {
@@ -38,6 +39,7 @@ impl GeneratorGate {
             capped: 0,
             held_back: 0,
             is_out_of_files: false,
+            jumped: None,
         }
     }
 
@@ -85,6 +87,16 @@ fn out_of_files() -> Check {
         Status::Invalid,
         seen,
     )
+}
+
+/// Times across a sleep of the machine are nobody's latency.
+fn jumped(by: Duration) -> Check {
+    let seen = format!(
+        "they differ by {}: the machine slept, or its clock was set",
+        Human(by)
+    );
+    let condition = "the wall clock and the one that measures agree";
+    Check::census(condition, Status::Invalid, seen).figure(Some(by.as_secs_f64()), "s", 1)
 }
 
 /// How long sending all requests should have taken, and how long it took; none when all were
@@ -141,6 +153,7 @@ impl Gate for GeneratorGate {
                 self.held_back += u64::from(*wait > limit);
             }
             What::OutOfFiles => self.is_out_of_files = true,
+            What::ClockJumped(by) => self.jumped = Some(*by),
             _ => {}
         }
     }
@@ -152,6 +165,7 @@ impl Gate for GeneratorGate {
         let all_sent = |planned| all_sent(planned, end.summary.sent, end.has_log_changed);
         checks.extend(planned.map(all_sent));
         checks.extend(self.is_out_of_files.then(out_of_files));
+        checks.extend(self.jumped.map(jumped));
         GateResult::of("generator", checks)
     }
 }

@@ -1,0 +1,150 @@
+//! The verdicts of two runs, gate by gate.
+
+use serde::Serialize;
+
+use crate::report::read::summary::{Check, Gate, Summary};
+use crate::verdict::result::Status;
+
+/// What became of a gate. Ordered by what a reader must see first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It passed in A and fails in B.
+    Regressed,
+    /// One of the two did not show whether it holds, so that a regression is neither shown nor excluded.
+    Unknown,
+    /// It failed, or was not shown, in A, and passes in B.
+    Improved,
+    /// It failed in A and is not shown in B, or passes in B and was not asked for in A: no worse, as far as is known.
+    Changed,
+    /// B says the same as A.
+    Same,
+}
+
+/// A gate in both runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GateChange {
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub change: Change,
+    /// What A says; none when A has no such gate.
+    pub a: Option<Status>,
+    /// What B says.
+    pub b: Option<Status>,
+    /// Does it ask for the same in both?
+    pub same_conditions: bool,
+    /// Its checks that do not say the same in both.
+    pub checks: Vec<CheckChange>,
+}
+
+/// A condition of a gate in both runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckChange {
+    /// The condition.
+    pub condition: String,
+    /// What A says of it; none when A does not ask for it.
+    pub a: Option<Said>,
+    /// What B says of it.
+    pub b: Option<Said>,
+}
+
+/// What a run says of a condition.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Said {
+    /// Whether it held.
+    pub status: Status,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// All gates of both, the ones that became worse first, each kind in the order of A's file.
+pub fn changes(a: &Summary, b: &Summary) -> Vec<GateChange> {
+    let new = b.gates.iter().filter(|g| find(&a.gates, &g.name).is_none());
+    let both = a.gates.iter().map(|gate| &gate.name);
+    let names = both.chain(new.map(|gate| &gate.name));
+    let mut all: Vec<GateChange> = names
+        .map(|name| gate(name, find(&a.gates, name), find(&b.gates, name)))
+        .collect();
+    all.sort_by_key(|gate| gate.change);
+    all
+}
+
+fn find<'g>(gates: &'g [Gate], name: &str) -> Option<&'g Gate> {
+    gates.iter().find(|gate| gate.name == name)
+}
+
+fn gate(name: &str, a: Option<&Gate>, b: Option<&Gate>) -> GateChange {
+    let checks = |gate: Option<&Gate>| gate.map_or(Vec::new(), |gate| gate.checks.clone());
+    let (one, other) = (checks(a), checks(b));
+    let (a, b) = (a.map(|gate| gate.status), b.map(|gate| gate.status));
+    GateChange {
+        name: name.to_owned(),
+        change: change(a, b),
+        a,
+        b,
+        same_conditions: one.iter().map(asked).eq(other.iter().map(asked)),
+        checks: check_changes(&one, &other),
+    }
+}
+
+/// What holds must be shown by both: what B does not show, or has no gate for, is not as good as what A passed. What A
+/// failed cannot become worse.
+fn change(a: Option<Status>, b: Option<Status>) -> Change {
+    use Status::{Fail, Pass};
+    match (a, b) {
+        (Some(Pass), Some(Fail)) => Change::Regressed,
+        (Some(Pass), Some(Pass)) | (Some(Fail), Some(Fail)) => Change::Same,
+        (Some(_), Some(Pass)) => Change::Improved,
+        (None, Some(Pass)) | (Some(Fail), _) => Change::Changed,
+        _ => Change::Unknown,
+    }
+}
+
+fn asked(check: &Check) -> &str {
+    &check.condition
+}
+
+fn check_changes(a: &[Check], b: &[Check]) -> Vec<CheckChange> {
+    let of = |checks: &[Check], condition: &str| {
+        let check = checks.iter().find(|c| c.condition == condition);
+        check.map(|check| Said {
+            status: check.status,
+            seen: check.seen.clone(),
+        })
+    };
+    let is_new = |check: &&Check| !a.iter().any(|c| c.condition == check.condition);
+    let conditions = a.iter().chain(b.iter().filter(is_new)).map(asked);
+    let status = |said: &Option<Said>| said.as_ref().map(|said| said.status);
+    conditions
+        .map(|condition| CheckChange {
+            condition: condition.to_owned(),
+            a: of(a, condition),
+            b: of(b, condition),
+        })
+        .filter(|check| status(&check.a) != status(&check.b))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_both_show_is_a_change_for_better_or_worse() {
+        use Status::{Fail, Inconclusive, Pass};
+        let all = [None, Some(Pass), Some(Inconclusive), Some(Fail)];
+        let changes = all.map(|a| all.map(|b| change(a, b)));
+        use Change::{Changed, Improved, Regressed, Same, Unknown};
+        // Rows: A; columns: B.
+        assert_eq!(
+            changes,
+            [
+                [Unknown, Changed, Unknown, Unknown],
+                [Unknown, Same, Unknown, Regressed],
+                [Unknown, Improved, Unknown, Unknown],
+                [Changed, Improved, Changed, Same],
+            ]
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! What is read back of `summary.json`: the part of it that runs are compared and judged again by.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::verdict::result::Status;
+
+/// A run's `summary.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Summary {
+    /// The name and version of the format.
+    pub format: String,
+    /// The version of graygate that wrote it.
+    pub graygate: String,
+    /// The scenario's short name.
+    pub scenario: String,
+    /// `virtual`, `live` or `audit`.
+    pub engine: String,
+    /// The seed.
+    pub seed: u64,
+    /// SHA-256 over the scenario and all that it refers to.
+    pub scenario_sha256: String,
+    /// SHA-256 over the router's configuration.
+    pub router_sha256: String,
+    /// The verdict.
+    pub status: Status,
+    /// Could the measurement be trusted?
+    pub valid: bool,
+    /// Was it stopped before its end?
+    pub interrupted: bool,
+    /// When it ended.
+    pub duration_s: f64,
+    /// The name of the stable version.
+    pub stable: String,
+    /// The name of the canary.
+    pub canary: String,
+    /// Its faults.
+    pub faults: Vec<Fault>,
+    /// Its gates.
+    pub gates: Vec<Gate>,
+    /// What callers saw.
+    pub requests: Requests,
+    /// What upstreams saw, by the name of the version.
+    pub versions: BTreeMap<String, Version>,
+    /// Which requests have rows.
+    pub records: Records,
+    /// Its rollbacks.
+    pub rollbacks: Vec<Rollback>,
+    /// What it cost, where versions have prices.
+    pub cost: Option<Cost>,
+}
+
+/// A fault, by what tells it from others.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fault {
+    /// Its kind.
+    pub kind: String,
+    /// The versions it was on.
+    pub on: Vec<String>,
+    /// Its start.
+    pub from_s: f64,
+}
+
+/// A gate, judged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Gate {
+    /// Its name, with its number where several have it.
+    pub name: String,
+    /// What it said.
+    pub status: Status,
+    /// Its conditions.
+    pub checks: Vec<Check>,
+    /// Its remarks.
+    pub warnings: Vec<String>,
+}
+
+/// One condition of a gate, judged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Check {
+    /// The condition.
+    pub condition: String,
+    /// Whether it held.
+    pub status: Status,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// What callers saw.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Requests {
+    /// How their requests ended, by the name of the outcome.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// What the upstream of a version saw.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Version {
+    /// Requests that met it first.
+    pub first_attempts: u64,
+    /// Those of them that chance sent there.
+    pub randomised: u64,
+    /// How attempts ended, by the name of the outcome.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// Which requests have rows in `requests.csv` and `attempts.csv`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Records {
+    /// `all`, `failures`, `none` or `all, then failures`.
+    pub kept: String,
+    /// How many rows `requests.csv` has.
+    pub rows: u64,
+}
+
+/// A rollback.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rollback {
+    /// The version that was closed.
+    pub from: String,
+    /// When, from the start of the run.
+    pub decided_at_s: f64,
+}
+
+/// What a run cost.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Cost {
+    /// All of it; none where a price is missing.
+    pub total_nano_usd: Option<f64>,
+}
+
+impl Summary {
+    /// From the first trouble of the version that was rolled back to the decision; from the start of the run where no
+    /// fault was on it before.
+    pub fn rollback_time(&self) -> Option<f64> {
+        let first = self.rollbacks.first()?;
+        let is_cause = |f: &&Fault| f.on.contains(&first.from) && f.from_s <= first.decided_at_s;
+        let causes = self.faults.iter().filter(is_cause).map(|f| f.from_s);
+        let trouble = causes.reduce(f64::min).unwrap_or(0.0);
+        Some(first.decided_at_s - trouble)
+    }
+
+    /// Is there a row of every request?
+    pub fn has_all_records(&self) -> bool {
+        self.records.kept == "all"
+    }
+}

@@ -1,0 +1,183 @@
+//! Judges a run again, by other expectations, from the files that it left behind. Nothing is run, and nothing written.
+
+use std::path::Path;
+
+use crate::id::{PerVersion, Seed};
+use crate::observe::event::{RunEvent, Sink};
+use crate::observe::meta::{Ending, Engine, RunMeta};
+use crate::report::read::summary::{Gate, Summary};
+use crate::report::read::{Unreadable, summary, told};
+use crate::report::{RecordsKept, Report};
+use crate::runner::recorder::{Keep, Recorder};
+use crate::runner::{Records, meta, settle};
+use crate::scenario::Scenario;
+use crate::time::Timestamp;
+use crate::verdict::result::{Check, GateResult, Status, Verdict, weaken};
+
+/// What every run is asked, and has answered: no expectation changes it.
+const STANDING: [&str; 5] = ["policy", "budget", "generator", "join", "sample"];
+
+/// The part of `rollback` that rests on the router's own word, which no row keeps.
+const OWN_WORD: &str = "its record fits the run";
+
+/// Why a run cannot be judged again.
+#[derive(Debug)]
+pub enum JudgeError {
+    /// Its files cannot be read.
+    Unreadable(Unreadable),
+    /// They do not tell enough, or are those of another scenario.
+    Unfit(String),
+}
+
+struct Nobody;
+
+impl Sink for Nobody {
+    fn event(&mut self, _event: &RunEvent) {}
+}
+
+/// Judges the run in `folder` by the gates of a scenario, whose router, versions and faults must be those of the run.
+///
+/// # Errors
+/// When the run cannot be read, did not keep all its rows, or is one of another scenario.
+pub fn run(scenario: &Scenario, folder: &Path) -> Result<Report, JudgeError> {
+    let recorded = summary(folder).map_err(JudgeError::Unreadable)?;
+    let engine = engine(&recorded).map_err(JudgeError::Unfit)?;
+    let scenario = &scenario.clone().with_seed(Seed(recorded.seed));
+    let experiment = &scenario.experiment;
+    let played_by = PerVersion::from_fn(experiment.router.versions.len(), |_| "recorded");
+    let meta = meta(scenario, engine, &played_by);
+    is_of(&meta, &recorded).map_err(JudgeError::Unfit)?;
+    let mut gates = scenario.gates.clone();
+    for gate in &mut gates {
+        settle(gate, experiment, engine);
+    }
+    let end = Timestamp((recorded.duration_s * 1e9).round().max(0.0) as u64);
+    let told = told::events(folder, &meta, &experiment.intents(), end);
+    let (events, rows) = told.map_err(JudgeError::Unreadable)?;
+    if rows != recorded.records.rows {
+        let told = recorded.records.rows;
+        let why = format!("requests.csv has {rows} rows where summary.json tells of {told}");
+        return Err(JudgeError::Unfit(why));
+    }
+    let mut nobody = Nobody;
+    let keep = Keep::Asked(Records::None);
+    let recorder = Recorder::new(meta, &gates, None, keep, &mut nobody);
+    let recorder = recorder.map_err(|e| JudgeError::Unfit(e.to_string()))?;
+    let mut recorder = recorder.again();
+    events.iter().for_each(|event| recorder.event(event));
+    let mut report = recorder.finish(ending(&recorded)).report;
+    report.verdict = settled(report.verdict, &recorded);
+    report.records = RecordsKept { kept: "all", rows };
+    // Of streams, only their first tokens were told.
+    report.summary.streams = None;
+    Ok(report)
+}
+
+fn engine(recorded: &Summary) -> Result<Engine, String> {
+    let engines = [Engine::Virtual, Engine::Live];
+    let engine = engines.into_iter().find(|e| e.name() == recorded.engine);
+    let engine = engine.ok_or("an audit is not judged again: audit its log with other --expect")?;
+    if !recorded.has_all_records() {
+        return Err(format!(
+            "its rows were not all kept ({}): no gate can be judged from the rest. \
+             Run it with --records all",
+            recorded.records.kept
+        ));
+    }
+    Ok(engine)
+}
+
+/// Gates rest on router, versions and faults: those must be the run's.
+fn is_of(meta: &RunMeta, recorded: &Summary) -> Result<(), String> {
+    let other = |what: &str| Err(format!("the run had {what} than this scenario"));
+    if meta.router_sha256 != recorded.router_sha256 {
+        return other("another router");
+    }
+    let faults = meta.faults.iter().map(|fault| {
+        let on: Vec<&str> = fault.on.iter().map(|v| meta.name(*v)).collect();
+        (fault.kind, on, fault.from.as_secs_f64())
+    });
+    let own = recorded.faults.iter().map(|fault| {
+        let on: Vec<&str> = fault.on.iter().map(String::as_str).collect();
+        (fault.kind.as_str(), on, fault.from_s)
+    });
+    match faults.eq(own) {
+        true => Ok(()),
+        false => other("other faults"),
+    }
+}
+
+fn ending(recorded: &Summary) -> Ending {
+    let has_all_passed = recorded
+        .gates
+        .iter()
+        .all(|gate| gate.status == Status::Pass);
+    match (recorded.interrupted, recorded.status) {
+        (true, _) => Ending::Interrupted,
+        // Only a run that ended early is inconclusive although all its gates passed.
+        (false, Status::Inconclusive) if has_all_passed => Ending::OutOfBudget,
+        _ => Ending::Complete,
+    }
+}
+
+/// The verdict, with what the run said of itself: whether it can be trusted does not depend on what is expected of it.
+fn settled(verdict: Verdict, recorded: &Summary) -> Verdict {
+    let standing = |gate: &&Gate| STANDING.contains(&gate.name.as_str());
+    let standing: Vec<&Gate> = recorded.gates.iter().filter(standing).collect();
+    let is_leaky = |gate: &&Gate| gate.name == "join" && gate.status != Status::Pass;
+    let is_leaky = standing.iter().any(is_leaky);
+    let mut gates: Vec<GateResult> = verdict.gates.into_iter().map(without_own_word).collect();
+    if is_leaky {
+        gates.iter_mut().for_each(|gate| {
+            weaken(&mut gate.checks);
+            gate.status = gate.status.max(Status::Inconclusive);
+        });
+    }
+    gates.extend(standing.into_iter().map(as_recorded));
+    if !recorded.valid {
+        gates.iter_mut().for_each(|g| g.status = Status::Invalid);
+    }
+    let worst = gates.iter().map(|gate| gate.status).max();
+    let least = match ending(recorded) {
+        Ending::Complete => Status::Pass,
+        Ending::Interrupted | Ending::OutOfBudget => Status::Inconclusive,
+    };
+    Verdict {
+        status: worst.unwrap_or(Status::Inconclusive).max(least),
+        interrupted: verdict.interrupted,
+        gates,
+    }
+}
+
+fn without_own_word(gate: GateResult) -> GateResult {
+    let (own, checks): (Vec<Check>, Vec<Check>) = gate
+        .checks
+        .into_iter()
+        .partition(|c| c.condition == OWN_WORD);
+    let mut warnings = gate.warnings;
+    if !own.is_empty() {
+        warnings.push(format!(
+            "\"{OWN_WORD}\" is not judged again: no row keeps the router's own word"
+        ));
+    }
+    GateResult {
+        warnings,
+        name: gate.name.clone(),
+        ..GateResult::of(&gate.name, checks)
+    }
+}
+
+fn as_recorded(gate: &Gate) -> GateResult {
+    let checks = gate.checks.iter();
+    let checks = checks.map(|c| {
+        let mut check = Check::census(c.condition.clone(), c.status, c.seen.clone());
+        check.evidence.method = "as recorded";
+        check
+    });
+    GateResult {
+        name: gate.name.clone(),
+        status: gate.status,
+        checks: checks.collect(),
+        warnings: gate.warnings.clone(),
+    }
+}
