@@ -17,7 +17,7 @@ use crate::comparison::{Outcome, compare, folder, pretty};
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CompareArgs {
-    /// The folder of the run to compare with: reports/<scenario>/<run>
+    /// The folder of the run to compare with: reports/SCENARIO/RUN
     #[arg(value_name = "RUN_A")]
     a: PathBuf,
     /// The folder of the run that may be worse

@@ -20,7 +20,7 @@ use crate::verdict::result::Status;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct JudgeArgs {
-    /// The folder of the run: reports/<scenario>/<run>
+    /// The folder of the run: reports/SCENARIO/RUN
     run: PathBuf,
     /// The run's scenario with other gates; or with --scenario, a file with gates alone
     #[arg(long, value_name = "FILE")]
