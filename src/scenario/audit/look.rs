@@ -344,7 +344,8 @@ impl Scan {
         let account = &self.account;
         let failed = account.failed.iter().map(|(end, n)| (end.name(), *n));
         let dropped = account.dropped.iter().map(|(why, n)| (why.name(), *n));
-        let lacking = self.lacking.iter().map(|(why, n)| (why.name(), *n));
+        let lacking = self.lacking.iter().filter(|(_, n)| **n > 0);
+        let lacking = lacking.map(|(why, n)| (why.name(), *n));
         let (before, after) = self.walk.left_out;
         let cut = [
             ("duplicate", self.walk.duplicates),
