@@ -194,6 +194,7 @@ impl Sink for LedgerFile {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => return,
         };
         let Some(file) = &mut self.file else {

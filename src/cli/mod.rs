@@ -12,6 +12,7 @@ mod mock;
 mod output;
 mod real;
 mod replay;
+mod requires;
 mod run;
 mod serve;
 mod signals;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cli::files::scenario_files;
 use crate::cli::output::{self, Results, data, error, say};
-use crate::cli::{OutputFormat, RunFlags, ci, exit, real, signals};
+use crate::cli::{OutputFormat, RunFlags, ci, exit, real, requires, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::id::Seed;
 use crate::live::real::RealEndpoints;
@@ -67,6 +67,10 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     let is_live = |s: &Scenario| output::engine(&args.flags, s) == Engine::Live;
     let (mut live, mut virtuals) = (Vec::new(), Vec::new());
     for scenario in scenarios {
+        if let Some(why) = requires::missing(&scenario, is_live(&scenario)) {
+            results.skip(&scenario, &why);
+            continue;
+        }
         match real::look(&scenario, is_live(&scenario), args.allow_real) {
             Err(why) => results.skip(&scenario, &why),
             Ok(real) if is_live(&scenario) => live.push((scenario, real)),

@@ -95,6 +95,8 @@ pub enum What {
     Purse(PurseState),
     /// Connections were missing for want of file descriptors: what was measured is the machine.
     OutOfFiles,
+    /// Which of their keys requests still bore that reached an upstream by way of another gateway; told at the end.
+    Keys(KeysSeen),
     /// What the router holds in memory.
     Memory {
         /// Requests under way.
@@ -102,6 +104,35 @@ pub enum What {
         /// Bytes.
         bytes: usize,
     },
+}
+
+/// How many of the requests that reached an upstream still bore their key, by where it stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeysSeen {
+    /// Requests that reached an upstream.
+    pub rows: u64,
+    /// In the header.
+    pub header: u64,
+    /// As the body's `user`.
+    pub user: u64,
+    /// In the body's `metadata`.
+    pub metadata: u64,
+    /// In the prompt.
+    pub prompt: u64,
+}
+
+impl KeysSeen {
+    /// By which key requests were told apart: of those that survived, the first in the order in which they are looked
+    /// for; none when none did.
+    pub fn key(&self) -> Option<&'static str> {
+        let all = [
+            ("header", self.header),
+            ("user", self.user),
+            ("metadata", self.metadata),
+            ("prompt", self.prompt),
+        ];
+        all.into_iter().find(|(_, n)| *n > 0).map(|(name, _)| name)
+    }
 }
 
 /// A request as it left the client.

@@ -98,6 +98,7 @@ impl Join {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => {}
         }
         Joined::default()

@@ -301,6 +301,7 @@ impl Timeline {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => {}
         }
     }

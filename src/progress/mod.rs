@@ -140,6 +140,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => {}
         }
         if self.mode == Mode::Off {

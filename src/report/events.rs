@@ -87,6 +87,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Gaps(_)
         | What::HeldBack { .. }
         | What::OutOfFiles
+        | What::Keys(_)
         | What::Memory { .. } => None,
     }
 }

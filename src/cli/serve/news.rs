@@ -94,6 +94,7 @@ impl Sink for News {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => {}
         }
     }

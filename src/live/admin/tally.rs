@@ -339,6 +339,7 @@ impl Tally {
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles
+            | What::Keys(_)
             | What::Memory { .. } => {}
         }
     }
