@@ -122,8 +122,8 @@ pub struct KeysSeen {
 }
 
 impl KeysSeen {
-    /// By which key requests were told apart: of those that survived, the first in the order in which they are looked
-    /// for; none when none did.
+    /// The key that survives the way: the first that all requests bore, in the order in which they are looked for; else
+    /// the first that any did; none when none did.
     pub fn key(&self) -> Option<&'static str> {
         let all = [
             ("header", self.header),
@@ -131,7 +131,9 @@ impl KeysSeen {
             ("metadata", self.metadata),
             ("prompt", self.prompt),
         ];
-        all.into_iter().find(|(_, n)| *n > 0).map(|(name, _)| name)
+        let whole = all.iter().find(|(_, n)| *n > 0 && *n == self.rows);
+        let any = all.iter().find(|(_, n)| *n > 0);
+        whole.or(any).map(|(name, _)| *name)
     }
 }
 

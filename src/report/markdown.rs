@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, audit, costs, log, streams};
+use crate::report::{Report, audit, costs, gateway, log, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -14,6 +14,7 @@ pub fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = head(&mut text, report);
+    let _ = gateway::markdown(&mut text, report);
     let _ = gates(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);
@@ -302,7 +303,7 @@ pub(super) fn code(name: &str) -> String {
 }
 
 /// Text in code quotes as it is: more quotes than stand in it anywhere.
-fn exact_code(text: &str) -> String {
+pub(super) fn exact_code(text: &str) -> String {
     let runs = text.split(|c| c != '`').map(str::len);
     let quotes = "`".repeat(runs.max().unwrap_or(0) + 1);
     let gap = if text.contains('`') { " " } else { "" };

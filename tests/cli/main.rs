@@ -4,6 +4,7 @@ mod audit;
 mod convert;
 mod diagnostics;
 mod exit_codes;
+mod external;
 mod formats;
 mod generate;
 mod money;
