@@ -324,7 +324,7 @@ struct Stage {
 /// What is tested, with its port open.
 enum Opened {
     BuiltIn(Box<dyn Core>, Forward, TcpListener),
-    External(Target),
+    External(Box<Target>),
 }
 
 impl Opened {
@@ -353,8 +353,7 @@ impl Opened {
         let reception = Reception::open(experiment, servers.listeners(experiment));
         let target = Target::start(external, &setting, cancel).await;
         reception.close().await;
-        let target = target?;
-        Ok(Self::External(target))
+        Ok(Self::External(Box::new(target?)))
     }
 
     /// How requests come to it.
@@ -378,7 +377,7 @@ impl Opened {
 enum Tested {
     BuiltIn(Arc<Driver>),
     External {
-        target: Target,
+        target: Box<Target>,
         /// Which keys of requests it lets through.
         keys: KeyCounts,
     },
