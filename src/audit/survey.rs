@@ -92,6 +92,11 @@ impl Walk {
         }
     }
 
+    /// Where time begins, on the log's own clock; none before the first attempt was placed.
+    pub fn zero(&self) -> Option<i64> {
+        self.zero
+    }
+
     /// Attempts that stood too far from their place.
     pub fn too_late(&self) -> u64 {
         self.sorter.too_late

@@ -1,6 +1,7 @@
 //! Workflow commands of GitHub Actions: annotations for what did not pass, and for what could not run.
 
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::report::runs::{Runs, Tally};
 use crate::report::{Report, junit};
 use crate::verdict::result::Status;
 
@@ -16,6 +17,27 @@ pub(super) fn gates(report: &Report) -> String {
         let scenario = &report.meta.scenario;
         let title = format!("{scenario}: {} {}", gate.name, gate.status.name());
         let (title, message) = (property(&title), value(&junit::headline(gate)));
+        format!("::{level} title={title}::{message}\n")
+    })
+    .collect()
+}
+
+/// An annotation for every gate that does not hold over repeated runs.
+pub(super) fn repeated(runs: &Runs) -> String {
+    let tallies = runs.tallies();
+    let open = tallies
+        .iter()
+        .filter(|tally| tally.status(runs.max_red) != Status::Pass);
+    open.map(|tally| {
+        let status = tally.status(runs.max_red);
+        let level = match status {
+            Status::Fail | Status::Invalid => "error",
+            Status::Inconclusive | Status::Pass => "warning",
+        };
+        let (scenario, gate) = (&runs.meta.scenario, &tally.name);
+        let title = property(&format!("{scenario}: {gate} {}", status.name()));
+        let counts = Tally::ORDER.map(|s| format!("{} {}", tally.count(s), s.name()));
+        let message = value(&format!("of {} runs: {}", tally.total(), counts.join(", ")));
         format!("::{level} title={title}::{message}\n")
     })
     .collect()

@@ -187,6 +187,7 @@ impl Sink for LedgerFile {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::Told(_)
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }

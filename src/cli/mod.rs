@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod budgets;
 mod ci;
 mod convert;
 mod env;
@@ -11,11 +12,13 @@ mod generate;
 mod mock;
 mod output;
 mod real;
+mod repeat;
 mod replay;
 mod requires;
 mod run;
 mod serve;
 mod signals;
+mod tune;
 mod validate;
 mod writing;
 
@@ -56,6 +59,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Judge from a log alone that says who served: nothing is sent
     Audit(audit::AuditArgs),
+    /// Compare policies on a scenario: false rollbacks against detection and exposure
+    Tune(tune::TuneArgs),
     /// Serve the gray router as an OpenAI-compatible gateway
     Serve(serve::ServeArgs),
     /// Look at a gateway's release, and change it
@@ -156,6 +161,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Mock(args) => mock::run(&args),

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::cli::files::scenario_files;
 use crate::cli::output::{self, Results, data, error, say};
-use crate::cli::{OutputFormat, RunFlags, ci, exit, real, requires, signals};
+use crate::cli::repeat::{self, RepeatFlags};
+use crate::cli::{OutputFormat, RunFlags, ci, exit, real, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::id::Seed;
 use crate::live::real::RealEndpoints;
@@ -45,6 +46,8 @@ pub(super) struct RunArgs {
     /// A scenario that cannot run here is an error (exit code 5), and not just skipped
     #[arg(long)]
     require_all: bool,
+    #[command(flatten)]
+    repeat: RepeatFlags,
 }
 
 pub(super) fn run(args: &RunArgs) -> u8 {
@@ -55,6 +58,9 @@ pub(super) fn run(args: &RunArgs) -> u8 {
             return exit::USAGE;
         }
     };
+    if let Some(runs) = args.repeat.runs() {
+        return repeat::run(&repetition(args, runs), &scenarios, &signals::install());
+    }
     let junit = args.flags.junit.as_deref();
     let mut results = match Results::new(args.format, args.flags.quiet, junit) {
         Ok(results) => results.requiring_all(args.require_all),
@@ -67,10 +73,6 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     let is_live = |s: &Scenario| output::engine(&args.flags, s) == Engine::Live;
     let (mut live, mut virtuals) = (Vec::new(), Vec::new());
     for scenario in scenarios {
-        if let Some(why) = requires::missing(&scenario, is_live(&scenario)) {
-            results.skip(&scenario, &why);
-            continue;
-        }
         match real::look(&scenario, is_live(&scenario), args.allow_real) {
             Err(why) => results.skip(&scenario, &why),
             Ok(real) if is_live(&scenario) => live.push((scenario, real)),
@@ -82,6 +84,18 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         run_live(args, &live, &cancel, &mut results);
     }
     results.finish()
+}
+
+fn repetition(args: &RunArgs, runs: u64) -> repeat::Request<'_> {
+    repeat::Request {
+        runs,
+        repeat: args.repeat,
+        flags: &args.flags,
+        format: args.format,
+        jobs: args.jobs.map(usize::from),
+        fail_fast: args.fail_fast,
+        require_all: args.require_all,
+    }
 }
 
 /// Why nothing is run: mistakes, by the file (or the arguments) that they make useless.

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::budgets::{self, Seeds};
 use crate::cli::exit;
 use crate::cli::files::scenario_files;
 use crate::cli::output::{data, error, say};
+use crate::cli::signals;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::config::node::{Node, Value};
 use crate::config::yaml;
@@ -18,21 +20,39 @@ pub(super) struct ValidateArgs {
     /// Scenario files, router files, price tables, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Also run scenarios whose rollback has a budget over so many seeds, in virtual time, to see what a correct
+    /// router needs [30,000 show the 99.99 % quantile]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    runs: Option<u64>,
+    /// With --runs: on so many threads [default: one a core]
+    #[arg(long, value_name = "N", requires = "runs", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
 }
 
 pub(super) fn run(args: &ValidateArgs) -> u8 {
-    let codes: Vec<u8> = args.paths.iter().map(|path| all(path)).collect();
+    let seeds = args.runs.map(|runs| Seeds {
+        runs,
+        jobs: args.jobs.map(usize::from),
+        cancel: signals::install(),
+    });
+    let seeds = seeds.as_ref();
+    let codes: Vec<u8> = args.paths.iter().map(|path| all(path, seeds)).collect();
     exit::worst(codes)
 }
 
-fn all(path: &Path) -> u8 {
+fn all(path: &Path, seeds: Option<&Seeds>) -> u8 {
     match scenario_files(path) {
         Ok(files) if files.is_empty() => {
             let message = "no scenario or router file in this folder (*.yaml, *.yml)";
             error(Diagnostic::file(path.display().to_string(), message));
             exit::USAGE
         }
-        Ok(files) => exit::worst(files.iter().map(|file| one(file)).collect::<Vec<_>>()),
+        Ok(files) => exit::worst(
+            files
+                .iter()
+                .map(|file| one(file, seeds))
+                .collect::<Vec<_>>(),
+        ),
         Err(problem) => {
             error(&problem);
             exit::USAGE
@@ -40,7 +60,8 @@ fn all(path: &Path) -> u8 {
     }
 }
 
-fn one(path: &Path) -> u8 {
+fn one(path: &Path, seeds: Option<&Seeds>) -> u8 {
+    let mut scenario = None;
     let found = match kind(path) {
         Kind::Router => {
             checked(|problems, loader| compile::router_from_file(problems, path, loader).is_some())
@@ -48,7 +69,10 @@ fn one(path: &Path) -> u8 {
         Kind::Prices => checked(|problems, loader| {
             compile::price_table_from_file(problems, path, loader).is_some()
         }),
-        Kind::Scenario => compile::file(path).map(|(_, warnings)| warnings),
+        Kind::Scenario => compile::file(path).map(|(read, warnings)| {
+            scenario = Some(read);
+            warnings
+        }),
     };
     let (problems, is_valid) = match found {
         Ok(warnings) => (warnings, true),
@@ -66,7 +90,7 @@ fn one(path: &Path) -> u8 {
             n => format!(" ({n} warnings)"),
         };
         data(&format!("{name}: valid{note}\n"));
-        return exit::PASS;
+        return scenario.map_or(exit::PASS, |scenario| budgets::tell(&scenario, seeds));
     }
     let errors = problems.errors();
     let plural = if errors == 1 { "" } else { "s" };

@@ -256,6 +256,8 @@ fn timeouts(timeouts: &Timeouts) -> Text {
         ("connect", Some(time(timeouts.connect))),
         ("attempt", Some(time(timeouts.attempt))),
         ("escalation", timeouts.escalation.map(time)),
+        ("first_token", timeouts.first_token.map(time)),
+        ("idle", timeouts.idle.map(time)),
         ("request", Some(time(timeouts.request))),
     ])
 }
@@ -383,7 +385,7 @@ mod tests {
             &format!(
                 "{split}\nroutes:\n  - {{when: {{header: {{x-b: \"1\", x-a: \"on\"}}, tenant: t, tier: p, model: m}}, to: v2}}\n\
                  overrides: {{keys: [QA_KEY]}}\nrollback: {{in_flight: cancel, webhooks: [HOOK], peers: [\"http://127.0.0.1:2\"]}}\n\
-                 timeouts: {{attempt: 7s, escalation: 3s, request: 1h}}"
+                 timeouts: {{attempt: 7s, escalation: 3s, first_token: 2s, idle: 1500ms, request: 1h}}"
             ),
             "ramp: default",
             "ramp: default\njudge: sequential\nsplit: {sticky: user}",

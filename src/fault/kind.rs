@@ -9,7 +9,7 @@ use crate::upstream::stream::{Breakage, Ending, StreamPlan};
 use crate::upstream::wish::Wish;
 
 /// How fast a mock answers with an error, unless a fault says otherwise.
-const ERROR_LATENCY: Duration = Duration::from_millis(5);
+pub const ERROR_LATENCY: Duration = Duration::from_millis(5);
 
 /// How fast a connection is refused.
 const REFUSED_LATENCY: Duration = Duration::from_millis(1);

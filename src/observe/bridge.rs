@@ -3,8 +3,9 @@
 use crate::observe::event::{
     AttemptKind, Booked, Finding, Missing, RollbackFacts, Settled, StandingFacts, What,
 };
-use crate::router::config::ThresholdAction;
-use crate::router::io::{self, Closed, Event, Evidence, Reason};
+use crate::router::config::{RollbackConfig, ThresholdAction};
+use crate::router::deployment::Change;
+use crate::router::io::{self, Closed, Event, Evidence, Reason, Rollback};
 use crate::router::judge::lack::Lack;
 use crate::router::judge::sequential::HoldReason;
 use crate::time::Timestamp;
@@ -49,20 +50,7 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             attempts,
         }),
         Event::Judged(evidence) => What::Judged(finding(&evidence)),
-        Event::RolledBack(record) => What::RolledBack(RollbackFacts {
-            from: record.from,
-            to: record.to,
-            decided_at: at,
-            cause: record.reason.name(),
-            reason: record.reason.evidence().map(finding),
-            words: match record.reason {
-                Reason::ByHand(words) => Some(words),
-                Reason::Judged(_) | Reason::Inconclusive => None,
-            },
-            step: record.step,
-            affected_requests: record.affected_requests,
-            id: record.id,
-        }),
+        Event::RolledBack(record) => What::RolledBack(rollback(record, at)),
         Event::Held(reason) => What::Held(reason.map(HoldReason::name)),
         Event::Standing(standing) => What::Standing(StandingFacts {
             revision: standing.revision,
@@ -73,6 +61,31 @@ pub fn fact(event: Event, at: Timestamp) -> What {
             closed: standing.closed.into_iter().map(Closed::name).collect(),
         }),
         Event::NotPromoted(missing) => What::NotPromoted(missing.iter().map(lacks).collect()),
+    }
+}
+
+/// The letter about a rollback that an order to keep it carries, if anybody is to get one: whoever keeps a rollback
+/// writes to its webhooks and peers.
+pub fn letter(change: &Change, receivers: &RollbackConfig, at: Timestamp) -> Option<What> {
+    let has_receivers = !receivers.webhooks.is_empty() || !receivers.peers.is_empty();
+    let record = change.rollback.clone().filter(|_| has_receivers)?;
+    Some(What::Told(rollback(record, at)))
+}
+
+fn rollback(record: Rollback, at: Timestamp) -> RollbackFacts {
+    RollbackFacts {
+        from: record.from,
+        to: record.to,
+        decided_at: at,
+        cause: record.reason.name(),
+        reason: record.reason.evidence().map(finding),
+        words: match record.reason {
+            Reason::ByHand(words) => Some(words),
+            Reason::Judged(_) | Reason::Inconclusive => None,
+        },
+        step: record.step,
+        affected_requests: record.affected_requests,
+        id: record.id,
     }
 }
 

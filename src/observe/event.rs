@@ -75,6 +75,8 @@ pub enum What {
     NotPromoted(Vec<Missing>),
     /// The router closed the canary.
     RolledBack(RollbackFacts),
+    /// The driver was ordered to tell webhooks and peers of a rollback, and this is what they read.
+    Told(RollbackFacts),
     /// The release stands elsewhere: another weight, step or phase.
     Standing(StandingFacts),
     /// A fault went on or off.

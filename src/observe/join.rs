@@ -92,6 +92,7 @@ impl Join {
             What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::Told(_)
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }

@@ -149,6 +149,10 @@ pub struct LogMeta {
     pub file: String,
     /// The format it was read as.
     pub format: &'static str,
+    /// What its times are written in.
+    pub times: &'static str,
+    /// Its first moment: a date where its clock is one, else seconds; none where it has no times.
+    pub origin: Option<String>,
     /// What it shows its format by; none when that was said.
     pub detected: Option<&'static str>,
     /// How it is packed.

@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod cost;
 pub mod event;
 pub mod evidence;
+pub mod harm;
 pub mod join;
 pub mod latency;
 pub mod meta;

@@ -1,5 +1,6 @@
 //! Everything that is known about one request, from all witnesses together.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -249,6 +250,13 @@ impl Story {
     /// Did any attempt go to this version?
     pub fn touched(&self, version: VersionId) -> bool {
         self.attempts.iter().any(|a| a.version == version)
+    }
+
+    /// Was any attempt at this version on its way in this time?
+    pub fn met(&self, version: VersionId, during: RangeInclusive<Timestamp>) -> bool {
+        let of_version = self.attempts.iter().filter(|a| a.version == version);
+        let mut starts = of_version.filter_map(Attempt::started_at);
+        starts.any(|at| during.contains(&at))
     }
 
     /// The version that failed the request before another one answered it.

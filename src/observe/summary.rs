@@ -269,6 +269,7 @@ impl Summary {
             | What::UpstreamEnded(_)
             | What::Settled(_)
             | What::Held(_)
+            | What::Told(_)
             | What::Fault { .. }
             | What::Gaps(_)
             | What::HeldBack { .. }

@@ -294,6 +294,7 @@ impl Timeline {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::Told(_)
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }

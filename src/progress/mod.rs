@@ -133,6 +133,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Judged(_)
             | What::RolledBack(_)
             | What::Held(_)
+            | What::Told(_)
             | What::NotPromoted(_)
             | What::Standing(_)
             | What::Fault { .. }

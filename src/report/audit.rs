@@ -186,6 +186,7 @@ fn log(text: &mut String, report: &Report) -> std::fmt::Result {
         grouped(attempts(report)),
         grouped(log.inversions),
     )?;
+    writeln!(text, "{}", crate::report::log::clock(log))?;
     for (reason, n) in &log.dropped {
         writeln!(text, "- left out, {reason}: {}", grouped(*n))?;
     }

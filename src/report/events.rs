@@ -59,6 +59,9 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
             Some(line)
         }
         What::RolledBack(record) => Some(rollback_json(meta, record)),
+        What::Told(record) => Some(json!({
+            "event": "told", "id": record.id, "affected_requests": record.affected_requests,
+        })),
         What::Held(reason) => Some(json!({"event": "held", "reason": reason})),
         What::NotPromoted(missing) => Some(json!({"event": "not_promoted", "missing": missing})),
         What::Standing(standing) => Some(json!({

@@ -39,6 +39,7 @@ pub(super) fn section(text: &mut String, report: &Report) -> std::fmt::Result {
     for (reason, n) in &log.dropped {
         writeln!(text, "- dropped, {reason}: {} rows", grouped(*n))?;
     }
+    writeln!(text, "{}", clock(log))?;
     made(text, log)?;
     spacing(text, log)?;
     failures(text, log)?;
@@ -95,6 +96,15 @@ fn made(text: &mut String, log: &LogMeta) -> std::fmt::Result {
             "- streams: {} rows ask for one, and get one",
             grouped(n)
         ),
+    }
+}
+
+/// What its times are, and where they begin.
+pub(super) fn clock(log: &LogMeta) -> String {
+    match (&log.origin, log.times) {
+        (_, "none") => "- its times: none".to_owned(),
+        (Some(origin), times) => format!("- its times: {times}; the first is {origin}"),
+        (None, times) => format!("- its times: {times}, and not every row has one"),
     }
 }
 

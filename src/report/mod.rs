@@ -14,7 +14,9 @@ pub mod markdown;
 pub mod plot;
 pub mod pretty;
 pub mod rows;
+pub mod runs;
 pub mod streams;
+pub mod tune;
 
 use crate::observe::audit::AuditFindings;
 use crate::observe::event::Finding;

@@ -1,11 +1,15 @@
 //! Runs a scenario on an engine and leaves a run directory behind.
 //!
 //! [`Recorder`] folds the events of a run into rows, totals and gates as they
-//! come; [`RunDir`] is where files go; [`run`] puts both around an engine.
+//! come; [`RunDir`] is where files go; [`run`] puts both around an engine. [`repeat`] runs the same over
+//! many seeds, and keeps only figures.
 
 pub mod audit;
 pub mod recorder;
+pub mod repeat;
+mod repeat_dir;
 pub mod run_dir;
+pub mod tune;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -166,17 +170,7 @@ pub fn run(
         Some(records) => Keep::Asked(records),
         None => Keep::Chosen(default_records(experiment)),
     };
-    let mut gates = scenario.gates.clone();
-    for gate in &mut gates {
-        settle(gate, experiment, options.engine);
-    }
-    if experiment.has_real_upstreams() {
-        gates.push(GateSpec::Budget(experiment.budget));
-    }
-    // What another gateway promises, nobody here knows.
-    if experiment.gateway.is_none() {
-        gates.push(GateSpec::Policy(policy(experiment, options.engine)));
-    }
+    let gates = all_gates(scenario, options.engine);
     let log = dir.as_ref().map(|dir| dir.path(GATEWAY_LOG));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
@@ -245,6 +239,23 @@ fn core(experiment: &Experiment, options: &RunOptions) -> Box<dyn Core> {
 
 fn built_in(experiment: &Experiment) -> GrayRouter {
     GrayRouter::new(experiment.router.clone(), experiment.seed, Timestamp::ZERO)
+}
+
+/// What is expected of a run on this engine: what the scenario says, and what every run must keep to.
+fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
+    let experiment = &scenario.experiment;
+    let mut gates = scenario.gates.clone();
+    for gate in &mut gates {
+        settle(gate, experiment, engine);
+    }
+    if experiment.has_real_upstreams() {
+        gates.push(GateSpec::Budget(experiment.budget));
+    }
+    // What another gateway promises, nobody here knows.
+    if experiment.gateway.is_none() {
+        gates.push(GateSpec::Policy(policy(experiment, engine)));
+    }
+    gates
 }
 
 /// What a gate can only know when a run begins: how late the engine may be, and who sends.

@@ -86,7 +86,7 @@ fn expected_within(experiment: &Experiment, scope: Scope) -> Option<f64> {
 }
 
 /// The share of requests that chance assigns.
-fn randomised_share(experiment: &Experiment) -> f64 {
+pub(super) fn randomised_share(experiment: &Experiment) -> f64 {
     let forced = match &experiment.traffic {
         Traffic::Synthetic(config) => config.forced.share(),
         Traffic::Replay { .. } => 0.0,

@@ -37,7 +37,7 @@ pub struct Setting<'a> {
     pub is_external: bool,
 }
 
-const GATES: [&str; 17] = [
+const GATES: [&str; 18] = [
     "ramp",
     "promotion",
     "split",
@@ -45,6 +45,7 @@ const GATES: [&str; 17] = [
     "rollback",
     "no_rollback",
     "after_rollback",
+    "notification",
     "requests",
     "stream",
     "retries",
@@ -108,6 +109,7 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         "rollback" => one(rollback(cx, entry, setting)),
         "no_rollback" => one(no_rollback(cx, entry, setting)),
         "after_rollback" => one(after_rollback(cx, entry, setting)),
+        "notification" => one(notification(cx, entry, setting)),
         "requests" => one(requests(cx, value, setting)),
         "stream" => one(stream(cx, value)),
         "retries" => one(retries::read(cx, value, setting)),
@@ -248,12 +250,21 @@ fn steps(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<Vec<StepSpec
 fn ramp(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
     let steps = steps(cx, entry, setting);
     let fields = gate_fields(cx, &entry.value, "ramp")?;
-    let reaches = fields.required("reaches", "the name of a step", values::text);
-    let within = fields.optional("within", values::positive_duration);
+    let stays_at = fields.optional("stays_at", values::text);
+    let stays = stays_at.is_some();
+    let step = match stays {
+        true => stays_at,
+        false => fields.required("reaches", "the name of a step", values::text),
+    };
+    // What stays at a step is there from its time on, and at no later one.
+    let within = match stays {
+        true => None,
+        false => fields.optional("within", values::positive_duration),
+    };
     let place = fields.place();
     fields.finish();
-    let (steps, reaches) = (steps?, reaches?);
-    let Some(reaches) = steps.iter().position(|step| step.name == reaches) else {
+    let (steps, step) = (steps?, step?);
+    let Some(reaches) = steps.iter().position(|s| s.name == step) else {
         let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
         let diagnostic = cx.at(place, "the ramp has no step of this name");
         return cx.error(diagnostic.expected(format!("one of {}", listed(&names))));
@@ -262,6 +273,7 @@ fn ramp(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
         name: "ramp",
         steps,
         reaches,
+        stays,
         within,
         tolerance: Duration::ZERO,
     }))
@@ -276,6 +288,7 @@ fn promotion(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec
     Some(GateSpec::Ramp(RampSpec {
         name: "promotion",
         reaches: steps.len().saturating_sub(1),
+        stays: false,
         steps,
         within,
         tolerance: Duration::ZERO,
@@ -329,6 +342,18 @@ fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSp
         min_n,
         share: setting.router.canary_share(),
     }))
+}
+
+fn notification(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
+    needs_rollback(cx, entry, setting, "pass");
+    let receivers = &setting.router.rollback;
+    if receivers.webhooks.is_empty() && receivers.peers.is_empty() {
+        let message = "the router has nobody to tell: `notification` could never pass";
+        let hint = "add `rollback: {webhooks: [ROLLBACK_WEBHOOK_URL]}` to the router";
+        cx.problems.add(cx.at(entry.place, message).hint(hint));
+    }
+    gate_fields(cx, &entry.value, "notification")?.finish();
+    Some(GateSpec::Notification)
 }
 
 fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {

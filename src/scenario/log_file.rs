@@ -36,7 +36,8 @@ const CHUNKS: usize = 8;
 #[derive(Debug)]
 pub struct Looked {
     source: Arc<dyn RowSource>,
-    start: i64,
+    /// Its first moment, on its own clock, in nanoseconds.
+    pub start: i64,
     /// What became of its lines.
     pub account: LogAccount,
     /// How its rows are spaced.

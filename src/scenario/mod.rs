@@ -7,6 +7,7 @@
 pub mod advice;
 pub mod arrivals;
 pub mod audit;
+pub mod budgets;
 pub mod callers;
 pub mod compile;
 mod contract;
@@ -22,6 +23,7 @@ pub mod gates;
 pub mod generation;
 pub mod load;
 pub mod log_file;
+pub mod log_request;
 pub mod mock;
 pub mod pressure;
 mod rate_limits;
@@ -32,6 +34,7 @@ pub mod requires;
 mod retries;
 pub mod run_folder;
 mod stickiness;
+pub mod sweep;
 pub mod traffic;
 pub mod upstreams;
 

@@ -326,7 +326,9 @@ impl<'a, C: Core + ?Sized> Engine<'a, C> {
                 Action::Forward { attempt, served } => self.forward(at, attempt, served),
                 Action::Fail { request, failure } => self.fail(at, request, &failure),
                 // There is nothing to keep in virtual time, and nobody who could ask.
-                Action::Persist { op, .. } => {
+                Action::Persist { op, change } => {
+                    let receivers = &self.experiment.router.rollback;
+                    self.emit(at, bridge::letter(&change, receivers, at));
                     self.core.handle(at, Input::Persisted { op, ok: true });
                 }
                 Action::Adopt { .. } | Action::Answer { .. } => {}

@@ -10,4 +10,6 @@ pub mod multinomial;
 pub mod normal;
 pub mod proportion;
 pub mod quantile;
+pub mod samples;
 pub mod sprt;
+pub mod waiting;

@@ -17,6 +17,7 @@ use crate::verdict::gates::join::{JoinGate, is_leaky, strays};
 use crate::verdict::gates::log::LogGate;
 use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::no_rollback::NoRollbackGate;
+use crate::verdict::gates::notification::NotificationGate;
 use crate::verdict::gates::policy::PolicyGate;
 use crate::verdict::gates::ramp::RampGate;
 use crate::verdict::gates::rate_limit::RateLimitGate;
@@ -152,6 +153,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Rollback(spec) => Box::new(RollbackGate::new(spec, canary)),
         GateSpec::NoRollback(spec) => Box::new(NoRollbackGate::new(spec, canary)),
         GateSpec::AfterRollback(spec) => Box::new(AfterRollbackGate::new(spec, canary)),
+        GateSpec::Notification => Box::new(NotificationGate::default()),
         GateSpec::Requests(spec) => Box::new(RequestsGate::new(spec)),
         GateSpec::Attribution { min_n } => Box::new(AttributionGate::new(min_n)),
         GateSpec::Stream(spec) => Box::new(StreamGate::new(spec)),

@@ -41,11 +41,15 @@ pub struct Evidence {
     pub estimate: Option<f64>,
     /// Its limits, when it is an estimate of something that holds beyond this run.
     pub interval: Option<[f64; 2]>,
+    /// How sure the interval is: of `clopper-pearson equivalence` each limit by itself, of `exact binomial`
+    /// both together. None of a census, which has no interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// Of what: `share`, `ratio`, `s`, `requests`, `attempts`, `callers`, `bytes`.
     pub unit: &'static str,
     /// How many observations it rests on.
     pub n: u64,
-    /// How it was judged: `clopper-pearson equivalence` or `census`.
+    /// How it was judged: `clopper-pearson equivalence`, `exact binomial` or `census`.
     pub method: &'static str,
 }
 

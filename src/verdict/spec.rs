@@ -24,6 +24,8 @@ pub enum GateSpec {
     NoRollback(NoRollbackSpec),
     /// Nothing reaches the canary after its rollback.
     AfterRollback(AfterRollbackSpec),
+    /// Webhooks and peers are told of the rollback once, with its record.
+    Notification,
     /// Shares and percentiles over requests, or over a version's attempts.
     Requests(RequestsSpec),
     /// The router's own numbers agree with the upstreams' ledgers.
@@ -76,6 +78,7 @@ impl GateSpec {
             Self::Rollback(_) => "rollback",
             Self::NoRollback(_) => "no_rollback",
             Self::AfterRollback(_) => "after_rollback",
+            Self::Notification => "notification",
             Self::Requests(_) => "requests",
             Self::Attribution { .. } => "attribution",
             Self::Stream(_) => "stream",
@@ -426,6 +429,8 @@ pub struct RampSpec {
     pub steps: Vec<StepSpec>,
     /// The position of the step that must be reached.
     pub reaches: usize,
+    /// Must it be the last one that is begun?
+    pub stays: bool,
     /// By when.
     pub within: Option<Duration>,
     /// By how much times may be off: 0 in virtual time.

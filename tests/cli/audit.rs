@@ -184,7 +184,7 @@ fn the_sequential_judge_decides_by_the_log_what_it_decided_in_the_run() {
 fn plain_log(n: u64, closed_after: Option<u64>) -> String {
     let lines = (0..n).map(|i| {
         let is_open = closed_after.is_none_or(|last| i < last);
-        let canary = i % 5 == 0 && is_open;
+        let canary = i.is_multiple_of(5) && is_open;
         let outcome = match canary && i >= n / 2 {
             true => "server_error",
             false => "success",
@@ -365,7 +365,11 @@ fn weights_that_changed_are_said_and_each_is_judged_in_its_time() {
     let folder = Folder::new();
     // One in five, then one in two.
     let line = |i: u64| {
-        let canary = if i < 4_000 { i % 5 == 0 } else { i % 2 == 0 };
+        let canary = if i < 4_000 {
+            i.is_multiple_of(5)
+        } else {
+            i.is_multiple_of(2)
+        };
         format!(
             "{{\"at_s\":{}.{:02},\"latency_ms\":20,\"outcome\":\"success\",\"served_by\":\"{}\"}}\n",
             1_700_000_000 + i / 20,

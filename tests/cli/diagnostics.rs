@@ -390,8 +390,29 @@ fn mistakes_in_gates_about_load_and_callers() {
             "say nothing of themselves",
         ),
         ("stickiness: {moved: 0%}", "`0%` is not"),
+        ("notification", "the router has nobody to tell"),
+        ("ramp: {stays_at: few}", "the router has no ramp"),
     ] {
         let file = folder.write("gate.yaml", &scenario(&format!("  - {gate}")));
+        let done = graygate(&["validate", &file]);
+        assert_eq!(done.code, Some(2), "{gate}");
+        assert!(done.err.contains(message), "{gate}: {}", done.err);
+    }
+}
+
+/// A ramp stays at a step that it has, and is not late for it.
+#[test]
+fn mistakes_in_where_a_ramp_stays() {
+    let folder = Folder::new();
+    let shipped = std::fs::read_to_string("scenarios/no-data-holds-the-ramp.yaml");
+    let text = shipped.expect("a scenario");
+    for (gate, message) in [
+        ("{stays_at: minority}", "the ramp has no step of this name"),
+        ("{stays_at: few, within: 1m}", "unknown key `within`"),
+        ("{stays_at: few, reaches: half}", "unknown key `reaches`"),
+        ("{}", "`reaches` is missing"),
+    ] {
+        let file = folder.write("stays.yaml", &text.replace("{stays_at: few}", gate));
         let done = graygate(&["validate", &file]);
         assert_eq!(done.code, Some(2), "{gate}");
         assert!(done.err.contains(message), "{gate}: {}", done.err);

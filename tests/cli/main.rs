@@ -1,6 +1,7 @@
 //! The program as its users meet it: arguments in; exit code, stdout, stderr and files out.
 
 mod audit;
+mod budgets;
 mod convert;
 mod diagnostics;
 mod exit_codes;
@@ -10,6 +11,8 @@ mod generate;
 mod money;
 mod outputs;
 mod recorded;
+mod repeat;
 mod replay;
 mod support;
 mod traps;
+mod tune;

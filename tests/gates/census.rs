@@ -466,14 +466,19 @@ fn requests_at_a_version_are_counted_when_they_are_taken() {
 
 #[test]
 fn requests_of_an_interrupted_run_may_still_have_come() {
-    let status = |limit| {
+    let gate = |limit| {
         let mut play = requests(RequestsSpec {
             count: Some(limit),
             ..RequestsSpec::default()
         });
         play.requests(5, (0.0, 1.0), &[to(STABLE, OK)]);
-        play.interrupted().gates.remove(0).status
+        play.interrupted().gates.remove(0)
     };
+    let status = |limit| gate(limit).status;
+    let more = |limit| gate(limit).checks[0].more_requests;
+    assert_eq!(more(count(Op::AtLeast, 8)), Some(3));
+    assert_eq!(more(count(Op::Greater, 8)), Some(4));
+    assert_eq!(more(count(Op::AtMost, 4)), None);
     assert_eq!(status(count(Op::AtLeast, 6)), Status::Inconclusive);
     assert_eq!(status(count(Op::Equal, 6)), Status::Inconclusive);
     assert_eq!(status(count(Op::Greater, 5)), Status::Inconclusive);

@@ -5,6 +5,7 @@ mod census;
 mod contract;
 mod cost;
 mod measurement;
+mod notification;
 mod play;
 mod policy;
 mod ramp;

@@ -24,6 +24,7 @@ fn spec() -> RampSpec {
         name: "promotion",
         steps: STEPS.into_iter().map(step).collect(),
         reaches: 2,
+        stays: false,
         within: None,
         tolerance: Duration::ZERO,
     }
@@ -94,6 +95,57 @@ fn a_ramp_that_goes_step_by_step_passes() {
     );
 }
 
+/// A step that no other one follows, though there was time for it.
+#[test]
+fn a_ramp_that_must_stay_stays() {
+    let stays = |length: u32, steps: &[(f64, usize)]| {
+        let mut play = play(RampSpec {
+            reaches: 1,
+            stays: true,
+            ..spec()
+        });
+        for (second, step) in steps {
+            begin(&mut play, *second, *step);
+        }
+        traffic(&mut play, (length - 10, length), 5);
+        check(&play.gate(), "stays at minority")
+    };
+    assert_eq!(stays(130, &[(60.0, 1)]), Status::Pass);
+    assert_eq!(stays(110, &[(60.0, 1)]), Status::Inconclusive);
+    assert_eq!(stays(130, &[(60.0, 1), (120.0, 2)]), Status::Fail);
+    assert_eq!(
+        stays(110, &[(60.0, 1), (90.0, 2)]),
+        Status::Fail,
+        "too early"
+    );
+    assert_eq!(stays(130, &[]), Status::Fail, "never came so far");
+    // Whoever goes on and comes back has gone on.
+    assert_eq!(
+        stays(190, &[(60.0, 1), (90.0, 2), (120.0, 1)]),
+        Status::Fail
+    );
+}
+
+#[test]
+fn a_weight_is_an_estimate_with_its_interval() {
+    let mut play = play(spec());
+    good(&mut play);
+    let gate = play.gate();
+    let weight = gate
+        .checks
+        .iter()
+        .find(|c| c.condition == "initial has 5 %");
+    let evidence = &weight.expect("a check").evidence;
+    // 30 of 600; the scenario's 1e-4 is shared by one gate's three steps.
+    assert_eq!((evidence.estimate, evidence.n), (Some(0.05), 600));
+    assert_eq!(evidence.method, "exact binomial");
+    assert!((evidence.confidence.unwrap() - (1.0 - 1e-4 / 3.0)).abs() < 1e-12);
+    // scipy 1.17.1, t = 1e-4 / 6: st.beta.ppf(t, 30, 571), st.beta.ppf(1 - t, 31, 570)
+    let [low, high] = evidence.interval.expect("limits");
+    assert!((low - 0.020989680351358307).abs() < 1e-10, "{low}");
+    assert!((high - 0.0970239549847317).abs() < 1e-10, "{high}");
+}
+
 #[test]
 fn the_wanted_step_must_come_in_its_time() {
     let reached = |within: Option<u64>, step: usize| {
@@ -139,6 +191,8 @@ fn a_run_that_was_too_short_cannot_tell() {
     let short = came_to(100);
     assert_eq!(check(&short, "reaches full"), Status::Inconclusive);
     assert_eq!(short.status, Status::Inconclusive, "nothing else is wrong");
+    // The last came at 99.91 s, and 120 s are planned: ten a second for the rest.
+    assert_eq!(short.checks[0].more_requests, Some(201));
     assert_eq!(check(&came_to(121), "reaches full"), Status::Fail);
 }
 
@@ -218,6 +272,7 @@ fn nothing_rises_after_a_rollback() {
     let after = |share: f64| {
         let mut play = play(RampSpec {
             reaches: 0,
+            stays: false,
             ..spec()
         });
         traffic(&mut play, (0, 60), 20);

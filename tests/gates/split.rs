@@ -42,6 +42,17 @@ fn judged(spec: &SplitSpec, x: u64, n: u64) -> GateResult {
     play.gate()
 }
 
+/// What it rests on is stated; scipy 1.17.1: st.beta.ppf(1 - .999, 555, 5370), st.beta.ppf(.999, 556, 5369)
+#[test]
+fn it_states_estimate_limits_and_confidence() {
+    let evidence = &judged(&spec(0.1, 0.03), 555, 5_924).checks[0].evidence;
+    assert_eq!(evidence.estimate, Some(555.0 / 5_924.0));
+    assert_eq!((evidence.n, evidence.confidence), (5_924, Some(0.999)));
+    let [low, high] = evidence.interval.unwrap();
+    assert!((low - 0.082_367_223_311_666_17).abs() < 1e-10, "{low}");
+    assert!((high - 0.105_933_975_468_665_41).abs() < 1e-10, "{high}");
+}
+
 #[test]
 fn it_passes_exactly_while_both_limits_are_inside_the_band() {
     let spec = spec(0.1, 0.03);

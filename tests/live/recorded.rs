@@ -30,7 +30,7 @@ fn log() -> String {
             n as f64 * 0.006,
             1 + n % 4,
             told,
-            n % 2 == 0
+            n.is_multiple_of(2)
         )
     };
     let lines: Vec<String> = (0..240).map(line).collect();

@@ -1,12 +1,12 @@
 //! The shipped scenarios in virtual time: what they promise, that they can fail, and that the same
 //! seed gives the same bytes.
 
-mod broken;
 mod classes;
 mod closing;
 mod determinism;
 mod refusals;
 mod shipped;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;

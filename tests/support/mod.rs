@@ -20,21 +20,29 @@ use graygate::scenario::{self, Scenario, compile};
 use graygate::traffic::replay::Speed;
 use graygate::verdict::result::{GateResult, Status};
 
-pub(crate) const SHIPPED: [&str; 49] = [
+pub(crate) const SHIPPED: [&str; 63] = [
+    "anonymous-callers-are-split",
     "canary-401-falls-back-and-rolls-back",
     "canary-401-with-a-shared-key",
+    "canary-at-zero-gets-nothing",
     "canary-timeouts",
     "cost-of-a-failing-canary",
     "drifting-canary-keeps-the-contract",
+    "each-failure-falls-back",
     "errors-just-above-threshold",
     "errors-just-below-threshold",
+    "failed-step-is-the-last",
     "failing-stable-keeps-its-canary",
     "fallback-masks-dead-canary",
     "forced-requests-are-no-evidence",
+    "growing-canary-moves-nobody-back",
     "healed-canary-is-kept",
     "healthy-canary",
     "impatient-callers-are-no-failures",
+    "in-flight-attempts-are-recalled",
+    "judged-steps-lead-to-promotion",
     "missing-model-mid-run",
+    "no-data-holds-the-ramp",
     "premium-users-first",
     "ramp-breaks-at-full",
     "ramp-breaks-at-initial",
@@ -43,9 +51,11 @@ pub(crate) const SHIPPED: [&str; 49] = [
     "ramp-healthy-canary-is-promoted",
     "rate-limit-storm",
     "rate-limited-canary",
+    "refused-requests-are-nobodys-failure",
     "replay-azure-sample",
     "retry-storm-stays-in-budget",
     "rollback-is-final",
+    "rollback-is-told-once",
     "s01-429-with-retry-after",
     "s02-persistent-429",
     "s03-500-once",
@@ -65,11 +75,15 @@ pub(crate) const SHIPPED: [&str; 49] = [
     "server-errors-above-threshold",
     "server-errors-below-threshold",
     "sessions-stay-through-the-rush",
+    "shared-outage-keeps-its-canary",
     "slow-canary-rolled-back-by-p99",
     "split-proven-at-scale",
+    "stable-lost-its-model",
+    "sticky-users-leave-a-closed-canary",
     "sticky-users-stay",
     "streams-break-and-stall",
     "stress-test-20-requests",
+    "weights-below-one-count",
 ];
 
 /// The shipped scenarios that are short enough to be run live as well.

@@ -91,6 +91,7 @@ impl Sink for News {
             | What::Answered(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::Told(_)
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles

@@ -336,6 +336,7 @@ impl Tally {
             | What::NotPromoted(_)
             | What::Fault { .. }
             | What::Gaps(_)
+            | What::Told(_)
             | What::HeldBack { .. }
             | What::Purse(_)
             | What::OutOfFiles

@@ -415,7 +415,15 @@ impl Driver {
     fn persist(&self, inner: &mut Inner, now: Timestamp, op: u64, change: Box<Change>) {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let ok = match &*store {
-            Store::None => true,
+            Store::None => {
+                // Who would be written to is in the configuration that every rollback of a run leaves in force.
+                let receivers = &change.deployment.config.rollback;
+                let letter = bridge::letter(&change, receivers, now);
+                letter
+                    .into_iter()
+                    .for_each(|what| self.outbox.send(now, what));
+                true
+            }
             // A store that is gone keeps nothing.
             Store::Open(sender) if sender.send((op, change)).is_err() => false,
             Store::Open(_) => return,

@@ -16,10 +16,10 @@ use crate::verdict::result::Status;
 const SIZE: (u32, u32) = (800, 460);
 /// Height of title and legend.
 const HEAD: u32 = 100;
-const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(34, 34, 34);
-const PALE_INK: RGBColor = RGBColor(110, 110, 110);
-const GRID: RGBColor = RGBColor(226, 226, 226);
+pub(super) const FONT: &str = "sans-serif";
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+pub(super) const PALE_INK: RGBColor = RGBColor(110, 110, 110);
+pub(super) const GRID: RGBColor = RGBColor(226, 226, 226);
 const FAULT: RGBColor = RGBColor(240, 200, 120);
 
 /// The colour of stable.
@@ -77,7 +77,7 @@ pub(super) type Draw<'r> = Box<dyn Fn(&mut Canvas<'_, '_>) -> Result<(), String>
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
+pub(super) type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
 
 /// Draws a plot.
 pub(super) fn render(frame: &Frame<'_>) -> Result<String, String> {
@@ -167,7 +167,7 @@ fn head(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     legend(root, frame)
 }
 
-fn shortened(words: &str, length: usize) -> String {
+pub(super) fn shortened(words: &str, length: usize) -> String {
     match words.chars().count() > length {
         true => words.chars().take(length - 1).chain(['…']).collect(),
         false => words.to_owned(),
@@ -181,9 +181,21 @@ fn legend(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
         .then(|| Legend::new(fault_names(frame.report), FAULT, Mark::Area(0.35)));
     let rollback = (!frame.report.summary.rollbacks.is_empty())
         .then(|| Legend::new("rollback", HARM, Mark::Dashes));
-    let entries = frame.legend.iter().chain(&faults).chain(&rollback);
+    entries(
+        root,
+        frame.legend.iter().chain(&faults).chain(&rollback),
+        68,
+    )
+}
+
+/// Entries of a legend, from this height on.
+pub(super) fn entries<'l>(
+    root: &Area<'_>,
+    entries: impl Iterator<Item = &'l Legend>,
+    top: i32,
+) -> Result<(), String> {
     let style = (FONT, 15).into_font().color(&INK);
-    let (mut x, mut y) = (20, 68);
+    let (mut x, mut y) = (20, top);
     for entry in entries {
         // 6.2 px a character at this size at most, with room to the next entry.
         let width = 30 + (entry.label.chars().count() as f64 * 6.2) as i32 + 20;

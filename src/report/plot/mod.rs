@@ -2,19 +2,23 @@
 //! can tell apart (Okabe & Ito, 2008).
 
 mod cost;
+mod distribution;
 mod errors;
 mod evidence;
 mod frame;
 mod latency;
 mod split;
 mod streams;
+mod tradeoff;
 
 pub use cost::cost;
+pub use distribution::{DISTRIBUTION, distribution};
 pub use errors::errors;
 pub use evidence::evidence;
 pub use latency::latency;
 pub use split::split;
 pub use streams::streams;
+pub use tradeoff::tradeoff;
 
 use crate::report::Report;
 

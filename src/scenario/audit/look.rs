@@ -251,6 +251,8 @@ impl Scan {
         LogMeta {
             file: file.to_string_lossy().into_owned(),
             format: format.name,
+            times: format.times,
+            origin: self.walk.zero().map(recorded::origin),
             detected: because,
             packed: packing.name(),
             speed: "1x".to_owned(),

@@ -16,6 +16,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "azure",
     title: "Azure LLM inference traces",
+    times: "dates, to 100 ns",
     detect,
     read,
 };

@@ -15,6 +15,7 @@ use crate::traffic::format::{DropReason, Each, Format, Head, LogError, Record};
 pub const FORMAT: Format = Format {
     name: "burstgpt",
     title: "BurstGPT traces",
+    times: "seconds",
     detect,
     read,
 };

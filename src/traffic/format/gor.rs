@@ -16,6 +16,7 @@ use crate::traffic::format::{BadRow, DropReason, Each, Format, Head, LogError, R
 pub const FORMAT: Format = Format {
     name: "gor",
     title: "GoReplay capture of HTTP",
+    times: "nanoseconds since 1970",
     detect,
     read,
 };

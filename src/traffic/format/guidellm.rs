@@ -17,6 +17,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "guidellm",
     title: "GuideLLM traces (trace_synthetic)",
+    times: "seconds",
     detect: |_| None,
     read,
 };

@@ -14,6 +14,7 @@ use crate::traffic::format::{DropReason, Format, Head, Record, read_objects};
 pub const FORMAT: Format = Format {
     name: "har",
     title: "HTTP archive (HAR 1.2)",
+    times: "dates",
     detect,
     read: |reader, each| read_objects(reader, &["log", "entries"], each, |fields| record(&fields)),
 };

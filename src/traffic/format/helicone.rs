@@ -14,6 +14,7 @@ use crate::traffic::format::{DropReason, Format, Record, read_objects};
 pub const FORMAT: Format = Format {
     name: "helicone",
     title: "Helicone requests, a JSON object a line",
+    times: "dates",
     detect: |head| {
         let is_it = head.has_keys(&["request_created_at"]);
         is_it.then_some("its first object has request_created_at")

@@ -17,6 +17,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "langfuse",
     title: "Langfuse observations as JSON or CSV",
+    times: "dates",
     detect,
     read,
 };

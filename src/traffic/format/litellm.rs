@@ -22,6 +22,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "litellm",
     title: "LiteLLM StandardLoggingPayload, a JSON object a line",
+    times: "seconds since 1970",
     detect: |head| {
         let is_it = head.has_keys(&["call_type", "startTime"])
             && ["response_cost", "trace_id"]
@@ -36,6 +37,7 @@ pub const FORMAT: Format = Format {
 pub const SPEND: Format = Format {
     name: "litellm_spend",
     title: "LiteLLM_SpendLogs as JSON or CSV",
+    times: "dates",
     detect: detect_spend,
     read: read_spend,
 };

@@ -56,6 +56,8 @@ pub struct Format {
     pub name: &'static str,
     /// What it is, for people.
     pub title: &'static str,
+    /// What its times are written in.
+    pub times: &'static str,
     /// Why a log that begins like this is of this format; none when it is not.
     pub detect: fn(&Head<'_>) -> Option<&'static str>,
     /// Reads a whole log.

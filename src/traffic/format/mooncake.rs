@@ -16,6 +16,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "mooncake",
     title: "Mooncake traces",
+    times: "milliseconds",
     detect,
     read,
 };

@@ -12,6 +12,7 @@ use crate::traffic::format::{DropReason, Format, Head, Record, read_objects};
 pub const FORMAT: Format = Format {
     name: "openai_batch",
     title: "OpenAI Batch API, input or output, a JSON object a line",
+    times: "none",
     detect,
     read: |reader, each| read_objects(reader, &[], each, record),
 };

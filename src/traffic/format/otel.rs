@@ -19,6 +19,7 @@ use crate::traffic::format::{DropReason, Each, Format, Found, Head, LogError, Re
 pub const FORMAT: Format = Format {
     name: "otel",
     title: "OpenTelemetry spans of generative AI: OTLP as JSON, or plain spans",
+    times: "nanoseconds since 1970, or dates",
     detect,
     read,
 };

@@ -12,6 +12,7 @@ use crate::traffic::format::{DropReason, Each, Format, Head, LogError, Record, r
 pub const FORMAT: Format = Format {
     name: "ragpulse",
     title: "RAGPulse traces",
+    times: "seconds, as text",
     detect,
     read,
 };

@@ -11,6 +11,7 @@ use crate::traffic::format::{DropReason, Format, Found, Record, chats, read_item
 pub const FORMAT: Format = Format {
     name: "sharegpt",
     title: "ShareGPT conversations",
+    times: "none",
     detect: |head| {
         let is_it = head.has_keys(&["conversations"]);
         is_it.then_some("its first object has conversations")

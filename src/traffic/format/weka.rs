@@ -18,6 +18,7 @@ use crate::traffic::format::{
 pub const FORMAT: Format = Format {
     name: "weka",
     title: "traces of t, in, out (Weka)",
+    times: "seconds",
     detect,
     read,
 };

@@ -12,6 +12,7 @@ pub mod join;
 pub mod log;
 pub mod memory;
 pub mod no_rollback;
+pub mod notification;
 pub mod policy;
 mod quantiles;
 pub mod ramp;

@@ -3,14 +3,15 @@
 //! Both check the same of every ramp: it begins at its first step, leaves none out, holds each for
 //! at least its time, gives the canary the weight of the step (an exact binomial test over the
 //! requests that chance assigned, by what the upstreams' ledgers saw), and never rises after a
-//! rollback. `ramp` asks for a step that is reached, `promotion` for the last one.
+//! rollback. `ramp` asks for a step that is reached, or that no other one follows; `promotion` for the last one.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::id::{IdMap, VersionId};
 use crate::observe::event::{Missing, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
-use crate::stats::proportion::binomial_two_sided;
+use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson};
 use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate};
@@ -131,18 +132,24 @@ impl RampGate {
                 let p = binomial_two_sided(met.at_canary, met.all, step.share);
                 let status = pass_if(p >= flake);
                 let (x, n) = (grouped(met.at_canary), grouped(met.all));
+                // The shares that the test would not reject: its own interval.
+                let limits = clopper_pearson(met.at_canary, met.all, 1.0 - flake / 2.0);
+                let within = limits.map_or(String::new(), |Limits { low, high }| {
+                    format!(", limits {} % to {} %", percent(low), percent(high))
+                });
                 Check {
                     evidence: Evidence {
                         estimate: Some(met.at_canary as f64 / met.all as f64),
+                        interval: limits.map(|l| [l.low, l.high]),
+                        confidence: limits.map(|_| 1.0 - flake),
                         unit: "share",
                         n: met.all,
                         method: "exact binomial",
-                        ..Evidence::default()
                     },
                     ..Check::census(
                         format!("{} has {} %", step.name, percent(step.share)),
                         status,
-                        format!("{x} of {n} requests at the canary"),
+                        format!("{x} of {n} requests at the canary{within}"),
                     )
                 }
             })
@@ -198,11 +205,40 @@ impl RampGate {
                 (Status::Fail, format!("came only to {last}{}", lacked(end)))
             }
         };
-        Check::census(condition, status, seen).figure(
-            at.map(Timestamp::as_secs_f64),
-            "s",
-            begun.len() as u64,
-        )
+        let at = at.map(Timestamp::as_secs_f64);
+        let mut check = Check::census(condition, status, seen).figure(at, "s", begun.len() as u64);
+        if status == Status::Inconclusive {
+            check.more_requests = self.more_requests(end);
+        }
+        check
+    }
+
+    /// What would come in the time that was missing, at the rate there was.
+    fn more_requests(&self, end: &End<'_>) -> Option<u64> {
+        let missing = self.expected().saturating_sub(end.summary.end.elapsed());
+        let rate = end.summary.rate()?;
+        Some((rate * missing.as_secs_f64()).ceil() as u64)
+    }
+
+    /// No step comes after the wanted one, though there was time for the next.
+    fn stayed(&self, end: &End<'_>) -> Check {
+        let steps = &self.spec.steps;
+        let wanted = self.spec.reaches.min(steps.len().saturating_sub(1));
+        let holds: Duration = steps.iter().take(wanted + 1).map(|step| step.hold).sum();
+        let begun = self.begun();
+        let furthest = begun.iter().map(|(_, step)| *step).max().unwrap_or(0);
+        let status = match furthest.cmp(&wanted) {
+            Ordering::Greater => Status::Fail,
+            Ordering::Equal if end.summary.end.elapsed() > holds => Status::Pass,
+            Ordering::Equal => Status::Inconclusive,
+            Ordering::Less => Status::Fail,
+        };
+        let seen = match status {
+            Status::Inconclusive => format!("the run ended before {} was over", Human(holds)),
+            _ => format!("came to {}{}", steps[furthest].name, lacked(end)),
+        };
+        let check = Check::census(format!("stays at {}", steps[wanted].name), status, seen);
+        check.figure(Some(furthest as f64 + 1.0), "steps", begun.len() as u64)
     }
 
     /// When the wanted step must have come: its budget, or else the holds before it.
@@ -250,7 +286,11 @@ impl Gate for RampGate {
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let mut checks = vec![self.reached(end), self.order()];
+        let goal = match self.spec.stays {
+            true => self.stayed(end),
+            false => self.reached(end),
+        };
+        let mut checks = vec![goal, self.order()];
         checks.extend(self.holds());
         checks.extend(self.weights(end.flake));
         checks.extend(self.stays_down(end));

@@ -215,9 +215,15 @@ impl RequestsGate {
         };
         let seen = format!("{} {}", grouped(n), self.unit());
         // A count of none means something only while requests come.
-        Check::census(format!("count {limit}"), status, seen)
+        let mut check = Check::census(format!("count {limit}"), status, seen)
             .figure(Some(n as f64), self.unit(), n)
-            .needs(self.in_scope, 1)
+            .needs(self.in_scope, 1);
+        // Of the attempts at a version, nobody knows how many requests bring one.
+        if status == Status::Inconclusive && self.spec.version.is_none() {
+            let least = limit.bound + u64::from(limit.op == Op::Greater);
+            check.more_requests = Some(least.saturating_sub(n));
+        }
+        check
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::id::VersionId;
 use crate::observe::event::{Finding, RunEvent, What};
+use crate::observe::harm::is_user_error;
 use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
-use crate::protocol::outcome::Outcome;
 use crate::stats::compare::Comparison;
 use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -188,12 +188,7 @@ impl Gate for RollbackGate {
             .as_ref()
             .map_or(Timestamp::MAX, |r| r.decided_at);
         let during = self.spec.since..=until;
-        let starts = story
-            .attempts
-            .iter()
-            .filter(|a| a.version == self.canary)
-            .filter_map(|a| a.started_at());
-        self.met_canary += u64::from(starts.into_iter().any(|at| during.contains(&at)));
+        self.met_canary += u64::from(story.met(self.canary, during));
         let is_since = story.scheduled_at().is_some_and(|at| at >= self.spec.since);
         self.users += u64::from(is_since);
         if is_since && story.outcome().is_some_and(is_user_error) {
@@ -225,11 +220,6 @@ impl Gate for RollbackGate {
         }
         GateResult::of("rollback", checks)
     }
-}
-
-/// Everything but a success is an error for the user, unless they left by themselves.
-fn is_user_error(outcome: Outcome) -> bool {
-    !outcome.is_success() && outcome != Outcome::ClientGone
 }
 
 /// A limit on a number of requests, of those that met the canary. Without any there was nothing to

@@ -135,6 +135,7 @@ impl SplitGate {
             evidence: Evidence {
                 estimate: (self.all > 0).then(|| self.of_version as f64 / self.all as f64),
                 interval: limits.map(|l| [l.low, l.high]),
+                confidence: limits.map(|_| spec.confidence),
                 unit: "share",
                 n: self.all,
                 method: "clopper-pearson equivalence",

@@ -16,6 +16,7 @@ use crate::traffic::format::{DropReason, Each, Format, Found, Head, LogError, re
 pub const FORMAT: Format = Format {
     name: "aiperf",
     title: "AIPerf traces (single_turn, multi_turn, mooncake_trace)",
+    times: "milliseconds",
     detect,
     read,
 };

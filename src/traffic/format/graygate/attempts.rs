@@ -12,6 +12,7 @@ use crate::traffic::format::{DropReason, Each, Format, Head, LogError, Record};
 pub const FORMAT: Format = Format {
     name: "graygate_attempts",
     title: "graygate's own: attempts.csv of a run",
+    times: "seconds",
     detect,
     read,
 };

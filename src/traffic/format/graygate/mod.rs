@@ -18,6 +18,7 @@ pub use attempts::FORMAT as ATTEMPTS;
 pub const FORMAT: Format = Format {
     name: "graygate",
     title: "graygate's own: requests.csv of a run, or a graygate.log/1",
+    times: "seconds",
     detect,
     read,
 };

@@ -1,0 +1,243 @@
+//! Is the budget of a rollback what a correct router needs? `graygate validate` says so: by formula, or from
+//! many seeds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::cli::exit;
+use crate::cli::output::{data, error};
+use crate::cli::repeat::Ticker;
+use crate::observe::meta::Engine;
+use crate::report::runs::{Figure, Runs};
+use crate::runner::RunOptions;
+use crate::runner::repeat::{self, Repetition};
+use crate::scenario::Scenario;
+use crate::scenario::budgets::{self, Wait};
+use crate::stats::proportion::clopper_pearson;
+use crate::stats::quantile::Quantile;
+use crate::time::{Human, nanos, seconds};
+use crate::verdict::evaluate::FLAKE;
+use crate::verdict::result::{grouped, percent};
+use crate::verdict::spec::{GateSpec, RollbackSpec};
+
+/// A live run's machine takes its time, too.
+const LIVE: f64 = 1.5;
+/// The confidence of what seeds show.
+const CONFIDENCE: f64 = 0.95;
+
+/// How many seeds are run for it.
+pub(super) struct Seeds {
+    pub(super) runs: u64,
+    pub(super) jobs: Option<usize>,
+    pub(super) cancel: Arc<AtomicBool>,
+}
+
+/// Says it of every budget of a scenario, on stdout, and gives the exit code.
+pub(super) fn tell(scenario: &Scenario, seeds: Option<&Seeds>) -> u8 {
+    let gates = scenario.gates.iter().filter_map(|gate| match gate {
+        GateSpec::Rollback(spec) if budgets::limits(spec) != (None, None) => Some(spec),
+        _ => None,
+    });
+    let gates: Vec<&RollbackSpec> = gates.collect();
+    for spec in &gates {
+        let wait = budgets::wait(&scenario.experiment, spec);
+        lines(scenario, spec, wait, seeds.is_some());
+    }
+    match seeds.filter(|_| !gates.is_empty()) {
+        Some(seeds) => from_seeds(scenario, seeds),
+        None => exit::PASS,
+    }
+}
+
+fn line(text: &str) {
+    data(&format!("  rollback: {text}\n"));
+}
+
+fn lines(scenario: &Scenario, spec: &RollbackSpec, wait: Option<Wait>, has_seeds: bool) {
+    let (within, requests) = budgets::limits(spec);
+    let Some(wait) = wait else {
+        if !has_seeds {
+            let budget = [within.map(time), requests.map(count)];
+            let budget: Vec<String> = budget.into_iter().flatten().collect();
+            line(&format!(
+                "budget {}; no formula tells what this scenario needs: --runs 30000 does",
+                budget.join(", ")
+            ));
+        }
+        return;
+    };
+    let flake = budgets::flake_per_limit(&scenario.gates);
+    if let Some(within) = within {
+        let at = |tail| wait.time(tail).map_or("?".to_owned(), time);
+        let needed = wait
+            .time(flake)
+            .map(|needed| suggested_time(needed, scenario));
+        let red = wait.later_than(within);
+        by_formula(&time(within), at, red, needed);
+    }
+    if let Some(most) = requests {
+        let at = |tail| wait.requests(tail).map_or("?".to_owned(), grouped);
+        let needed = wait
+            .requests(flake)
+            .map(|needed| suggested_count(needed, scenario));
+        let red = wait.more_than(most);
+        by_formula(&count(most), at, red, needed);
+    }
+}
+
+fn by_formula(budget: &str, at: impl Fn(f64) -> String, red: f64, suggested: Option<String>) {
+    line(&format!(
+        "budget {budget}; this scenario: median {}, 99.99 % quantile {}; red in {} of 10,000 seeds even for a \
+         correct router; suggested: {}",
+        at(0.5),
+        at(FLAKE),
+        of_ten_thousand(red),
+        suggested.unwrap_or_else(|| "none".to_owned()),
+    ));
+}
+
+fn from_seeds(scenario: &Scenario, seeds: &Seeds) -> u8 {
+    let repetition = Repetition {
+        runs: seeds.runs,
+        jobs: seeds.jobs,
+        max_red: 0,
+        options: RunOptions::new(Engine::Virtual),
+    };
+    let ticker = Ticker::new(&scenario.name, seeds.runs, false);
+    let outcome = repeat::repeat(scenario, &repetition, &|n| ticker.tick(n), &seeds.cancel);
+    ticker.finish();
+    match outcome {
+        Ok(runs) => measured(scenario, &runs),
+        Err(failure) => {
+            error(format_args!("{}: {failure}", scenario.path.display()));
+            return exit::BROKEN;
+        }
+    }
+    match seeds.cancel.load(Ordering::Relaxed) {
+        true => exit::INTERRUPTED,
+        false => exit::PASS,
+    }
+}
+
+fn measured(scenario: &Scenario, runs: &Runs) {
+    let figures = runs.figures();
+    let of = |key: &str| figures.iter().find(|figure| figure.key == key);
+    let limits = [
+        ("detection", runs.budget.within.map(nanos)),
+        ("exposed_requests", runs.budget.canary_requests),
+    ];
+    for (key, budget) in limits {
+        let Some(budget) = budget else {
+            continue;
+        };
+        match of(key) {
+            Some(figure) => by_seeds(scenario, runs, figure, budget),
+            None => line("no seed was rolled back after its trouble began"),
+        }
+    }
+}
+
+fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
+    let n = runs.seeds.len() as u64;
+    let samples = &figure.samples;
+    // A seed without the figure had no rollback in its trouble: it is red, too.
+    let within = samples.sorted().iter().filter(|s| **s <= budget).count() as u64;
+    let red = n - within;
+    let most = clopper_pearson(red, n, CONFIDENCE).map_or(1.0, |limits| limits.high);
+    let show = |value: Option<u64>| value.map_or("none".to_owned(), |v| figure.text(v));
+    let (extreme, largest) = (figure.extreme(), samples.max());
+    let reach = match extreme {
+        Some(extreme) => format!("99.99 % quantile at most {}", figure.text(extreme)),
+        None => format!(
+            "largest {}, which bounds the {} % quantile only",
+            show(largest),
+            percent(libm::pow(1.0 - CONFIDENCE, 1.0 / n.max(1) as f64)),
+        ),
+    };
+    let needed = extreme.or(largest).unwrap_or(0);
+    let suggested = match figure.is_time {
+        true => suggested_time(Duration::from_nanos(needed), scenario),
+        false => suggested_count(needed, scenario),
+    };
+    let least = if extreme.is_none() { "at least " } else { "" };
+    line(&format!(
+        "budget {}; {} over {} seeds: median {}, {reach}; red in {} of {} (at most {} of 10,000, 95 %); suggested: \
+         {least}{suggested}",
+        if figure.is_time {
+            time(Duration::from_nanos(budget))
+        } else {
+            count(budget)
+        },
+        figure.name,
+        grouped(n),
+        show(samples.seen_at(Quantile::P50)),
+        grouped(red),
+        grouped(n),
+        of_ten_thousand(most).trim_start_matches("about "),
+    ));
+}
+
+fn time(value: Duration) -> String {
+    Human(value).to_string()
+}
+
+fn count(value: u64) -> String {
+    format!("{} canary requests", grouped(value))
+}
+
+fn suggested_time(needed: Duration, scenario: &Scenario) -> String {
+    time(seconds(rounded_up(needed.as_secs_f64() * slack(scenario))))
+}
+
+fn suggested_count(needed: u64, scenario: &Scenario) -> String {
+    grouped(rounded_up(needed as f64 * slack(scenario)) as u64)
+}
+
+fn slack(scenario: &Scenario) -> f64 {
+    match scenario.engine {
+        Some(Engine::Live) => LIVE,
+        Some(Engine::Virtual) | None => 1.0,
+    }
+}
+
+/// To two digits, upwards: `24` for 23.5, `110` for 107; whole numbers below ten stay.
+fn rounded_up(value: f64) -> f64 {
+    if value <= 0.0 {
+        return 0.0;
+    }
+    let step = libm::pow(10.0, libm::floor(libm::log10(value)) - 1.0);
+    let step = if value >= 1.0 { step.max(1.0) } else { step };
+    // What only binary dust puts above a step is on it.
+    (value / step - 1e-9).ceil() * step
+}
+
+/// `about 3.5`, `fewer than 0.01`
+fn of_ten_thousand(share: f64) -> String {
+    match share * 1e4 {
+        few if few < 0.01 => "fewer than 0.01".to_owned(),
+        some if some < 10.0 => format!("about {some:.2}"),
+        many => format!("about {}", grouped(many.round() as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggestions_are_round_and_never_lower() {
+        for (value, round) in [
+            (23.52, 24.0),
+            (24.0, 24.0),
+            (107.0, 110.0),
+            (3.2, 4.0),
+            (0.234, 0.24),
+            (9.99, 10.0),
+            (0.0, 0.0),
+        ] {
+            let got = rounded_up(value);
+            assert!((got - round).abs() < 1e-9 && got >= value, "{value}: {got}");
+        }
+    }
+}
