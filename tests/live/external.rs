@@ -191,6 +191,15 @@ fn requests_are_told_apart_by_the_key_that_survives() {
 }
 
 #[test]
+fn what_a_gateway_does_wrong_is_found() {
+    let way = SERVE.replace("v1: 50, v2: 50", "v1: 90, v2: 10");
+    let case = Case::new(&way, "  - split: {v2: 50%, tolerance: 20pp}");
+    let output = case.valid_run();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("✗ split"), "{}", said(&output));
+}
+
+#[test]
 fn what_only_a_router_can_say_of_itself_is_not_supported_and_never_passes() {
     let gates = [
         "attribution",
