@@ -46,7 +46,7 @@ router:
     v2: {role: canary, model: b, api_key_env: B}
   split: {weights: {v1: 50, v2: 50}}
   retry: {max_retries: 1, base: 20ms}
-  timeouts: {attempt: 400ms, request: 5s}
+  timeouts: {attempt: 1500ms, request: 8s}
   fallback: after_retries
   judge: off
 upstreams:
