@@ -1,9 +1,12 @@
 //! What is run, before anybody says on which engine: router, upstreams, faults, traffic, seed.
 
+pub mod external;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::experiment::external::External;
 use crate::fault::inject::Upstreams;
 use crate::id::{PerVersion, Seed};
 use crate::router::config::RouterConfig;
@@ -26,6 +29,9 @@ pub struct Experiment {
     pub seed: Seed,
     /// The router's configuration.
     pub router: Arc<RouterConfig>,
+    /// Another gateway that is tested instead of the built-in one; the router's configuration then only says what is
+    /// expected of it.
+    pub gateway: Option<Arc<External>>,
     /// The upstreams and the faults on them.
     pub upstreams: Upstreams,
     /// Which kind of server plays each upstream in a live run; chosen by graygate when absent.

@@ -16,6 +16,7 @@ mod output;
 mod real;
 mod repeat;
 mod replay;
+mod requires;
 mod run;
 mod serve;
 mod signals;

@@ -1,5 +1,6 @@
 //! Scenarios with upstreams that are real: whether they may run here, and with which keys.
 
+use crate::cli::requires;
 use crate::cli::serve::endpoints;
 use crate::live::real::RealEndpoints;
 use crate::scenario::Scenario;
@@ -7,13 +8,16 @@ use crate::scenario::Scenario;
 /// Where the real upstreams of a scenario are; none when it has none.
 ///
 /// # Errors
-/// Why it is skipped: nobody allowed it, it has no real time, or a key is missing.
+/// Why it is skipped: nobody allowed it, it has no real time, or a key or something else that it requires is missing.
 pub(super) fn look(
     scenario: &Scenario,
     is_live: bool,
     is_allowed: bool,
 ) -> Result<Option<RealEndpoints>, String> {
     let experiment = &scenario.experiment;
+    if let Some(why) = requires::missing(scenario, is_live) {
+        return Err(why);
+    }
     if !experiment.has_real_upstreams() {
         return Ok(None);
     }

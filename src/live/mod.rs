@@ -11,10 +11,12 @@ pub mod outbox;
 pub mod pacer;
 pub mod real;
 pub mod store;
+mod target;
 mod upstreams;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,11 +43,14 @@ use gateway::server::Gateway;
 use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
 use http::files;
 use http::server::Limits;
-use load::client::LoadClient;
+use load::client::{Asked, LoadClient};
+use mock::keys::KeyCounts;
 use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 use real::RealEndpoints;
 use real::purse::SharedPurse;
+use target::Target;
+use target::reception::Reception;
 use upstreams::{Acting, Means, Servers};
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
@@ -93,7 +98,9 @@ impl Plan {
             if experiment.real[version].is_some() {
                 return Player::Real;
             }
-            let can_wiremock = is_small
+            // Who hangs up, and when, is of interest in a gateway that nobody here has written.
+            let can_wiremock = experiment.gateway.is_none()
+                && is_small
                 && !has_streams
                 && needs_native(experiment, version).is_none()
                 && can_wiremock_play(&experiment.upstreams.profiles[version]);
@@ -150,6 +157,13 @@ pub enum StartError {
     },
     /// The certificates that upstreams are believed by.
     Certificates(io::Error),
+    /// The gateway that is tested, which is none of ours.
+    Gateway {
+        /// What is wrong with it.
+        what: String,
+        /// What it printed last.
+        last_lines: Vec<String>,
+    },
     /// A port.
     Bind {
         /// The address that was asked for.
@@ -169,6 +183,11 @@ impl fmt::Display for StartError {
                 "cannot load the system's certificates, which https:// endpoints need: {error}\n   = \
                  hint: install the package ca-certificates, or name a file by SSL_CERT_FILE"
             ),
+            Self::Gateway { what, last_lines } => {
+                f.write_str(what)?;
+                let mut lines = last_lines.iter();
+                lines.try_for_each(|line| write!(f, "\n   | {line}"))
+            }
             Self::Bind { address, error } => {
                 write!(f, "cannot listen on {address}: {error}")?;
                 let hint = match error.kind() {
@@ -232,14 +251,25 @@ pub fn most_connections() -> usize {
     }
 }
 
+/// What is tested.
+pub enum Subject {
+    /// The built-in gateway around this core; this is how it turns a caller's body into an upstream's.
+    BuiltIn(Box<dyn Core>, Forward),
+    /// The other gateway that the experiment speaks of.
+    External {
+        /// Where what it prints is kept.
+        log: Option<PathBuf>,
+    },
+}
+
 /// Runs an experiment to its end, or until `cancel` is set. Returns once everything is settled.
 ///
 /// # Errors
-/// When gateway, mocks or client cannot be started.
+/// When gateway, mocks or client cannot be started, or a gateway that is none of ours ends during the run.
 pub fn run(
     experiment: &Experiment,
     plan: Plan,
-    (core, forward): (Box<dyn Core>, Forward),
+    subject: Subject,
     real: &RealEndpoints,
     sink: &mut dyn Sink,
     cancel: &Arc<AtomicBool>,
@@ -250,20 +280,20 @@ pub fn run(
     let source = experiment.source();
     let set = Stage::set(
         experiment,
-        &plan,
-        (core, forward),
+        (&plan, subject),
         real,
         outbox,
         source.book(),
+        cancel,
     );
     let stage = runtime.block_on(set)?;
     let clock = stage.clock;
     let is_over = Arc::new(AtomicBool::new(false));
     let play = runtime.spawn(stage.play(source, cancel.clone(), Over(is_over.clone())));
     inbox.record(clock, sink, || is_over.load(Ordering::Acquire));
-    let ending = runtime.block_on(play).unwrap_or(Ending::Interrupted);
+    let ending = runtime.block_on(play);
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(ending)
+    ending.unwrap_or(Ok(Ending::Interrupted))
 }
 
 /// Says that the play is over when it is dropped: at its end, or when it panics or is stopped.
@@ -280,7 +310,7 @@ struct Stage {
     experiment: Arc<Experiment>,
     clock: Clock,
     outbox: Outbox,
-    driver: Arc<Driver>,
+    tested: Tested,
     ledgers: Vec<Ledger>,
     client: Arc<LoadClient>,
     /// What real upstreams may cost, where there are any.
@@ -291,21 +321,83 @@ struct Stage {
     wiremocks: Vec<::wiremock::MockServer>,
 }
 
+/// What is tested, with its port open.
+enum Opened {
+    BuiltIn(Box<dyn Core>, Forward, TcpListener),
+    External(Box<Target>),
+}
+
+impl Opened {
+    async fn new(
+        experiment: &Experiment,
+        subject: Subject,
+        servers: &Servers,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Self, StartError> {
+        let (log, external) = match (subject, &experiment.gateway) {
+            (Subject::BuiltIn(core, forward), _) => {
+                return Ok(Self::BuiltIn(core, forward, bind("127.0.0.1:0").await?));
+            }
+            (Subject::External { log }, Some(external)) => (log, external),
+            (Subject::External { .. }, None) => {
+                let error = io::Error::other("the experiment speaks of no other gateway");
+                return Err(StartError::Runtime(error));
+            }
+        };
+        let router = &experiment.router;
+        let setting = target::Setting {
+            names: router.versions.values().map(|v| v.name.as_str()).collect(),
+            upstreams: servers.bases(),
+            log,
+        };
+        let reception = Reception::open(experiment, servers.listeners(experiment));
+        let target = Target::start(external, &setting, cancel).await;
+        reception.close().await;
+        Ok(Self::External(Box::new(target?)))
+    }
+
+    /// How requests come to it.
+    fn asked(&self) -> Result<Asked, StartError> {
+        Ok(match self {
+            Self::BuiltIn(_, _, listener) => Asked {
+                uri: chat_uri(listener)?,
+                key: None,
+                is_external: false,
+            },
+            Self::External(target) => Asked {
+                uri: target.uri.clone(),
+                key: target.key.clone(),
+                is_external: true,
+            },
+        })
+    }
+}
+
+/// What is tested, at work.
+enum Tested {
+    BuiltIn(Arc<Driver>),
+    External {
+        target: Box<Target>,
+        /// Which keys of requests it lets through.
+        keys: KeyCounts,
+    },
+}
+
 impl Stage {
     async fn set(
         experiment: Arc<Experiment>,
-        plan: &Plan,
-        (core, forward): (Box<dyn Core>, Forward),
+        (plan, subject): (&Plan, Subject),
         real: &RealEndpoints,
         outbox: Outbox,
         book: Option<Arc<Book>>,
+        cancel: &Arc<AtomicBool>,
     ) -> Result<Self, StartError> {
         // What takes long comes before the clock is set: time 0 must find everything ready.
         let trust = real::trust(real)?;
         real::call_the_roll(&experiment.router, real, &trust).await?;
         let servers = Servers::open(&experiment, plan).await?;
-        let listener = bind("127.0.0.1:0").await?;
-        let uri = chat_uri(&listener)?;
+        let opened = Opened::new(&experiment, subject, &servers, cancel).await?;
+        let asked = opened.asked()?;
         let clock = Clock::starting_in(LEAD);
         let underway = Underway::default();
         let ledgers = plan
@@ -324,26 +416,37 @@ impl Stage {
         let players = ledgers.iter();
         let players = players.map(|(version, ledger)| means.player(version, ledger.clone()));
         let players: PerVersion<Acting> = players.collect();
+        let keys = means.keys.clone();
         let purse = experiment.has_real_upstreams().then_some(means.purse);
-        let router = experiment.router.clone();
-        let driver = Driver::new(core, router, clock, outbox.clone(), false);
-        let config = GatewayConfig {
-            router: experiment.router.clone(),
-            endpoints: FindEndpoints::fixed(servers.endpoints(&players)),
-            choosers: FindChoosers::nobody(),
-            is_harness: true,
-            forward,
-            limits: Limits::default(),
-            trust: servers.trust(),
-        };
+        let (endpoints, trust) = (servers.endpoints(&players), servers.trust());
         let wiremocks = servers.play(players).await;
-        tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
-        let client = LoadClient::new(experiment.clone(), uri, clock, outbox.clone(), underway);
+        let tested = match opened {
+            Opened::BuiltIn(core, forward, listener) => {
+                let router = experiment.router.clone();
+                let driver = Driver::new(core, router.clone(), clock, outbox.clone(), false);
+                let config = GatewayConfig {
+                    router,
+                    endpoints: FindEndpoints::fixed(endpoints),
+                    choosers: FindChoosers::nobody(),
+                    is_harness: true,
+                    forward,
+                    limits: Limits::default(),
+                    trust,
+                };
+                tokio::spawn(Gateway::new(config, driver.clone()).serve(listener));
+                Tested::BuiltIn(driver)
+            }
+            Opened::External(target) => Tested::External {
+                target,
+                keys: keys.unwrap_or_default(),
+            },
+        };
+        let client = LoadClient::new(experiment.clone(), asked, clock, outbox.clone(), underway);
         Ok(Self {
             experiment,
             clock,
             outbox,
-            driver,
+            tested,
             ledgers: ledgers.values().cloned().collect(),
             client: Arc::new(client),
             purse,
@@ -352,18 +455,32 @@ impl Stage {
         })
     }
 
-    async fn play(self, source: Box<dyn Source>, cancel: Arc<AtomicBool>, over: Over) -> Ending {
+    async fn play(
+        self,
+        source: Box<dyn Source>,
+        cancel: Arc<AtomicBool>,
+        over: Over,
+    ) -> Result<Ending, StartError> {
         let clocks = BothClocks::now();
         self.announce_faults();
         let load = load::send(source, self.client.clone(), self.clock);
-        let ending = tokio::select! {
-            () = load => Ending::Complete,
-            () = cancelled(&cancel) => Ending::Interrupted,
-            () = self.measure_memory() => Ending::Interrupted,
-            () = self.purse_is_shut() => Ending::OutOfBudget,
+        let mut ending = tokio::select! {
+            () = load => Ok(Ending::Complete),
+            () = cancelled(&cancel) => Ok(Ending::Interrupted),
+            () = self.measure_memory() => Ok(Ending::Interrupted),
+            () = self.purse_is_shut() => Ok(Ending::OutOfBudget),
+            trouble = self.target_died() => Err(trouble),
         };
-        if ending == Ending::Complete {
+        if matches!(ending, Ok(Ending::Complete)) {
             self.settle().await;
+        }
+        if let Tested::External { target, keys } = self.tested {
+            self.outbox.send(self.clock.now(), What::Keys(keys.seen()));
+            if let Some(trouble) = target.ended() {
+                // It is of no interest how the run went on without it.
+                ending = ending.and(Err(trouble));
+            }
+            target.stop().await;
         }
         if let Some(purse) = &self.purse {
             purse.tell();
@@ -391,11 +508,21 @@ impl Stage {
         }
     }
 
+    async fn target_died(&self) -> StartError {
+        match &self.tested {
+            Tested::BuiltIn(_) => std::future::pending().await,
+            Tested::External { target, .. } => target.died().await,
+        }
+    }
+
     async fn measure_memory(&self) {
+        let Tested::BuiltIn(driver) = &self.tested else {
+            return std::future::pending().await;
+        };
         let mut due = Timestamp::ZERO;
         loop {
             self.clock.sleep_until(due).await;
-            let footprint = self.driver.footprint();
+            let footprint = driver.footprint();
             let (in_flight, bytes) = (footprint.in_flight, footprint.bytes);
             self.outbox
                 .send(self.clock.now(), What::Memory { in_flight, bytes });
@@ -415,7 +542,11 @@ impl Stage {
         let give_up = self.clock.now() + SETTLING;
         let is_open = || {
             let rows: usize = self.ledgers.iter().map(Ledger::open_rows).sum();
-            rows + self.driver.footprint().in_flight > 0
+            let in_flight = match &self.tested {
+                Tested::BuiltIn(driver) => driver.footprint().in_flight,
+                Tested::External { .. } => 0,
+            };
+            rows + in_flight > 0
         };
         while is_open() && self.clock.now() < give_up {
             self.clock.sleep(Duration::from_millis(2)).await;

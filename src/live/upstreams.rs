@@ -1,6 +1,7 @@
 //! The upstreams of a live run: ports that are open before the clock starts, and what stands behind each of them:
 //! a mock, a proxy before a real upstream, or a door that is closed.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use crate::live::gateway::{Endpoint, Secret};
 use crate::live::http::client::Trust;
 use crate::live::http::drain::Drain;
 use crate::live::mock::door::{ClosedDoor, Doorway};
+use crate::live::mock::keys::KeyCounts;
 use crate::live::mock::ledger::Ledger;
 use crate::live::mock::veil::Veil;
 use crate::live::mock::{self, MockUpstream};
@@ -94,6 +96,8 @@ pub(super) struct Means {
     pub(super) outbox: Outbox,
     /// What real upstreams may cost.
     pub(super) purse: SharedPurse,
+    /// Which keys requests still bear that come by way of another gateway.
+    pub(super) keys: Option<KeyCounts>,
     upstreams: Arc<Upstreams>,
     asker: Arc<UpstreamClient>,
     /// How requests had been answered when they were recorded, where upstreams are to know.
@@ -121,6 +125,7 @@ impl Means {
             purse: SharedPurse::new(experiment.budget, clock, outbox.clone()),
             upstreams: Arc::new(experiment.upstreams.clone()),
             asker: Arc::new(asker),
+            keys: experiment.gateway.is_some().then(KeyCounts::default),
             experiment,
             clock,
             outbox,
@@ -142,9 +147,14 @@ impl Means {
         // Versions that share a variable share a key, as in service.
         let variable = config.api_key_env.as_deref().unwrap_or("none");
         let key = format!("sk-mock-{}", variable.to_lowercase());
-        MockUpstream::new(version, model, self.upstreams.clone(), self.clock, ledger)
-            .with_api_key(key)
+        let mock = MockUpstream::new(version, model, self.upstreams.clone(), self.clock, ledger)
             .with_recorded(self.book.clone())
+            .with_keys(self.keys.clone());
+        match self.experiment.gateway {
+            None => mock.with_api_key(key),
+            // Which keys another gateway shows is its own matter.
+            Some(_) => mock,
+        }
     }
 
     fn proxy(&self, version: VersionId, terms: &RealUpstream, ledger: Ledger) -> Proxy {
@@ -176,6 +186,20 @@ fn is_tls(kind: FaultKind) -> bool {
     kind == FaultKind::TlsFailure
 }
 
+/// The same port, listened on once more.
+fn again(listener: &TcpListener) -> Option<TcpListener> {
+    let copy = listener.as_fd().try_clone_to_owned().ok()?;
+    TcpListener::from_std(copy.into()).ok()
+}
+
+/// The port of an upstream that may have any.
+const ANY: u16 = 0;
+
+fn taken(port: u16, error: std::io::Error) -> StartError {
+    let address = format!("127.0.0.1:{port}");
+    StartError::Bind { address, error }
+}
+
 /// The servers of a run's upstreams: ports that are open, before anybody plays on them.
 pub(super) struct Servers(Vec<Server>);
 
@@ -201,17 +225,41 @@ impl Servers {
         for (version, player) in plan.players().iter() {
             let mut always = doors(experiment, version).filter(|fault| fault.is_always_on());
             let mut kinds = doors(experiment, version).map(|fault| fault.kind);
+            let port = experiment.gateway.as_ref().and_then(|g| g.ports[version]);
+            let port = port.unwrap_or(ANY);
             servers.push(match (always.next(), kinds.next()) {
-                (Some(fault), _) => Server::closed(fault.kind)?,
-                (None, None) => Server::open(*player).await?,
+                (Some(fault), _) => Server::closed(fault.kind, port)?,
+                (None, None) => Server::open(*player, port).await?,
                 // To whom no handshake succeeds, nobody listens: both are told as one.
                 (None, Some(first)) => match first == FaultKind::TlsFailure || kinds.any(is_tls) {
                     true => Server::veiled().await?,
-                    false => Server::doorway()?,
+                    false => Server::doorway(port)?,
                 },
             });
         }
         Ok(Self(servers))
+    }
+
+    /// Where the upstreams of the versions are.
+    pub(super) fn bases(&self) -> PerVersion<String> {
+        self.0.iter().map(|server| server.base.clone()).collect()
+    }
+
+    /// Listeners of their own on the ports of those who can be met when the run begins.
+    pub(super) fn listeners(&self, experiment: &Experiment) -> Vec<(VersionId, TcpListener)> {
+        let open = |(version, server): (VersionId, &Server)| {
+            let listener = match &server.kind {
+                ServerKind::Own(listener) => again(listener),
+                ServerKind::Doorway(doorway) => {
+                    let is_shut = experiment.upstreams.is_shut(version, Timestamp::ZERO);
+                    (!is_shut).then(|| doorway.open().ok()).flatten()
+                }
+                ServerKind::Closed(_) | ServerKind::Veiled(..) | ServerKind::Wiremock(_) => None,
+            };
+            Some((version, listener?))
+        };
+        let ids = experiment.router.versions.iter().map(|(id, _)| id);
+        ids.zip(&self.0).filter_map(open).collect()
     }
 
     /// Whose certificates the gateway must believe.
@@ -258,8 +306,8 @@ impl Servers {
 }
 
 impl Server {
-    fn closed(fault: FaultKind) -> Result<Self, StartError> {
-        let door = ClosedDoor::new(fault).map_err(StartError::Runtime)?;
+    fn closed(fault: FaultKind, port: u16) -> Result<Self, StartError> {
+        let door = ClosedDoor::new(fault, port).map_err(|error| taken(port, error))?;
         Ok(Self {
             base: door.base(),
             kind: ServerKind::Closed(door),
@@ -275,16 +323,16 @@ impl Server {
         })
     }
 
-    fn doorway() -> Result<Self, StartError> {
-        let doorway = Doorway::new().map_err(StartError::Runtime)?;
+    fn doorway(port: u16) -> Result<Self, StartError> {
+        let doorway = Doorway::new(port).map_err(|error| taken(port, error))?;
         Ok(Self {
             base: doorway.base(),
             kind: ServerKind::Doorway(doorway),
         })
     }
 
-    async fn open(player: Player) -> Result<Self, StartError> {
-        let listener = bind("127.0.0.1:0").await?;
+    async fn open(player: Player, port: u16) -> Result<Self, StartError> {
+        let listener = bind(&format!("127.0.0.1:{port}")).await?;
         let base = base_url(&listener)?;
         let kind = match player {
             Player::Real | Player::Mock(MockServer::Native) => ServerKind::Own(listener),

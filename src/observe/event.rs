@@ -99,6 +99,8 @@ pub enum What {
     OutOfFiles,
     /// The wall clock went by so much more, or less, than the clock that measures: the machine slept, or somebody set it.
     ClockJumped(Duration),
+    /// Which of their keys requests still bore that reached an upstream by way of another gateway; told at the end.
+    Keys(KeysSeen),
     /// What the router holds in memory.
     Memory {
         /// Requests under way.
@@ -106,6 +108,37 @@ pub enum What {
         /// Bytes.
         bytes: usize,
     },
+}
+
+/// How many of the requests that reached an upstream still bore their key, by where it stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeysSeen {
+    /// Requests that reached an upstream.
+    pub rows: u64,
+    /// In the header.
+    pub header: u64,
+    /// As the body's `user`.
+    pub user: u64,
+    /// In the body's `metadata`.
+    pub metadata: u64,
+    /// In the prompt.
+    pub prompt: u64,
+}
+
+impl KeysSeen {
+    /// The key that survives the way: the first that all requests bore, in the order in which they are looked for; else
+    /// the first that any did; none when none did.
+    pub fn key(&self) -> Option<&'static str> {
+        let all = [
+            ("header", self.header),
+            ("user", self.user),
+            ("metadata", self.metadata),
+            ("prompt", self.prompt),
+        ];
+        let whole = all.iter().find(|(_, n)| *n > 0 && *n == self.rows);
+        let any = all.iter().find(|(_, n)| *n > 0);
+        whole.or(any).map(|(name, _)| *name)
+    }
 }
 
 /// A request as it left the client.

@@ -57,6 +57,9 @@ pub struct RunMeta {
     pub router_sha256: String,
     /// The version of graygate.
     pub graygate: &'static str,
+    /// The command of another gateway that is tested, or its URL; none for the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// The versions' names.
     pub versions: PerVersion<VersionMeta>,
     /// Which version is stable.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::id::{PerVersion, VersionId};
 use crate::observe::cost::{CostBook, Projection};
-use crate::observe::event::{Missing, RollbackFacts, RunEvent, StandingFacts, What};
+use crate::observe::event::{KeysSeen, Missing, RollbackFacts, RunEvent, StandingFacts, What};
 use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
@@ -126,6 +126,8 @@ pub struct Summary {
     pub ledger_rows: u64,
     /// Rows of the upstreams' ledgers that bear no request key.
     pub ledger_rows_without_key: u64,
+    /// Which of their keys another gateway let through; none for the built-in one.
+    pub keys: Option<KeysSeen>,
     /// Answers of upstreams that answer as a log says.
     pub recorded: RecordedAnswers,
     /// Ledger rows of requests that no client admits to.
@@ -195,6 +197,7 @@ impl Summary {
             sent_between: None,
             ledger_rows: 0,
             ledger_rows_without_key: 0,
+            keys: None,
             recorded: RecordedAnswers::default(),
             orphans: 0,
             unexplained: 0,
@@ -253,6 +256,7 @@ impl Summary {
                 }
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
+            What::Keys(keys) => self.keys = Some(*keys),
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
             What::Judged(finding) => self.evidence.judged(event.at, finding),
             What::Standing(standing) => self.stands(event.at, standing),

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod gateway;
 mod glance;
 pub mod headers;
+pub mod marker;
 pub mod members;
 pub mod normalize;
 pub mod openai;

@@ -95,7 +95,7 @@ pub fn value(report: &Report) -> Value {
         },
         "versions": versions(report),
         "join": {
-            "key": "header",
+            "key": join_key(report),
             "ledger_rows": summary.ledger_rows,
             "ledger_rows_without_key": summary.ledger_rows_without_key,
             "orphans": summary.orphans,
@@ -104,6 +104,12 @@ pub fn value(report: &Report) -> Value {
         "records": report.records,
         "rollbacks": summary.rollbacks.iter().map(|r| rollback_json(meta, r)).collect::<Vec<_>>(),
     });
+    if let Some(keys) = &summary.keys {
+        value["join"]["survived"] = json!(keys);
+    }
+    if let Some(gateway) = &meta.gateway {
+        value["gateway"] = json!(gateway);
+    }
     if let Some(all) = &summary.streams {
         value["requests"]["streams"] = streams::json(all);
     }
@@ -117,6 +123,14 @@ pub fn value(report: &Report) -> Value {
         value["cost"] = costs::json(report);
     }
     value
+}
+
+/// By what requests and the rows of ledgers were put together.
+fn join_key(report: &Report) -> Option<&'static str> {
+    match &report.summary.keys {
+        Some(keys) => keys.key(),
+        None => Some("header"),
+    }
 }
 
 fn faults(report: &Report) -> Vec<Value> {

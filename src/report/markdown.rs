@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, audit, costs, log, streams};
+use crate::report::{Report, audit, costs, gateway, log, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -14,6 +14,7 @@ pub fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = head(&mut text, report);
+    let _ = gateway::markdown(&mut text, report);
     let _ = gates(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);

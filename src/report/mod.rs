@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod costs;
 pub mod events;
+mod gateway;
 pub mod json;
 pub mod junit;
 pub mod log;

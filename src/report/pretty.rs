@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{Report, audit, costs, log, streams};
+use crate::report::{Report, audit, costs, gateway, log, streams};
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
@@ -50,6 +50,9 @@ pub fn render(report: &Report, folder: Option<&str>, style: Style) -> String {
     );
     if let Some(log) = meta.log.as_ref().filter(|_| report.audit.is_none()) {
         let _ = writeln!(text, "    {:<14} {}", "log", log::line(log));
+    }
+    if let Some(line) = gateway::line(report) {
+        let _ = writeln!(text, "    {:<14} {line}", "gateway");
     }
     for (name, line) in audit::lines(report) {
         let _ = writeln!(text, "    {name:<14} {line}");

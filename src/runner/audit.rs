@@ -101,6 +101,7 @@ fn meta(audit: &Audit) -> RunMeta {
         scenario_sha256: audit.sha256.clone(),
         router_sha256: canonical::sha256(&**router),
         graygate: env!("CARGO_PKG_VERSION"),
+        gateway: None,
         versions: versions.collect(),
         stable: router.stable,
         canary: router.canary,

@@ -19,10 +19,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::canonical;
+use crate::config::redact::redact;
 use crate::experiment::{Experiment, Traffic};
 use crate::id::PerVersion;
-use crate::live;
 use crate::live::real::RealEndpoints;
+use crate::live::{self, Subject};
 use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
 use crate::protocol::chat::{self, Forward};
@@ -53,6 +54,9 @@ pub enum Records {
 
 /// From this many requests on, only failures are recorded unless all are asked for.
 pub const ALL_RECORDS_BELOW: u64 = 1_000_000;
+
+/// What another gateway printed.
+const GATEWAY_LOG: &str = "gateway.log";
 
 /// How late a timer of a live run may be for a router that keeps its limits.
 const LATENESS: Duration = Duration::from_secs(1);
@@ -111,6 +115,8 @@ pub enum RunError {
     Live(live::StartError),
     /// It has upstreams that are real, and nobody said that they may be asked, or there is no real time.
     NotReal,
+    /// Another gateway is tested, and virtual time has none.
+    NoRealTime,
 }
 
 impl fmt::Display for RunError {
@@ -118,6 +124,9 @@ impl fmt::Display for RunError {
         match self {
             Self::Output(error) => error.fmt(f),
             Self::Live(error) => error.fmt(f),
+            Self::NoRealTime => {
+                f.write_str("another gateway is tested, and there is none in virtual time")
+            }
             Self::NotReal => {
                 f.write_str("its upstreams are real, and may not be asked in this run")
             }
@@ -139,6 +148,9 @@ pub fn run(
     cancel: &Arc<AtomicBool>,
 ) -> Result<RunOutput, RunError> {
     let experiment = &scenario.experiment;
+    if experiment.gateway.is_some() && options.engine == Engine::Virtual {
+        return Err(RunError::NoRealTime);
+    }
     let real = real_endpoints(experiment, options)?;
     let plan = match options.engine {
         Engine::Virtual => None,
@@ -160,14 +172,17 @@ pub fn run(
         None => Keep::Chosen(default_records(experiment)),
     };
     let gates = all_gates(scenario, options.engine);
+    let log = dir.as_ref().map(|dir| dir.path(GATEWAY_LOG));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
     let ending = match plan {
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {
-            let core = core(experiment, options);
-            let router = (core, options.forward);
-            live::run(experiment, plan, router, &real, &mut recorder, cancel)
+            let subject = match experiment.gateway {
+                Some(_) => Subject::External { log },
+                None => Subject::BuiltIn(core(experiment, options), options.forward),
+            };
+            live::run(experiment, plan, subject, &real, &mut recorder, cancel)
                 .map_err(RunError::Live)?
         }
     };
@@ -237,7 +252,10 @@ fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
     if experiment.has_real_upstreams() {
         gates.push(GateSpec::Budget(experiment.budget));
     }
-    gates.push(GateSpec::Policy(policy(experiment, engine)));
+    // What another gateway promises, nobody here knows.
+    if experiment.gateway.is_none() {
+        gates.push(GateSpec::Policy(policy(experiment, engine)));
+    }
     gates
 }
 
@@ -343,6 +361,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         scenario_sha256: scenario.sha256.clone(),
         router_sha256: canonical::sha256(&**router),
         graygate: env!("CARGO_PKG_VERSION"),
+        gateway: experiment.gateway.as_ref().map(|g| redact(&g.label())),
         versions: versions.collect(),
         stable: router.stable,
         canary: router.canary,

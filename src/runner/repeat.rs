@@ -43,13 +43,16 @@ pub struct Repetition {
 /// there is. `done` hears the number of runs that are over, from any thread.
 ///
 /// # Errors
-/// When its upstreams are real.
+/// When its upstreams are real, or another gateway is tested.
 pub fn repeat(
     scenario: &Scenario,
     repetition: &Repetition,
     done: &(dyn Fn(u64) + Sync),
     cancel: &Arc<AtomicBool>,
 ) -> Result<Runs, RunError> {
+    if scenario.experiment.gateway.is_some() {
+        return Err(RunError::NoRealTime);
+    }
     if scenario.experiment.has_real_upstreams() {
         return Err(RunError::NotReal);
     }

@@ -51,13 +51,16 @@ pub fn is_of_canary_alone(fault: &Fault, canary: VersionId) -> bool {
 /// `done` hears the number of runs that are over, from any thread.
 ///
 /// # Errors
-/// When the scenario's upstreams are real.
+/// When the scenario's upstreams are real, or another gateway is tested.
 pub fn tune(
     scenario: &Scenario,
     tuning: &Tuning,
     done: &(dyn Fn(u64) + Sync),
     cancel: &Arc<AtomicBool>,
 ) -> Result<Tuned, RunError> {
+    if scenario.experiment.gateway.is_some() {
+        return Err(RunError::NoRealTime);
+    }
     if scenario.experiment.has_real_upstreams() {
         return Err(RunError::NotReal);
     }

@@ -7,6 +7,7 @@ use crate::config::diagnostic::{Diagnostics, Problems, Source};
 use crate::config::fields::Cx;
 use crate::config::node::{Node, Value};
 use crate::config::{prices, router_file, values, yaml};
+use crate::experiment::external::External;
 use crate::experiment::{Experiment, Traffic};
 use crate::fault::inject::Upstreams;
 use crate::id::Seed;
@@ -17,7 +18,9 @@ use crate::scenario::distributions::Files;
 use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
-use crate::scenario::{Scenario, advice, faults, gates, real, recorded, traffic, upstreams};
+use crate::scenario::{
+    Scenario, advice, external, faults, gates, real, recorded, requires, traffic, upstreams,
+};
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::Caller;
 
@@ -65,9 +68,13 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     let engine = fields.optional("engine", engine);
     let seed = fields.optional("seed", values::count);
     let duration = fields.optional("duration", values::positive_duration);
-    let router = fields.required("router", "the path of a router file", |cx, n| {
-        router(cx, n, path, loader)
+    let requires = fields.optional("requires", requires::read);
+    let tested = fields.required("router", "the path of a router file", |cx, n| {
+        tested(cx, n, path, loader)
     });
+    let (router, gateway) = tested.unzip();
+    let gateway = gateway.flatten();
+    let router_place = fields.node("router").map(|node| node.place);
     let names = router.as_ref().map(version_names).unwrap_or_default();
     let files = Files { from: path, loader };
     let mut upstreams = fields.optional("upstreams", |cx, n| upstreams::read(cx, n, &names, files));
@@ -98,6 +105,15 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
             prompts: traffic.as_ref().map_or(&[], |spec| &spec.templates),
         };
         real::check(cx, &setting);
+        if let (Some(_), Some(place)) = (&gateway, router_place) {
+            let setting = external::Setting {
+                place,
+                engine,
+                real: &upstreams.real_places,
+                faults: &faults,
+            };
+            external::check_setting(cx, &setting);
+        }
         upstreams.budget = budget.map(|(budget, _)| budget).unwrap_or_default();
     }
     let expect = fields.required("expect", "a list of gates", |cx, n| {
@@ -106,6 +122,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
             router: router.as_ref()?,
             names: &names,
             faults: &faults,
+            is_external: gateway.is_some(),
         };
         gates::read(cx, n, setting)
     });
@@ -118,10 +135,17 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         seed: seed.map_or(DEFAULT_SEED, Seed),
         upstreams: upstreams?,
         router: router?,
+        gateway,
         faults,
     };
     let mut log = traffic.log.clone();
     let experiment = parts.experiment(traffic);
+    if let (Some(_), Some(place)) = (&experiment.gateway, router_place)
+        && external::has_forced(&experiment)
+    {
+        let message = "another gateway is tested: nobody can force its requests to a version";
+        cx.problems.add(cx.at(place, message));
+    }
     if let Some(log) = &mut log {
         // What is in a sample hangs on the seed.
         recorded::recount(log, &experiment.traffic);
@@ -132,6 +156,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         title: title?,
         description,
         engine,
+        requires: requires.unwrap_or_default(),
         log,
         experiment,
         gates: expect?,
@@ -154,6 +179,8 @@ pub struct Parts {
     pub seed: Seed,
     /// The router's configuration.
     pub router: RouterConfig,
+    /// Another gateway that is tested instead of the built-in one.
+    pub gateway: Option<External>,
     /// Who answers.
     pub upstreams: UpstreamSpecs,
     /// What goes wrong.
@@ -195,6 +222,7 @@ impl Parts {
             bodies: Bodies::new(spec.templates, model),
             traffic,
             router: Arc::new(self.router),
+            gateway: self.gateway.map(Arc::new),
         }
     }
 }
@@ -243,17 +271,30 @@ fn engine(cx: Cx<'_>, node: &Node) -> Option<Engine> {
     values::word(cx, node, "an engine", &words)
 }
 
+/// What is tested: the built-in router with this configuration, or another gateway.
+fn tested(
+    cx: Cx<'_>,
+    node: &Node,
+    path: &Path,
+    loader: &Loader,
+) -> Option<(RouterConfig, Option<External>)> {
+    match &node.value {
+        Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
+            let fields = cx.fields(node, "another gateway as the router")?;
+            let read = fields.optional("external", |cx, n| external::read(cx, n, path, loader));
+            fields.finish();
+            read.map(|(router, gateway)| (router, Some(gateway)))
+        }
+        _ => router(cx, node, path, loader).map(|router| (router, None)),
+    }
+}
+
 fn router(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<RouterConfig> {
     match &node.value {
         Value::Scalar(other) => match loader.yaml(&beside(path, other)) {
             Ok(source) => router_from_source(cx.problems, &source, &beside(path, other), loader),
             Err(unreadable) => cx.error(named_here(cx, node, unreadable)),
         },
-        Value::Map(entries) if entries.iter().any(|e| e.key == "external") => {
-            let message = "other gateways cannot be tested by this version";
-            let expected = "the path of a router file, or a router configuration";
-            cx.error(cx.at(node.place, message).expected(expected))
-        }
         _ => router_file::read_with(cx, node, &|cx, n| price_table(cx, n, path, loader)),
     }
 }

@@ -33,6 +33,8 @@ pub struct Setting<'a> {
     pub names: &'a [String],
     /// The faults.
     pub faults: &'a [Fault],
+    /// Is it another gateway that is tested?
+    pub is_external: bool,
 }
 
 const GATES: [&str; 18] = [
@@ -56,6 +58,26 @@ const GATES: [&str; 18] = [
     "contract",
 ];
 
+/// Gates that ask for the router's own word, and what another gateway does not say.
+const UNSUPPORTED: [(&str, &str); 7] = [
+    ("ramp", "another gateway's steps are unknown"),
+    ("promotion", "another gateway's steps are unknown"),
+    (
+        "rollback",
+        "another gateway does not say that it rolls back",
+    ),
+    (
+        "no_rollback",
+        "another gateway does not say that it rolls back",
+    ),
+    (
+        "after_rollback",
+        "another gateway does not say that it rolls back",
+    ),
+    ("attribution", "another gateway's own numbers are unknown"),
+    ("memory", "another gateway's memory is unknown"),
+];
+
 /// Reads `expect`. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
     let items = cx.list(node, "- split: {v2: 10%}")?;
@@ -74,6 +96,11 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
     let bare = bare_gate(node);
     let node = bare.as_ref().unwrap_or(node);
     let entry = cx.choice(node, "a gate", &GATES)?;
+    if setting.is_external
+        && let Some((name, why)) = UNSUPPORTED.iter().find(|(name, _)| *name == entry.key)
+    {
+        return Some(vec![GateSpec::Unsupported { name, why }]);
+    }
     let value = &entry.value;
     let one = |gate: Option<GateSpec>| gate.map(|g| vec![g]);
     match entry.key.as_str() {
@@ -538,6 +565,7 @@ pub(super) mod testing {
             router: &router,
             names: &names,
             faults: &[],
+            is_external: false,
         };
         read_text(&format!("[{{{text}}}]"), |cx, node| read(cx, node, setting))
     }

@@ -1,7 +1,7 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`] with their [`distributions`], [`real`] ones, [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`] with their [`distributions`], [`real`] ones, [`external`] gateways, what it [`requires`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`conversion`] writes one in another format, [`generation`] makes one up, [`advice`] warns of what cannot work out.
 
 pub mod advice;
@@ -14,6 +14,7 @@ mod contract;
 pub mod conversion;
 pub mod costs;
 pub mod distributions;
+pub mod external;
 mod fault_kinds;
 mod fault_patterns;
 pub mod faults;
@@ -30,6 +31,7 @@ pub mod real;
 pub mod recorded;
 pub mod rejudging;
 pub mod replay;
+pub mod requires;
 mod retries;
 pub mod run_folder;
 mod stickiness;
@@ -57,6 +59,8 @@ pub struct Scenario {
     pub description: Option<String>,
     /// The engine it asks for.
     pub engine: Option<Engine>,
+    /// What it needs of the machine.
+    pub requires: requires::Requires,
     /// What is run.
     pub experiment: Experiment,
     /// What is expected.

@@ -14,6 +14,7 @@ use crate::scenario::compile::{self, Parts, file_name, file_stem, shell_word, ve
 use crate::scenario::distributions::Files;
 use crate::scenario::load::Loader;
 use crate::scenario::recorded::{self, LogFormat, LogRequest, written};
+use crate::scenario::requires::Requires;
 use crate::scenario::upstreams::{UpstreamSpecs, default_profile, read_profile};
 use crate::scenario::{Scenario, faults, gates};
 use crate::stats::compare::{Comparison, Op, Share};
@@ -85,6 +86,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         router: &router,
         names: &names,
         faults: &faults,
+        is_external: false,
     };
     let gates = expectations(request, setting, problems, &loader)?;
     let traffic = traffic?;
@@ -113,6 +115,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
     let parts = Parts {
         seed: request.seed,
         router,
+        gateway: None,
         upstreams: UpstreamSpecs::of(profiles),
         faults,
     };
@@ -127,6 +130,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         name: format!("replay-{name}"),
         description: None,
         engine: None,
+        requires: Requires::default(),
         experiment,
         gates,
         sha256: loader.sha256(),

@@ -28,6 +28,7 @@ use crate::verdict::gates::sample::SampleGate;
 use crate::verdict::gates::split::SplitGate;
 use crate::verdict::gates::stickiness::StickinessGate;
 use crate::verdict::gates::stream::StreamGate;
+use crate::verdict::gates::unsupported::UnsupportedGate;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{GateResult, Status, Verdict};
 use crate::verdict::spec::{GateSpec, GeneratorSpec};
@@ -179,6 +180,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
         GateSpec::Budget(budget) => Box::new(BudgetGate::new(budget)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
+        GateSpec::Unsupported { name, why } => Box::new(UnsupportedGate::new(name, why)),
     }
 }
 

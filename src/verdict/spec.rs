@@ -60,6 +60,13 @@ pub enum GateSpec {
         /// Most bytes it may hold at any time.
         router: Comparison<u64>,
     },
+    /// A gate that cannot be judged of what is tested.
+    Unsupported {
+        /// Which one.
+        name: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 impl GateSpec {
@@ -86,6 +93,7 @@ impl GateSpec {
             Self::Contract(_) => "contract",
             Self::Budget(_) => "budget",
             Self::Memory { .. } => "memory",
+            Self::Unsupported { name, .. } => name,
         }
     }
 

@@ -6,6 +6,7 @@ mod compare;
 mod convert;
 mod diagnostics;
 mod exit_codes;
+mod external;
 mod formats;
 mod generate;
 mod judge;

@@ -6,6 +6,7 @@ mod conformance;
 mod connections;
 mod cost;
 mod drain;
+mod external;
 mod files;
 mod forced;
 mod gateway;

@@ -25,16 +25,27 @@ use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::request_id::{HARNESS, RequestIds};
-use crate::protocol::{chat, headers, openai, stream};
+use crate::protocol::{chat, headers, marker, openai, stream};
 use crate::traffic::caller::Intent;
 use crate::traffic::source::Planned;
+
+/// How requests come to a gateway.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its chat endpoint.
+    pub uri: Uri,
+    /// The key that callers show.
+    pub key: Option<String>,
+    /// Is it none of ours? Then the keys of requests stand wherever it may let them through.
+    pub is_external: bool,
+}
 
 /// Sends requests to a gateway.
 pub struct LoadClient {
     experiment: Arc<Experiment>,
     intents: Vec<Intent>,
     client: Pool,
-    uri: Uri,
+    asked: Asked,
     clock: Clock,
     outbox: Outbox,
     underway: Underway,
@@ -80,10 +91,10 @@ impl End {
 }
 
 impl LoadClient {
-    /// A client of the gateway whose chat endpoint is `uri`.
+    /// A client of the gateway that is `asked`.
     pub fn new(
         experiment: Arc<Experiment>,
-        uri: Uri,
+        asked: Asked,
         clock: Clock,
         outbox: Outbox,
         underway: Underway,
@@ -92,7 +103,7 @@ impl LoadClient {
             intents: experiment.intents(),
             experiment,
             client: pool(POOL_IDLE),
-            uri,
+            asked,
             clock,
             outbox,
             underway,
@@ -103,6 +114,10 @@ impl LoadClient {
     /// Makes a request ready to be sent: body, fingerprint and headers take their time.
     pub fn prepare(&self, planned: Planned) -> Prepared {
         let body = self.experiment.bodies.body(planned.prompt, planned.stream);
+        let body = match self.asked.is_external {
+            true => marker::sign(body, planned.key.0),
+            false => body,
+        };
         Prepared {
             key: planned.key,
             digest: chat::digest(&body),
@@ -173,10 +188,13 @@ impl LoadClient {
     fn request(&self, planned: &Planned, body: Vec<u8>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.asked.uri.clone();
         let map = request.headers_mut();
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         http::set(map, headers::REQUEST_KEY, &planned.key.to_string());
+        if let Some(key) = &self.asked.key {
+            http::set(map, "authorization", &format!("Bearer {key}"));
+        }
         if let Ok(id) = HeaderValue::from_bytes(&self.ids.id(planned.key.0)) {
             map.insert(headers::REQUEST_ID, id);
         }

@@ -32,13 +32,13 @@ enum Behind {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl ClosedDoor {
-    /// A door that is shut as this fault says.
+    /// A door on this port (0: any) that is shut as this fault says.
     ///
     /// # Errors
-    /// When the system has no port.
-    pub fn new(fault: FaultKind) -> io::Result<Self> {
+    /// When the port cannot be had.
+    pub fn new(fault: FaultKind, port: u16) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         Ok(Self {
             address: socket.local_addr()?,
             behind: match fault {
@@ -83,12 +83,12 @@ pub struct Doorway {
 pub(super) const LOOK: Duration = Duration::from_millis(2);
 
 impl Doorway {
-    /// A doorway on a port of its own, shut so far.
+    /// A doorway on this port (0: any), shut so far.
     ///
     /// # Errors
-    /// When the system has no port.
-    pub fn new() -> io::Result<Self> {
-        let holder = shared_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    /// When the port cannot be had.
+    pub fn new(port: u16) -> io::Result<Self> {
+        let holder = shared_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let address = holder.local_addr()?;
         Ok(Self { address, holder })
     }
@@ -132,7 +132,11 @@ impl Doorway {
         }
     }
 
-    fn open(&self) -> io::Result<TcpListener> {
+    /// One more listener on it.
+    ///
+    /// # Errors
+    /// When the system has no more.
+    pub fn open(&self) -> io::Result<TcpListener> {
         shared_socket(self.holder.local_addr()?)?.listen(1_024)
     }
 }

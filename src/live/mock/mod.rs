@@ -7,6 +7,7 @@ pub mod book;
 pub mod door;
 pub mod events;
 pub mod house;
+pub mod keys;
 pub mod ledger;
 pub mod native;
 pub mod places;
@@ -27,13 +28,14 @@ use crate::id::{RequestKey, VersionId};
 use crate::live::clock::Clock;
 use crate::live::mock::book::{Book, Line};
 use crate::live::mock::events::Events;
+use crate::live::mock::keys::KeyCounts;
 use crate::live::mock::ledger::{Ledger, Row};
 use crate::live::mock::places::{Place, Places, Turn};
 use crate::live::mock::switch::Switch;
 use crate::protocol::chat::{self, digest};
-use crate::protocol::headers;
 use crate::protocol::openai::{Completion, Usage};
 use crate::protocol::recorded::Answer;
+use crate::protocol::{headers, marker};
 use crate::time::Timestamp;
 use crate::traffic::body::{is_prefilled, max_tokens, prompt_tokens};
 use crate::traffic::log::book as recorded;
@@ -63,6 +65,8 @@ pub struct MockUpstream {
     book: Option<Arc<recorded::Book>>,
     /// as their headers wish, too.
     alone: Option<(Arc<Book>, Arc<str>)>,
+    /// Which keys its requests bear, where somebody wants to know.
+    keys: Option<KeyCounts>,
     /// Counts requests without a key of their own, and answers to such.
     anonymous: AtomicU64,
     nameless: AtomicU64,
@@ -73,6 +77,8 @@ pub struct MockUpstream {
 pub struct Seen<'a> {
     /// The request's key, if one survived the way.
     pub key: Option<RequestKey>,
+    /// Did it stand in the header?
+    pub has_header: bool,
     /// Which attempt of the request it is, where the gateway says so.
     pub n: Option<u32>,
     /// The `Authorization` header.
@@ -149,6 +155,7 @@ impl MockUpstream {
             ledger,
             alone: None,
             book: None,
+            keys: None,
             places: capacity.map(|capacity| Places::new(capacity, clock)),
             anonymous: AtomicU64::new(0),
             nameless: AtomicU64::new(0),
@@ -168,6 +175,11 @@ impl MockUpstream {
         Self { book, ..self }
     }
 
+    /// The same upstream, which counts the keys that its requests bear.
+    pub fn with_keys(self, keys: Option<KeyCounts>) -> Self {
+        Self { keys, ..self }
+    }
+
     fn recorded(&self, key: Option<RequestKey>, nth: u32) -> Option<Answer> {
         self.book.as_ref()?.answer(key?, nth)
     }
@@ -184,6 +196,9 @@ impl MockUpstream {
     /// request) is refused, and goes into the ledger like any other: it did come here.
     pub fn take(&self, seen: Seen<'_>) -> Taken {
         let at = self.clock.now();
+        if let Some(keys) = &self.keys {
+            keys.count(seen.has_header, marker::find(seen.body));
+        }
         let mut row = self.ledger.accept(seen.key, || digest(seen.body));
         let fields = self.fields(&seen);
         let states_usage = fields.as_ref().is_ok_and(chat::wants_usage);
@@ -373,9 +388,12 @@ pub fn answered_key(id: &str) -> Option<RequestKey> {
 impl<'a> Seen<'a> {
     /// A request with these headers.
     pub fn new(header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
-        let key = header(headers::REQUEST_KEY).and_then(|k| k.parse().ok());
+        let in_header = header(headers::REQUEST_KEY).and_then(|k| k.parse().ok());
+        // Not every gateway passes headers on.
+        let key = in_header.or_else(|| marker::find(body).key());
         Self {
             key: key.map(RequestKey),
+            has_header: in_header.is_some(),
             n: header(headers::ATTEMPT).and_then(|n| n.parse().ok()),
             authorization: header("authorization"),
             wish: header(wish::HEADER),

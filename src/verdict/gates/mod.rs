@@ -26,6 +26,7 @@ pub mod split;
 pub mod stickiness;
 pub mod stream;
 mod tokens;
+pub mod unsupported;
 mod window;
 
 use std::time::Duration;

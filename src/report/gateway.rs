@@ -1,0 +1,42 @@
+//! What reports say of a gateway that is none of ours: by which key requests and ledgers were put together.
+
+use crate::observe::event::KeysSeen;
+use crate::report::Report;
+use crate::verdict::result::grouped;
+
+/// A line for people; none for the built-in gateway.
+pub(super) fn line(report: &Report) -> Option<String> {
+    let keys = report.summary.keys.as_ref()?;
+    let known = match keys.key() {
+        Some(key) => format!("requests told apart by {key}"),
+        None => "requests cannot be told apart".to_owned(),
+    };
+    Some(format!("{known}; {}", survived(keys)))
+}
+
+/// How many of the requests that came through bore which key.
+fn survived(keys: &KeysSeen) -> String {
+    let all = [
+        ("header", keys.header),
+        ("user", keys.user),
+        ("metadata", keys.metadata),
+        ("prompt", keys.prompt),
+    ];
+    let all = all.map(|(name, n)| format!("{name} {}", grouped(n)));
+    format!(
+        "of {} that came through bore: {}",
+        grouped(keys.rows),
+        all.join(", ")
+    )
+}
+
+/// A paragraph of `report.md`; nothing for the built-in gateway.
+pub(super) fn markdown(text: &mut String, report: &Report) -> std::fmt::Result {
+    use std::fmt::Write;
+
+    let (Some(gateway), Some(line)) = (&report.meta.gateway, line(report)) else {
+        return Ok(());
+    };
+    let gateway = super::markdown::exact_code(gateway);
+    writeln!(text, "Tested is another gateway: {gateway} ({line}).\n")
+}
