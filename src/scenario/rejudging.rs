@@ -49,6 +49,7 @@ fn with_gates(scenario: Scenario, expect: &Path) -> Result<Scenario, Diagnostics
         router,
         names: &version_names(router),
         faults: &scenario.experiment.upstreams.faults,
+        is_external: scenario.experiment.gateway.is_some(),
     };
     match read_expectations(expect, setting, &problems, &loader) {
         Some(gates) if !problems.has_errors() => Ok(Scenario { gates, ..scenario }),

@@ -28,17 +28,7 @@ impl Server {
 
     /// The same in this working directory.
     pub(crate) fn start_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
-        // Only who says where leaves a state behind. The admin API has a free port as well, unless the
-        // test has its own wishes.
-        let is_gateway = args.first() == Some(&"serve");
-        let unless_told = |name: &str, value| {
-            let is_told = !is_gateway || args.contains(&name);
-            (!is_told).then(|| [name.to_owned(), value])
-        };
-        let state = unless_told("--state", "none".to_owned());
-        let admin = unless_told("--admin", "127.0.0.1:0".to_owned());
         let mut child = command(args, env)
-            .args(state.into_iter().chain(admin).flatten())
             .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
@@ -124,10 +114,20 @@ impl Server {
 
 /// `graygate` with these arguments, on a free port where it is a server.
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    // Only who says where leaves a state behind. The admin API has a free port as well, unless the
+    // test has its own wishes.
+    let is_gateway = args.first() == Some(&"serve");
+    let unless_told = |name: &'static str, value| {
+        let is_told = !is_gateway || args.contains(&name);
+        (!is_told).then_some([name, value])
+    };
+    let state = unless_told("--state", "none");
+    let admin = unless_told("--admin", "127.0.0.1:0");
     let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
     command
         .args(args)
         .args(["--listen", "127.0.0.1:0"])
+        .args(state.into_iter().chain(admin).flatten())
         .env_remove("NO_COLOR")
         .envs(env.iter().copied())
         .stdin(Stdio::null())
