@@ -12,6 +12,7 @@ pub mod pacer;
 pub mod real;
 pub mod store;
 mod target;
+mod tested;
 mod upstreams;
 
 use std::fmt;
@@ -43,14 +44,12 @@ use gateway::server::Gateway;
 use gateway::{FindChoosers, FindEndpoints, GatewayConfig};
 use http::files;
 use http::server::Limits;
-use load::client::{Asked, LoadClient};
-use mock::keys::KeyCounts;
+use load::client::LoadClient;
 use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 use real::RealEndpoints;
 use real::purse::SharedPurse;
-use target::Target;
-use target::reception::Reception;
+use tested::{Opened, Tested};
 use upstreams::{Acting, Means, Servers};
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
@@ -321,68 +320,6 @@ struct Stage {
     wiremocks: Vec<::wiremock::MockServer>,
 }
 
-/// What is tested, with its port open.
-enum Opened {
-    BuiltIn(Box<dyn Core>, Forward, TcpListener),
-    External(Box<Target>),
-}
-
-impl Opened {
-    async fn new(
-        experiment: &Experiment,
-        subject: Subject,
-        servers: &Servers,
-        cancel: &Arc<AtomicBool>,
-    ) -> Result<Self, StartError> {
-        let (log, external) = match (subject, &experiment.gateway) {
-            (Subject::BuiltIn(core, forward), _) => {
-                return Ok(Self::BuiltIn(core, forward, bind("127.0.0.1:0").await?));
-            }
-            (Subject::External { log }, Some(external)) => (log, external),
-            (Subject::External { .. }, None) => {
-                let error = io::Error::other("the experiment speaks of no other gateway");
-                return Err(StartError::Runtime(error));
-            }
-        };
-        let router = &experiment.router;
-        let setting = target::Setting {
-            names: router.versions.values().map(|v| v.name.as_str()).collect(),
-            upstreams: servers.bases(),
-            log,
-        };
-        let reception = Reception::open(experiment, servers.listeners(experiment));
-        let target = Target::start(external, &setting, cancel).await;
-        reception.close().await;
-        Ok(Self::External(Box::new(target?)))
-    }
-
-    /// How requests come to it.
-    fn asked(&self) -> Result<Asked, StartError> {
-        Ok(match self {
-            Self::BuiltIn(_, _, listener) => Asked {
-                uri: chat_uri(listener)?,
-                key: None,
-                is_external: false,
-            },
-            Self::External(target) => Asked {
-                uri: target.uri.clone(),
-                key: target.key.clone(),
-                is_external: true,
-            },
-        })
-    }
-}
-
-/// What is tested, at work.
-enum Tested {
-    BuiltIn(Arc<Driver>),
-    External {
-        target: Box<Target>,
-        /// Which keys of requests it lets through.
-        keys: KeyCounts,
-    },
-}
-
 impl Stage {
     async fn set(
         experiment: Arc<Experiment>,
@@ -558,12 +495,6 @@ impl Stage {
 pub fn base_url(listener: &TcpListener) -> Result<String, StartError> {
     let address = listener.local_addr().map_err(StartError::Runtime)?;
     Ok(format!("http://{address}/v1"))
-}
-
-fn chat_uri(listener: &TcpListener) -> Result<hyper::Uri, StartError> {
-    let text = format!("{}/chat/completions", base_url(listener)?);
-    text.parse()
-        .map_err(|e| StartError::Runtime(io::Error::other(e)))
 }
 
 /// Waits until a flag is set. Looked at often enough for a person not to notice.
