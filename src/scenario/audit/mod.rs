@@ -169,11 +169,12 @@ fn audit(request: &AuditRequest, problems: &Problems, stop: &Arc<AtomicBool>) ->
 }
 
 /// What only a run can show, since a log has one witness.
-const NOT_IN_LOGS: [&str; 8] = [
+const NOT_IN_LOGS: [&str; 9] = [
     "attribution",
     "contract",
     "generator",
     "memory",
+    "notification",
     "promotion",
     "ramp",
     "stickiness",
