@@ -13,15 +13,15 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RouterConfig, Threshold, ThresholdAction,
 };
 use crate::router::judge::sequential::Metric;
-use crate::scenario::{contract, costs, rate_limits, retries, stickiness};
+use crate::scenario::{contract, costs, machine, rate_limits, retries, stickiness, unsupported};
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
 use crate::verdict::gates::MISSED;
 use crate::verdict::spec::{
-    AfterRollbackSpec, FallbackSpec, GateSpec, GeneratorSpec, NoRollbackSpec, RampSpec,
-    RequestsSpec, RollbackSpec, Scope, SplitSpec, StepSpec, StreamSpec, TokenMeasure, TokenSpec,
+    AfterRollbackSpec, FallbackSpec, GateSpec, NoRollbackSpec, RampSpec, RequestsSpec,
+    RollbackSpec, Scope, SplitSpec, StepSpec, StreamSpec, TokenMeasure, TokenSpec,
 };
 
 /// What gates depend on.
@@ -58,26 +58,6 @@ const GATES: [&str; 18] = [
     "contract",
 ];
 
-/// Gates that ask for the router's own word, and what another gateway does not say.
-const UNSUPPORTED: [(&str, &str); 7] = [
-    ("ramp", "another gateway's steps are unknown"),
-    ("promotion", "another gateway's steps are unknown"),
-    (
-        "rollback",
-        "another gateway does not say that it rolls back",
-    ),
-    (
-        "no_rollback",
-        "another gateway does not say that it rolls back",
-    ),
-    (
-        "after_rollback",
-        "another gateway does not say that it rolls back",
-    ),
-    ("attribution", "another gateway's own numbers are unknown"),
-    ("memory", "another gateway's memory is unknown"),
-];
-
 /// Reads `expect`. None means that mistakes were reported.
 pub fn read(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> {
     let items = cx.list(node, "- split: {v2: 10%}")?;
@@ -96,10 +76,8 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
     let bare = bare_gate(node);
     let node = bare.as_ref().unwrap_or(node);
     let entry = cx.choice(node, "a gate", &GATES)?;
-    if setting.is_external
-        && let Some((name, why)) = UNSUPPORTED.iter().find(|(name, _)| *name == entry.key)
-    {
-        return Some(vec![GateSpec::Unsupported { name, why }]);
+    if let Some(gate) = unsupported::find(&entry.key, setting) {
+        return Some(vec![gate]);
     }
     let value = &entry.value;
     let one = |gate: Option<GateSpec>| gate.map(|g| vec![g]);
@@ -120,8 +98,8 @@ fn gate(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>> 
         }
         "ramp" => one(ramp(cx, entry, setting)),
         "promotion" => one(promotion(cx, entry, setting)),
-        "generator" => one(generator(cx, value)),
-        "memory" => one(memory(cx, value)),
+        "generator" => one(machine::generator(cx, value)),
+        "memory" => one(machine::memory(cx, value)),
         "contract" => one(contract::read(cx, value, setting)),
         _ => one(costs::read(cx, entry, setting)),
     }
@@ -508,38 +486,6 @@ fn stream(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
 fn outcome(cx: Cx<'_>, entry: &Entry) -> Option<(Outcome, Comparison<Share>)> {
     let limit = values::share_comparison(cx, &entry.value)?;
     Some((Outcome::from_name(&entry.key)?, limit))
-}
-
-fn generator(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
-    let fields = gate_fields(cx, node, "generator")?;
-    let default = GeneratorSpec::default();
-    let delay = fields.optional("dispatch_delay_p99", |cx, n| {
-        let limit = values::duration_comparison(cx, n)?;
-        at_most(cx, n, limit)
-    });
-    let rate = fields.optional("rate_error", |cx, n| {
-        let limit = values::share_comparison(cx, n)?;
-        at_most(cx, n, limit)
-    });
-    fields.finish();
-    Some(GateSpec::Generator(GeneratorSpec {
-        dispatch_delay_p99: delay.unwrap_or(default.dispatch_delay_p99),
-        rate_error: rate.map_or(default.rate_error, Share::fraction),
-    }))
-}
-
-fn memory(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
-    let fields = gate_fields(cx, node, "memory")?;
-    let router = fields.required("router", "\"<= 1MiB\"", values::bytes_comparison);
-    fields.finish();
-    Some(GateSpec::Memory { router: router? })
-}
-
-fn at_most<T>(cx: Cx<'_>, node: &Node, limit: Comparison<T>) -> Option<T> {
-    if limit.op == Op::AtMost {
-        return Some(limit.bound);
-    }
-    cx.wrong(node, "an upper limit", "\"<= …\"")
 }
 
 #[cfg(test)]

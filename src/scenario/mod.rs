@@ -24,6 +24,7 @@ pub mod generation;
 pub mod load;
 pub mod log_file;
 pub mod log_request;
+mod machine;
 pub mod mock;
 pub mod pressure;
 mod rate_limits;
@@ -37,6 +38,7 @@ pub mod run_folder;
 mod stickiness;
 pub mod sweep;
 pub mod traffic;
+mod unsupported;
 pub mod upstreams;
 
 use std::path::PathBuf;

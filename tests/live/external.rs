@@ -206,6 +206,7 @@ fn what_only_a_router_can_say_of_itself_is_not_supported_and_never_passes() {
         "no_rollback",
         "rollback",
         "after_rollback",
+        "notification",
         "promotion",
     ];
     let mut expect = "  - requests: {success: \"100%\"}".to_owned();
