@@ -29,7 +29,7 @@ use crate::upstream::recorded::Reservoir;
 /// Largest share of unusable rows.
 const MAX_DROPPED: f64 = 0.01;
 /// The longest log: as long as the longest duration that can be written.
-const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
+pub(super) const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 /// What to do when nobody knows a log.
 const FORMAT_HINT: &str =
     "name its format by --format (in a scenario: format); docs/formats.md lists them";
@@ -131,7 +131,7 @@ pub fn answers(
 }
 
 /// Is too much of it unusable?
-fn is_damaged(account: &LogAccount) -> bool {
+pub(super) fn is_damaged(account: &LogAccount) -> bool {
     account.damaged_total() as f64 > MAX_DROPPED * account.read as f64
 }
 
@@ -262,7 +262,8 @@ pub fn bad_row(name: &str, bad: &BadRow) -> Diagnostic {
     Diagnostic::in_line(name, place, &bad.text, message).expected(bad.reason.expected())
 }
 
-fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
+/// Says where the first unusable rows stand, and that they are too many.
+pub(super) fn report_bad_rows(name: &str, account: &LogAccount, problems: &Problems) {
     account
         .bad
         .iter()

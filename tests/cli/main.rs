@@ -1,6 +1,7 @@
 //! The program as its users meet it: arguments in; exit code, stdout, stderr and files out.
 
 mod audit;
+mod audit_traps;
 mod budgets;
 mod compare;
 mod convert;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::Terms;
 use crate::audit::survey::{Cut, Step, Survey, Walk};
 use crate::audit::tried::{Lacking, Names, Tried, name_of};
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::observe::meta::LogMeta;
 use crate::scenario::audit::{AuditRequest, Gate};
 use crate::scenario::load::Loader;
@@ -43,9 +43,6 @@ pub(super) struct Looked {
 /// before they try again, and less than people and agents take to go on.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest log: as for replays.
-const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
-
 /// What of the log is asked for.
 fn cut(request: &AuditRequest, format: &Format) -> Cut {
     // In our own logs, a trace is a request.
@@ -60,13 +57,15 @@ fn cut(request: &AuditRequest, format: &Format) -> Cut {
     }
 }
 
+/// Looks through the log. None means that its damaged rows were reported.
 pub(super) fn look(
     request: &AuditRequest,
     terms: &Terms,
     names: &Names,
     loader: &Loader,
+    problems: &Problems,
     stop: &Arc<AtomicBool>,
-) -> Result<Looked, Diagnostic> {
+) -> Result<Option<Looked>, Diagnostic> {
     let name = || request.log.display().to_string();
     let problem = |message: &str| Diagnostic::file(name(), message);
     let file = loader.open(&request.log)?.into_inner();
@@ -88,19 +87,23 @@ pub(super) fn look(
     let read = (format.read)(&mut reader, &mut |record| scan.take(&record, names));
     read.map_err(|e| recorded::unusable(name(), e.into(), known))?;
     scan.finish();
+    if recorded::is_damaged(&scan.account) {
+        recorded::report_bad_rows(&name(), &scan.account, problems);
+        return Ok(None);
+    }
     if scan.survey.requests == 0 {
         return Err(nothing(request, &scan, names));
     }
     if let Some(problem) = unseen(request, &scan) {
         return Err(problem);
     }
-    if scan.survey.spacing.span() > MAX_SPAN {
+    if scan.survey.spacing.span() > recorded::MAX_SPAN {
         let problem =
             problem("its rows span more than ten years: some of their times must be wrong");
         return Err(problem.hint("--from and --to leave out what is before and after"));
     }
     loader.note(scan.hasher.clone().finalize().to_vec());
-    Ok(Looked {
+    Ok(Some(Looked {
         gate: scan.gate(),
         meta: scan.meta(request, (format, because, packing)),
         strangers: scan.commonest(),
@@ -108,7 +111,7 @@ pub(super) fn look(
         cut,
         format,
         stamp,
-    })
+    }))
 }
 
 fn open(request: &AuditRequest, file: File) -> Result<Opened, Diagnostic> {

@@ -144,8 +144,8 @@ fn audit(request: &AuditRequest, problems: &Problems, stop: &Arc<AtomicBool>) ->
     let names = terms::names(request, &router, problems)?;
     let gates = gates(request, &router, problems, &loader);
     let terms = terms::terms(request, router);
-    let looked = look::look(request, &terms, &names, &loader, stop);
-    let looked = looked.map_err(|problem| problems.add(problem)).ok()?;
+    let looked = look::look(request, &terms, &names, &loader, problems, stop);
+    let looked = looked.map_err(|problem| problems.add(problem)).ok()??;
     let mut gates = gates?;
     gates.push(GateSpec::Log(looked.gate.clone()));
     let name = file_stem(&request.log);
