@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::arguments::percent;
 use crate::cli::output::{self, Results, error, say};
 use crate::cli::{OutputFormat, RecordsArg, exit, signals};
 use crate::config::values;
@@ -78,9 +79,7 @@ Examples:
 Exit codes: as of `graygate run` (graygate --help).";
 
 fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|n| n.trim().parse().ok());
-    let share = percent.map(|percent: f64| percent / 100.0);
-    share
+    percent(text)
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "a share is written like 10%, from 0% to 100%".to_owned())
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod admin;
+mod arguments;
 mod audit;
 mod budgets;
 mod ci;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::arguments::percent;
 use crate::cli::output::{self, Results, error, say};
 use crate::cli::{OutputFormat, RunFlags, exit, signals};
 use crate::config::values::parse_speed;
@@ -82,10 +83,8 @@ fn speed(text: &str) -> Result<Speed, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|n| n.trim().parse().ok());
-    let share = percent.map(|percent: f64| percent / 100.0);
     let is_share = |share: &f64| *share > 0.0 && *share <= 1.0;
-    share
+    percent(text)
         .filter(is_share)
         .ok_or_else(|| "a share is written like 10%, above 0% and at most 100%".to_owned())
 }
