@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use crate::support::{FAILS, Folder, INCONCLUSIVE, PASSES, command, done, graygate, scenario};
+use crate::support::{
+    FAILS, Folder, INCONCLUSIVE, PASSES, command, done, graygate, interrupted, scenario,
+};
 
 fn run(folder: &Folder, files: &[&str], more: &[&str]) -> crate::support::Done {
     let out = folder.path().join("reports").display().to_string();
@@ -262,34 +264,9 @@ fn a_hundred_and_thirty_when_interrupted() {
         let endless = scenario(PASSES).replace("duration: 1s", "duration: 8760h");
         let file = folder.write("endless.yaml", &endless);
         let out = folder.path().join("reports").display().to_string();
-        let mut child = command(&[
-            "run",
-            &file,
-            "--engine",
-            engine,
-            "--out",
-            &out,
-            "--records",
-            "none",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-        // Progress on stderr: it is under way.
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        assert!(line.contains("endless: "), "{line}");
-        let pid = child.id().to_string();
-        std::process::Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap();
-        let mut rest = String::new();
-        stderr.read_to_string(&mut rest).unwrap();
-        let done = done(child.wait_with_output().unwrap());
-        assert_eq!(done.code, Some(130), "{rest}");
+        let args = ["run", &file, "--engine", engine, "--out", &out];
+        let done = interrupted(&[&args[..], &["--records", "none"]].concat(), "endless: ");
+        assert_eq!(done.code, Some(130), "{}", done.err);
         assert!(done.out.starts_with("INTERRUPTED"), "{}", done.out);
         let runs = std::fs::read_dir(folder.path().join("reports/endless")).unwrap();
         let run = runs.last().unwrap().unwrap().path();

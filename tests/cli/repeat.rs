@@ -1,13 +1,11 @@
 //! `graygate run --runs N`: many seeds of one scenario.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{FAILS, Folder, INCONCLUSIVE, PASSES, command, done, graygate, scenario};
+use crate::support::{FAILS, Folder, INCONCLUSIVE, PASSES, graygate, interrupted, scenario};
 
 const ROLLED_BACK: &str = "scenarios/canary-401-falls-back-and-rolls-back.yaml";
 
@@ -203,22 +201,11 @@ fn an_interrupt_leaves_what_was_run() {
     let folder = Folder::new();
     let file = folder.write("many.yaml", &scenario(PASSES));
     let out = folder.path().join("reports").display().to_string();
-    let mut child = command(&["run", &file, "--out", &out, "--runs", "1000000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("of 1,000,000 runs"), "{line}");
-    let pid = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(kill.unwrap().success());
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    let done = done(child.wait_with_output().unwrap());
-    assert_eq!(done.code, Some(130), "{rest}");
+    let done = interrupted(
+        &["run", &file, "--out", &out, "--runs", "1000000"],
+        "of 1,000,000 runs",
+    );
+    assert_eq!(done.code, Some(130), "{}", done.err);
     assert!(done.out.starts_with("INTERRUPTED"), "{}", done.out);
     let files = files_of(&folder, "many/virtual-runs1000000-seed3-interrupted");
     let rows = rows(&files["runs.csv"]);

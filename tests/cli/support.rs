@@ -1,5 +1,6 @@
 //! Running the program.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -22,6 +23,27 @@ pub(crate) fn command(args: &[&str]) -> Command {
 /// Runs the program in the project's folder.
 pub(crate) fn graygate(args: &[&str]) -> Done {
     done(command(args).output().expect("the program starts"))
+}
+
+/// Starts the program, waits for its first line on stderr, which must hold this, and interrupts it.
+pub(crate) fn interrupted(args: &[&str], line_with: &str) -> Done {
+    let mut child = command(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // Progress on stderr: it is under way.
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    assert!(line.contains(line_with), "{line}");
+    let pid = child.id().to_string();
+    let kill = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(kill.expect("kill").success());
+    let mut err = String::new();
+    stderr.read_to_string(&mut err).expect("UTF-8");
+    let done = done(child.wait_with_output().expect("its end"));
+    Done { err, ..done }
 }
 
 pub(crate) fn done(output: Output) -> Done {

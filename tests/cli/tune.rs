@@ -1,12 +1,10 @@
 //! `graygate tune`: policies compared on one scenario.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Done, Folder, command, done, graygate};
+use crate::support::{Done, Folder, graygate, interrupted};
 
 /// One in fifty answers of anybody fails, and one in five of the canary's from the 20th second on.
 const NOISY: &str = "name: noisy
@@ -212,22 +210,11 @@ fn an_interrupt_leaves_what_was_run() {
     let folder = Folder::new();
     let file = folder.write("noisy.yaml", NOISY);
     let out = folder.path().join("reports").display().to_string();
-    let mut child = command(&["tune", &file, "--out", &out, "--runs", "1000000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("of 20,000,000 runs"), "{line}");
-    let pid = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(kill.unwrap().success());
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    let done = done(child.wait_with_output().unwrap());
-    assert_eq!(done.code, Some(130), "{rest}");
+    let done = interrupted(
+        &["tune", &file, "--out", &out, "--runs", "1000000"],
+        "of 20,000,000 runs",
+    );
+    assert_eq!(done.code, Some(130), "{}", done.err);
     assert!(done.out.contains("INTERRUPTED"), "{}", done.out);
     let files = files_of(&folder, "noisy");
     assert_eq!(rows(&files["tune.csv"]).len(), 10);
