@@ -147,17 +147,24 @@ impl Stories {
     }
 }
 
+/// Whoever wants the report alone.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn event(&mut self, _: &RunEvent) {}
+}
+
 pub(crate) fn run(scenario: &Scenario, options: &RunOptions) -> RunOutput {
-    run_with(scenario, options, &mut Stories::default())
+    run_with(scenario, options, &mut Nobody)
 }
 
 pub(crate) fn run_with(
     scenario: &Scenario,
     options: &RunOptions,
-    stories: &mut Stories,
+    observer: &mut (dyn Sink + Send),
 ) -> RunOutput {
     let cancel = Arc::new(AtomicBool::new(false));
-    runner::run(scenario, options, stories, &cancel).expect("the scenario runs")
+    runner::run(scenario, options, observer, &cancel).expect("the scenario runs")
 }
 
 pub(crate) fn virtual_run(scenario: &Scenario) -> RunOutput {
