@@ -7,9 +7,9 @@ use crate::stats::quantile::Quantile;
 use crate::time::nanos;
 use crate::verdict::result::grouped;
 
+use super::axes::Axes;
 use super::frame::{
-    self, Area, CANARY, FONT, GRID, HARM, INK, Legend, Mark, PALE_INK, STABLE, nice_top, rounded,
-    text,
+    self, Area, CANARY, FONT, HARM, INK, Legend, Mark, PALE_INK, STABLE, nice_top, text,
 };
 
 /// The name of the file.
@@ -176,22 +176,7 @@ fn panel(area: &Area<'_>, histogram: &Histogram<'_>) -> Result<(), String> {
         true => "detection: from the beginning of the trouble to the decision (s)",
         false => "requests that met the canary in that time",
     };
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(PALE_INK)
-        .x_labels(9)
-        .y_labels(5)
-        .x_label_formatter(&|value| rounded(*value))
-        .y_label_formatter(&|value| rounded(*value))
-        .x_desc(x_desc)
-        .y_desc("runs")
-        .label_style((FONT, 15).into_font().color(&INK))
-        .axis_desc_style((FONT, 16).into_font().color(&INK))
-        .draw()
-        .map_err(text)?;
+    Axes::plain(x_desc, "runs", 5).draw(&mut chart)?;
     let filled = histogram.bars.iter().enumerate().filter(|(_, n)| **n > 0);
     let shapes = filled.map(|(i, n)| {
         let left = histogram.x(histogram.width * i as u64);

@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::Report;
+use crate::report::plot::axes::{Axes, Chart};
 use crate::time::{Human, Timestamp};
 use crate::verdict::result::Status;
 
@@ -74,8 +74,6 @@ pub(super) struct Panel<'r> {
 
 /// Puts data into a panel.
 pub(super) type Draw<'r> = Box<dyn Fn(&mut Canvas<'_, '_>) -> Result<(), String> + 'r>;
-
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 pub(super) type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
 
@@ -269,29 +267,17 @@ impl Canvas<'_, '_> {
     }
 
     fn axes(&mut self, panel: &Panel<'_>, is_last: bool) -> Result<(), String> {
-        let label = (FONT, 15).into_font().color(&INK);
-        let desc = (FONT, 16).into_font().color(&INK);
-        let y_text = panel.y_text;
         let x_desc = match is_last {
             true => format!("time since the start of the run ({})", self.unit.name),
             false => String::new(),
         };
-        self.chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .max_light_lines(0)
-            .bold_line_style(GRID)
-            .axis_style(PALE_INK)
-            .x_labels(9)
-            .y_labels(6)
-            .x_label_formatter(&|value| rounded(*value))
-            .y_label_formatter(&|value| y_text(*value))
-            .x_desc(x_desc)
-            .y_desc(panel.y_label)
-            .label_style(label)
-            .axis_desc_style(desc)
-            .draw()
-            .map_err(text)
+        let axes = Axes {
+            x_desc: &x_desc,
+            y_desc: panel.y_label,
+            y_labels: 6,
+            y_text: panel.y_text,
+        };
+        axes.draw(&mut self.chart)
     }
 
     fn shade_faults(&mut self, report: &Report) -> Result<(), String> {

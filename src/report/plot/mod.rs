@@ -1,6 +1,7 @@
 //! Plots as SVG: 800 pixels wide, no fonts needed to draw them, colours that colour-blind readers
 //! can tell apart (Okabe & Ito, 2008).
 
+mod axes;
 mod cost;
 mod distribution;
 mod errors;

@@ -6,9 +6,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::report::tune::{PolicyRuns, Tuned};
 use crate::verdict::result::grouped;
 
-use super::frame::{
-    self, Area, CANARY, FONT, GRID, INK, Legend, Mark, PALE_INK, STABLE, nice_top, rounded, text,
-};
+use super::axes::Axes;
+use super::frame::{self, Area, CANARY, FONT, INK, Legend, Mark, PALE_INK, STABLE, nice_top, text};
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (800, 520);
@@ -102,22 +101,12 @@ fn plane(area: &Area<'_>, points: &[Point]) -> Result<(), String> {
         // A little below zero, so that points on the axis are seen whole.
         .build_cartesian_2d(0.0..x_max, -0.03 * y_max..y_max)
         .map_err(text)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(PALE_INK)
-        .x_labels(9)
-        .y_labels(8)
-        .x_label_formatter(&|value| rounded(*value))
-        .y_label_formatter(&|value| rounded(*value))
-        .x_desc("requests that met the canary from its first fault on (median of the runs)")
-        .y_desc("false rollbacks (% of healthy runs)")
-        .label_style((FONT, 15).into_font().color(&INK))
-        .axis_desc_style((FONT, 16).into_font().color(&INK))
-        .draw()
-        .map_err(text)?;
+    Axes::plain(
+        "requests that met the canary from its first fault on (median of the runs)",
+        "false rollbacks (% of healthy runs)",
+        8,
+    )
+    .draw(&mut chart)?;
     let whiskers = points.iter().map(|p| {
         PathElement::new(
             vec![(p.x, p.low), (p.x, p.high.min(y_max))],
