@@ -162,7 +162,10 @@ impl Join {
 
     fn close_if_over(&mut self, key: RequestKey) -> Joined {
         let story = self.open.get(key).filter(|s| is_over(s));
-        let story = story.is_some().then(|| self.open.remove(key)).flatten();
+        let mut story = story.is_some().then(|| self.open.remove(key)).flatten();
+        if let Some(story) = &mut story {
+            story.note_desertions();
+        }
         Joined { first: None, story }
     }
 }

@@ -94,6 +94,8 @@ pub struct Attempt {
     pub altered: Option<bool>,
     /// What the router booked, and when.
     pub booked: Option<(Timestamp, Booked)>,
+    /// Had its caller left when it ended?
+    pub is_deserted: bool,
 }
 
 impl Attempt {
@@ -114,12 +116,16 @@ impl Attempt {
     }
 
     /// How it really ended: by the upstream's ledger. Where the router gave up first (and the driver
-    /// or the ledger saw that it did), the upstream cannot tell why; then it is the router's reason.
+    /// or the ledger saw that it did), the upstream cannot tell why; then it is the router's reason. A router that says
+    /// nothing at all had one when its caller had left.
     pub fn truth(&self) -> Option<Outcome> {
         let booked = self.booked.map(|(_, booked)| booked.outcome);
         if self.was_given_up() {
+            let left = self.is_deserted && booked.is_none();
+            let reason = left.then_some(Outcome::ClientGone);
             // No reason, or one that is none: somebody lost patience.
-            return Some(booked.filter(is_giving_up).unwrap_or(Outcome::Timeout));
+            let reason = reason.or(booked.filter(is_giving_up));
+            return Some(reason.unwrap_or(Outcome::Timeout));
         }
         match self.outcome {
             Some(outcome) => Some(outcome),
@@ -142,6 +148,18 @@ fn is_transport(outcome: &Outcome) -> bool {
 }
 
 impl Story {
+    /// Says of every attempt whether the caller had left when it ended.
+    pub fn note_desertions(&mut self) {
+        let left = self.answered.as_ref();
+        let left = left.filter(|(_, answered)| answered.outcome == Outcome::ClientGone);
+        let Some(left_at) = left.map(|(at, _)| *at) else {
+            return;
+        };
+        for attempt in &mut self.attempts {
+            attempt.is_deserted = attempt.ended_at.is_some_and(|ended| ended >= left_at);
+        }
+    }
+
     /// A request of which nothing is known yet.
     pub fn new(key: RequestKey) -> Self {
         Self {
@@ -343,6 +361,11 @@ mod tests {
             Some(Timeout)
         );
         assert_eq!(truth(Some(ClientGone), true, false, None), Some(Timeout));
+        let deserted = Attempt {
+            is_deserted: true,
+            ..attempt(CANARY, Some(ClientGone), true)
+        };
+        assert_eq!(deserted.truth(), Some(ClientGone));
         // Never taken: only what can go wrong on the way.
         assert_eq!(truth(None, false, false, Some(Connect)), Some(Connect));
         assert_eq!(truth(None, false, false, Some(Reset)), Some(Reset));
