@@ -174,7 +174,8 @@ const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
     request: Duration::from_secs(90),
 };
 
-fn routes(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Route>> {
+/// Reads `routes`.
+pub fn routes(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<Route>> {
     let items = cx.list(node, "- {when: {tier: premium}, to: v2}")?;
     if items.len() > usize::from(u16::MAX) {
         return cx.error(cx.at(node.place, "more than 65535 rules"));
@@ -318,7 +319,8 @@ fn weights(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<PerVersion<f64>>
     Some(weights)
 }
 
-fn sticky(cx: Cx<'_>, node: &Node) -> Option<StickyBy> {
+/// Reads `sticky`.
+pub fn sticky(cx: Cx<'_>, node: &Node) -> Option<StickyBy> {
     if let Value::Map(_) = &node.value {
         let entry = cx.choice(node, "sticky", &["header"])?;
         let name = cx.text(&entry.value, "a header", "the name of a header")?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Entry, Node, Place, Value};
-use crate::config::versions;
 use crate::config::{prices, values, yaml};
+use crate::config::{router_file, versions};
 use crate::experiment::external::{External, Launch, Ready, SLOTS, Way, check};
 use crate::experiment::{Experiment, Traffic};
 use crate::fault::kind::FaultKind;
@@ -38,6 +38,8 @@ pub fn read(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Tes
     let names = versions.as_ref().map(|v| v.roles.names());
     let names = names.unwrap_or_default();
     let timeout = fields.optional("timeout", values::positive_duration);
+    let routes = fields.optional("routes", |cx, n| router_file::routes(cx, n, &names));
+    let sticky = fields.optional("sticky", router_file::sticky);
     let url = fields.optional("url", url);
     let launch = fields.optional("launch", |cx, n| launch(cx, n, &names, path, loader));
     let has = |key| fields.node(key).is_some();
@@ -61,26 +63,26 @@ pub fn read(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Tes
         way,
         ports: versions.ports,
     };
-    let config = config(
-        versions.roles,
-        versions.weights,
-        timeout.unwrap_or(PATIENCE),
-    );
+    let split = SplitConfig {
+        weights: versions.weights,
+        sticky,
+    };
+    let config = RouterConfig {
+        routes: routes.unwrap_or_default(),
+        ..config(versions.roles, split, timeout.unwrap_or(PATIENCE))
+    };
     Some((config, external))
 }
 
 /// What the gates are told of a gateway that is none of ours.
-fn config(roles: versions::Versions, weights: PerVersion<f64>, timeout: Duration) -> RouterConfig {
+fn config(roles: versions::Versions, split: SplitConfig, timeout: Duration) -> RouterConfig {
     RouterConfig {
         stable: roles.stable,
         canary: roles.canary,
         versions: roles.list,
         overrides: None,
         routes: Vec::new(),
-        split: SplitConfig {
-            weights,
-            sticky: None,
-        },
+        split,
         // Nobody here knows how it tries again.
         retry: RetryPolicy {
             max_retries: 0,

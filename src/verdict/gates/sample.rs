@@ -2,9 +2,11 @@
 //! or a fault that hit nothing never passes, whatever the other gates say.
 
 use crate::id::VersionId;
+use crate::observe::event::{RunEvent, What};
+use crate::observe::join::Joined;
 use crate::observe::meta::FaultMeta;
 use crate::stats::proportion::draws_to_meet;
-use crate::time::Human;
+use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate, MISSED};
 use crate::verdict::result::{Check, GateResult, Status, grouped};
 
@@ -12,6 +14,8 @@ use crate::verdict::result::{Check, GateResult, Status, grouped};
 pub struct SampleGate {
     canary_share: f64,
     faults: Vec<FaultMeta>,
+    /// Requests that chance assigned, sent while the fault of the same place kept everybody out.
+    sent_meanwhile: Vec<u64>,
 }
 
 impl SampleGate {
@@ -20,6 +24,22 @@ impl SampleGate {
         Self {
             canary_share,
             faults: faults.to_vec(),
+            sent_meanwhile: vec![0; faults.len()],
+        }
+    }
+
+    /// Nobody sees who finds the door of a version shut, but for the router: of another gateway, what counts is that enough
+    /// requests came meanwhile for some of them to have been sent there.
+    fn kept_out(&self, index: usize, condition: String, end: &End<'_>) -> Check {
+        let (fault, sent) = (&self.faults[index], self.sent_meanwhile[index]);
+        let seen = format!("nobody sees; {} requests came meanwhile", grouped(sent));
+        let check = |status| {
+            let check = Check::census(condition, status, seen);
+            check.figure(Some(sent as f64), "requests", sent)
+        };
+        match self.requests_to_hit(fault, end) {
+            Some(enough) => check(Status::Pass).needs(sent, enough),
+            None => check(Status::Inconclusive),
         }
     }
 
@@ -29,6 +49,10 @@ impl SampleGate {
         let hits = end.summary.fault_hits.get(index).copied().unwrap_or(0);
         let (number, from) = (index + 1, Human(fault.from.elapsed()));
         let condition = format!("fault {number} ({} from {from}) hits > 0", fault.kind);
+        let is_external = end.summary.keys.is_some();
+        if fault.keeps_out && is_external && !came_too_late(fault, end) {
+            return self.kept_out(index, condition, end);
+        }
         let check = |seen| {
             let check = Check::census(condition, Status::Pass, seen);
             check.figure(Some(hits as f64), "attempts", hits)
@@ -77,6 +101,19 @@ fn came_too_late(fault: &FaultMeta, end: &End<'_>) -> bool {
 }
 
 impl Gate for SampleGate {
+    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        let What::Sent(sent) = &event.what else {
+            return;
+        };
+        let is_on = |fault: &FaultMeta| {
+            let until = fault.until.unwrap_or(Timestamp::MAX);
+            fault.keeps_out && (fault.from..until).contains(&event.at)
+        };
+        for (fault, n) in self.faults.iter().zip(&mut self.sent_meanwhile) {
+            *n += u64::from(sent.intent.named().is_none() && is_on(fault));
+        }
+    }
+
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = self.requests(end).to_vec();
         checks.extend((0..self.faults.len()).map(|index| self.hit(index, end)));
