@@ -300,7 +300,7 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str) {
     if setting.external.is_some() {
         // Whether it can roll back, it says elsewhere.
-        return;
+        return needs_open_door(cx, entry, setting);
     }
     let why = match &setting.router.judge {
         JudgeConfig::Sequential(_) => return,
@@ -315,6 +315,23 @@ fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str)
     };
     let message = format!("{why}: `{}` could never {result}", entry.key);
     let hint = "give the judge a threshold, like rollback: {error_rate: \"> 5%\"}";
+    cx.problems.add(cx.at(entry.place, message).hint(hint));
+}
+
+/// Reports a gate about rollbacks that only ledgers show, when a fault keeps everybody out of the canary: its ledger is then as
+/// empty as that of a closed one.
+fn needs_open_door(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) {
+    let canary = setting.router.canary;
+    let is_shut = |f: &&Fault| f.on.contains(&canary) && f.kind.keeps_out();
+    let Some(fault) = setting.faults.iter().find(is_shut) else {
+        return;
+    };
+    let name = fault.kind.name();
+    let message = format!(
+        "`{name}` keeps everybody out of the canary, and `{}` of another gateway rests on who comes there",
+        entry.key
+    );
+    let hint = "`reset` and `close` break connections that the upstream has taken";
     cx.problems.add(cx.at(entry.place, message).hint(hint));
 }
 
