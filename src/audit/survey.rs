@@ -8,7 +8,7 @@ use crate::audit::tried::Tried;
 use crate::audit::{Terms, Weight, share_at};
 use crate::id::{PerVersion, VersionId};
 use crate::observe::audit::ClosedInLog;
-use crate::stats::proportion::draws_to_meet;
+use crate::stats::silence::Silence;
 use crate::time::Timestamp;
 use crate::traffic::log::survey;
 
@@ -248,9 +248,10 @@ pub struct Survey {
     weights: Vec<Weight>,
     /// Callers who stay where they are are no draws.
     is_sticky: bool,
-    last_canary: Option<(Timestamp, Timestamp)>,
-    later: u64,
-    silence: Option<ClosedInLog>,
+    /// When the attempts at the canary were over.
+    over_at: Timestamp,
+    silence: Silence,
+    closed: Option<ClosedInLog>,
 }
 
 impl Survey {
@@ -260,7 +261,7 @@ impl Survey {
         Self {
             weights: terms.weights.clone(),
             is_sticky: terms.router.split.sticky.is_some(),
-            silence: None,
+            closed: None,
             requests: 0,
             attempts: PerVersion::from_fn(versions, |_| 0),
             followed: Bits::default(),
@@ -268,8 +269,8 @@ impl Survey {
             has_streams: false,
             end: Timestamp::ZERO,
             canary,
-            last_canary: None,
-            later: 0,
+            over_at: Timestamp::ZERO,
+            silence: Silence::default(),
         }
     }
 
@@ -291,21 +292,21 @@ impl Survey {
         }
         if step.tried.version == self.canary {
             self.hear_silence(step.at);
-            let latest = self.last_canary.map_or(over_at, |(_, at)| at.max(over_at));
-            self.last_canary = Some((step.at, latest));
-            self.later = 0;
-        } else if step.n == 0 {
-            self.later += u64::from(step.tried.by_chance);
+            self.over_at = self.over_at.max(over_at);
+            self.silence.met(step.at);
+        } else if step.n == 0 && step.tried.by_chance {
+            let share = share_at(&self.weights, step.at.elapsed());
+            self.silence.missed(share);
         }
     }
 
     /// The canary gets something again. Did it get nothing for longer than chance explains?
     fn hear_silence(&mut self, now: Timestamp) {
-        if self.silence.is_some() || self.later == 0 {
+        if self.closed.is_some() {
             return;
         }
-        let closed = self.closed_until(now, SILENCE_WITHIN / self.requests.max(1) as f64);
-        self.silence = closed.map(|closed| ClosedInLog {
+        let closed = self.closed_beyond(SILENCE_WITHIN / self.requests.max(1) as f64);
+        self.closed = closed.map(|closed| ClosedInLog {
             reopened_at: Some(now),
             ..closed
         });
@@ -314,24 +315,15 @@ impl Survey {
     /// Where the log shows first that the canary was closed: so many requests of chance followed the last one it got that an open
     /// canary would have met one, but for one time in a thousand at the end of the log, in a million anywhere in it.
     pub fn closed(&self) -> Option<ClosedInLog> {
-        self.silence
-            .or_else(|| self.closed_until(self.end, SILENCE))
+        self.closed.or_else(|| self.closed_beyond(SILENCE))
     }
 
-    fn closed_until(&self, now: Timestamp, improbable: f64) -> Option<ClosedInLog> {
-        let (last_at, over_at) = self.last_canary.filter(|_| !self.is_sticky)?;
-        let between = self
-            .weights
-            .iter()
-            .map(|weight| (Timestamp::from(weight.at), weight.share));
-        let between = between.filter(|(at, _)| last_at < *at && *at <= now);
-        let shares = between.map(|(_, share)| share);
-        let share = shares.fold(share_at(&self.weights, last_at.elapsed()), f64::min);
-        let telling = draws_to_meet(share, improbable)?;
-        (self.later >= telling).then_some(ClosedInLog {
+    fn closed_beyond(&self, improbable: f64) -> Option<ClosedInLog> {
+        let last_at = self.silence.since().filter(|_| !self.is_sticky)?;
+        self.silence.is_beyond(improbable).then_some(ClosedInLog {
             last_at,
-            over_at,
-            later_requests: self.later,
+            over_at: self.over_at,
+            later_requests: self.silence.length(),
             reopened_at: None,
         })
     }

@@ -194,6 +194,8 @@ impl Sink for LedgerFile {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::Ordered(_)
+            | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
             | What::Keys(_)

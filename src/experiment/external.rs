@@ -3,9 +3,13 @@
 //! What it is told stands in templates: `{{port}}` in a command, a variable or a file becomes the port that was chosen
 //! for it. A template is checked when the scenario is read ([`check`]), and filled in when the run begins ([`fill`]).
 
+pub mod admin;
+
 use std::time::Duration;
 
+use crate::experiment::external::admin::{Admin, Command, Order};
 use crate::id::PerVersion;
+use crate::time::Timestamp;
 
 /// A gateway that is none of ours.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +18,12 @@ pub struct External {
     pub way: Way,
     /// The ports of the mock upstreams, where they are fixed; free ones are chosen for the others.
     pub ports: PerVersion<Option<u16>>,
+    /// Does it close a bad canary by itself?
+    pub rolls_back: bool,
+    /// How it is given orders.
+    pub admin: Option<Admin>,
+    /// The orders that the run gives it.
+    pub orders: Vec<Order>,
 }
 
 /// How one comes to a gateway.
@@ -50,6 +60,19 @@ pub enum Ready {
 }
 
 impl External {
+    /// Can its canary be closed, by itself or by an order?
+    pub fn can_roll_back(&self) -> bool {
+        let admin = self.admin.as_ref();
+        self.rolls_back || admin.is_some_and(|admin| admin.rollback.is_some())
+    }
+
+    /// When it is told to close its canary, first.
+    pub fn first_rollback_order(&self) -> Option<Timestamp> {
+        let orders = self.orders.iter();
+        let rollbacks = orders.filter(|order| order.what == Command::Rollback);
+        rollbacks.map(|order| order.at).min()
+    }
+
     /// Its command, for people, with what is chosen for each run left open; its URL, when it runs already.
     pub fn label(&self) -> String {
         match &self.way {
@@ -64,6 +87,8 @@ impl External {
 pub enum Slot<'t> {
     /// The gateway's own port.
     Port,
+    /// A second port, for whoever gives it orders.
+    AdminPort,
     /// The gateway's own folder.
     Folder,
     /// This very program.
@@ -74,20 +99,67 @@ pub enum Slot<'t> {
     UpstreamPort(&'t str),
     /// The base URL of a version's upstream, up to and including `/v1`.
     UpstreamUrl(&'t str),
+    /// The share that an order gives to a version, in percent.
+    Weight(&'t str),
 }
 
-/// What templates may ask for, for messages.
-pub const SLOTS: &str =
-    "{{port}}, {{dir}}, {{key}}, {{graygate}}, {{upstream.NAME.port}} or {{upstream.NAME.url}}";
+/// What a template may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The names of the versions.
+    pub versions: &'a [String],
+    /// Is the gateway started for the run, with ports, a folder and a key of its own?
+    pub is_started: bool,
+    /// Is it part of an order that sets weights?
+    pub has_weights: bool,
+}
+
+impl Known<'_> {
+    fn has(self, slot: Slot<'_>) -> bool {
+        let is_version = |name: &str| self.versions.iter().any(|v| v == name);
+        match slot {
+            Slot::UpstreamPort(version) | Slot::UpstreamUrl(version) => {
+                self.is_started && is_version(version)
+            }
+            Slot::Weight(version) => self.has_weights && is_version(version),
+            Slot::Port | Slot::AdminPort | Slot::Folder | Slot::Graygate | Slot::Key => {
+                self.is_started
+            }
+        }
+    }
+
+    /// All of it, for messages.
+    pub fn listed(self) -> String {
+        let mut all = Vec::new();
+        if self.is_started {
+            all.push(SLOTS);
+        }
+        if self.has_weights {
+            all.push("{{weight.NAME}}");
+        }
+        match all.is_empty() {
+            true => "a text without {{…}}".to_owned(),
+            false => all.join(" or "),
+        }
+    }
+}
+
+/// What every template of a gateway that is started may ask for, for messages.
+const SLOTS: &str = "{{port}}, {{admin_port}}, {{dir}}, {{key}}, {{graygate}}, {{upstream.NAME.port}} or \
+                     {{upstream.NAME.url}}";
 
 impl<'t> Slot<'t> {
     fn parse(name: &'t str) -> Option<Self> {
         match name {
             "port" => return Some(Self::Port),
+            "admin_port" => return Some(Self::AdminPort),
             "dir" => return Some(Self::Folder),
             "graygate" => return Some(Self::Graygate),
             "key" => return Some(Self::Key),
             _ => {}
+        }
+        if let Some(version) = name.strip_prefix("weight.") {
+            return Some(Self::Weight(version));
         }
         let rest = name.strip_prefix("upstream.")?;
         let (version, what) = rest.rsplit_once('.')?;
@@ -110,16 +182,10 @@ fn next_slot(text: &str) -> Option<(&str, &str, &str)> {
 ///
 /// # Errors
 /// What stands in that slot.
-pub fn check<'t>(template: &'t str, versions: &[String]) -> Result<(), &'t str> {
+pub fn check<'t>(template: &'t str, known: Known<'_>) -> Result<(), &'t str> {
     let mut rest = template;
     while let Some((_, name, after)) = next_slot(rest) {
-        let is_known = match Slot::parse(name) {
-            Some(Slot::UpstreamPort(version) | Slot::UpstreamUrl(version)) => {
-                versions.iter().any(|v| v == version)
-            }
-            slot => slot.is_some(),
-        };
-        if !is_known {
+        if !Slot::parse(name).is_some_and(|slot| known.has(slot)) {
             return Err(name);
         }
         rest = after;
@@ -173,11 +239,26 @@ mod tests {
     #[test]
     fn a_slot_that_nobody_can_fill_is_found() {
         let versions = ["v1".to_owned()];
-        let wrong = |template| check(template, &versions).err();
+        let known = Known {
+            versions: &versions,
+            is_started: true,
+            has_weights: false,
+        };
+        let wrong = |template| check(template, known).err();
         assert_eq!(wrong("{{port}} {{dir}} {{key}} {{graygate}}"), None);
         assert_eq!(wrong("{{upstream.v1.url}} {{upstream.v1.port}}"), None);
         assert_eq!(wrong("{{upstream.v2.url}}"), Some("upstream.v2.url"));
         assert_eq!(wrong("{{upstream.v1.host}}"), Some("upstream.v1.host"));
         assert_eq!(wrong("{{port}} {{prot}}"), Some("prot"));
+        assert_eq!(wrong("{{admin_port}} {{weight.v1}}"), Some("weight.v1"));
+        let order = Known {
+            is_started: false,
+            has_weights: true,
+            ..known
+        };
+        let wrong = |template| check(template, order).err();
+        assert_eq!(wrong("{{weight.v1}}"), None);
+        assert_eq!(wrong("{{weight.v2}}"), Some("weight.v2"));
+        assert_eq!(wrong("{{weight.v1}} {{key}}"), Some("key"));
     }
 }

@@ -49,6 +49,7 @@ use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 use real::RealEndpoints;
 use real::purse::SharedPurse;
+use target::desk::Giving;
 use tested::{Opened, Tested};
 use upstreams::{Acting, Means, Servers};
 
@@ -400,6 +401,7 @@ impl Stage {
     ) -> Result<Ending, StartError> {
         let clocks = BothClocks::now();
         self.announce_faults();
+        let giving = self.give_orders();
         let load = load::send(source, self.client.clone(), self.clock);
         let mut ending = tokio::select! {
             () = load => Ok(Ending::Complete),
@@ -409,6 +411,9 @@ impl Stage {
             trouble = self.target_died() => Err(trouble),
         };
         if matches!(ending, Ok(Ending::Complete)) {
+            if let Some(giving) = giving {
+                giving.finish().await;
+            }
             self.settle().await;
         }
         if let Tested::External { target, keys } = self.tested {
@@ -443,6 +448,18 @@ impl Stage {
                 self.outbox.send(until, What::Fault { index, on: false });
             }
         }
+    }
+
+    /// From now on another gateway is given its orders. Dropped, nobody gives any, or waits for an answer.
+    fn give_orders(&self) -> Option<Giving> {
+        let Tested::External { target, .. } = &self.tested else {
+            return None;
+        };
+        let desk = target.desk.as_ref()?;
+        let orders = &self.experiment.gateway.as_ref()?.orders;
+        let router = &self.experiment.router;
+        let way = (self.clock, &self.outbox);
+        Some(Giving::begin(desk, orders, router, way))
     }
 
     async fn target_died(&self) -> StartError {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{RequestKey, VersionId};
+use crate::observe::orders::{OrderEnd, OrderFacts};
 use crate::pricing::Cost;
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
@@ -101,6 +102,10 @@ pub enum What {
     ClockJumped(Duration),
     /// Which of their keys requests still bore that reached an upstream by way of another gateway; told at the end.
     Keys(KeysSeen),
+    /// Another gateway is given an order.
+    Ordered(OrderFacts),
+    /// And this is what came of it.
+    OrderEnded(OrderEnd),
     /// What the router holds in memory.
     Memory {
         /// Requests under way.
@@ -418,6 +423,9 @@ fn events(measure: &str, n: u64) -> &'static str {
     }
 }
 
+/// The cause of a rollback that nobody tells of: the upstreams' ledgers show it.
+pub const CLOSED_IN_LEDGER: &str = "closed_in_ledger";
+
 /// The record of a rollback.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RollbackFacts {
@@ -427,9 +435,10 @@ pub struct RollbackFacts {
     pub from: VersionId,
     /// The version that gets everything from now on.
     pub to: VersionId,
-    /// When the driver learnt of it: the moment of its event, whatever the router claims.
+    /// When the driver learnt of it: the moment of its event, whatever the router claims. Where only ledgers tell, the last
+    /// arrival at the closed version.
     pub decided_at: Timestamp,
-    /// The measure that decided it, `by_hand` or `inconclusive`.
+    /// The measure that decided it, `by_hand` or `inconclusive`; `closed_in_ledger` where nobody says why.
     pub cause: &'static str,
     /// A person's reason, in their words.
     pub words: Option<String>,
@@ -442,6 +451,11 @@ pub struct RollbackFacts {
 }
 
 impl RollbackFacts {
+    /// Did nobody tell of it, but the upstreams' ledgers? Then its record is no router's word.
+    pub fn is_inferred(&self) -> bool {
+        self.cause == CLOSED_IN_LEDGER
+    }
+
     /// Why, for people.
     pub fn because(&self) -> String {
         match (&self.reason, &self.words) {
@@ -450,6 +464,7 @@ impl RollbackFacts {
             (None, None) if self.cause == "closed_in_log" => {
                 "the log shows that it got nothing more".to_owned()
             }
+            (None, None) if self.is_inferred() => "its upstream got nothing more".to_owned(),
             (None, None) => self.cause.to_owned(),
         }
     }

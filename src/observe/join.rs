@@ -98,6 +98,8 @@ impl Join {
             | What::Fault { .. }
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::Ordered(_)
+            | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
             | What::Keys(_)

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bridge;
+pub mod closing;
 pub mod cost;
 pub mod event;
 pub mod evidence;
@@ -10,6 +11,7 @@ pub mod harm;
 pub mod join;
 pub mod latency;
 pub mod meta;
+pub mod orders;
 pub mod story;
 pub mod streams;
 pub mod summary;

@@ -11,6 +11,7 @@ use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
 use crate::observe::meta::FaultMeta;
+use crate::observe::orders::{OrderEnd, OrderFacts};
 use crate::observe::story::{Attempt, Story, StreamEnd};
 use crate::observe::streams::StreamTotals;
 use crate::pricing::{Cost, Price};
@@ -140,6 +141,8 @@ pub struct Summary {
     kept_out: PerVersion<Vec<Door>>,
     /// The rollbacks, in order.
     pub rollbacks: Vec<RollbackFacts>,
+    /// The orders that another gateway was given, when, and what came of them.
+    pub orders: Vec<(Timestamp, OrderFacts, Option<OrderEnd>)>,
     /// What the judge saw, over time.
     pub evidence: Tracks,
     /// Where the release stood, and since when, in order.
@@ -204,6 +207,7 @@ impl Summary {
             fault_hits: vec![0; faults],
             kept_out: PerVersion::from_fn(versions, |_| Vec::new()),
             rollbacks: Vec::new(),
+            orders: Vec::new(),
             evidence: Tracks::default(),
             standings: Vec::new(),
             not_promoted: None,
@@ -261,6 +265,8 @@ impl Summary {
             What::Judged(finding) => self.evidence.judged(event.at, finding),
             What::Standing(standing) => self.stands(event.at, standing),
             What::NotPromoted(missing) => self.not_promoted = Some((event.at, missing.clone())),
+            What::Ordered(order) => self.orders.push((event.at, *order, None)),
+            What::OrderEnded(end) => self.order_ended(end),
             What::Answered(answered) => self.answers.count(answered.outcome),
             What::Booked(booked) => self.versions[booked.version].drift.count(booked.drift),
             What::Assigned { .. }
@@ -285,6 +291,13 @@ impl Summary {
         }
         if let Some(story) = &joined.story {
             self.story(story);
+        }
+    }
+
+    fn order_ended(&mut self, end: &OrderEnd) {
+        let mut orders = self.orders.iter_mut();
+        if let Some((.., came)) = orders.find(|(_, order, _)| order.number == end.order.number) {
+            *came = Some(end.clone());
         }
     }
 

@@ -301,6 +301,8 @@ impl Timeline {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::Ordered(_)
+            | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
             | What::Keys(_)

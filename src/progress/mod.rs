@@ -140,6 +140,8 @@ impl<W: Write> Sink for Progress<W> {
             | What::Gaps(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::Ordered(_)
+            | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
             | What::Keys(_)

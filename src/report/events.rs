@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::observe::event::{Finding, RollbackFacts, RunEvent, What};
 use crate::observe::meta::RunMeta;
+use crate::observe::orders::{OrderEnd, OrderFacts};
 
 /// Writes the first line: which run this is. A file that lies about alone still says where it comes
 /// from.
@@ -78,6 +79,8 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
             "under_way": state.under_way,
             "refused": state.refused,
         })),
+        What::Ordered(order) => Some(order_json("ordered", order)),
+        What::OrderEnded(end) => Some(order_end_json(end)),
         What::Sent(_)
         | What::Assigned { .. }
         | What::Dispatched { .. }
@@ -94,6 +97,23 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::Keys(_)
         | What::Memory { .. } => None,
     }
+}
+
+fn order_json(event: &str, order: &OrderFacts) -> Value {
+    json!({
+        "event": event,
+        "order": order.number,
+        "kind": order.kind.name(),
+        "canary_share": order.kind.share(),
+    })
+}
+
+fn order_end_json(end: &OrderEnd) -> Value {
+    let mut line = order_json("order_ended", &end.order);
+    line["status"] = json!(end.status);
+    line["took_s"] = json!(end.took.as_secs_f64());
+    line["answer"] = json!(end.answer);
+    line
 }
 
 /// What a judge found, with names.

@@ -2,6 +2,8 @@
 
 use crate::observe::event::KeysSeen;
 use crate::report::Report;
+use crate::time::Human;
+use crate::verdict::gates::orders::in_words;
 use crate::verdict::result::grouped;
 
 /// A line for people; none for the built-in gateway.
@@ -39,4 +41,34 @@ pub(super) fn markdown(text: &mut String, report: &Report) -> std::fmt::Result {
     };
     let gateway = super::markdown::exact_code(gateway);
     writeln!(text, "Tested is another gateway: {gateway} ({line}).\n")
+}
+
+/// The orders that it was given, in `report.md`; nothing without any.
+pub(super) fn orders(text: &mut String, report: &Report) -> std::fmt::Result {
+    use std::fmt::Write;
+
+    let orders = &report.summary.orders;
+    if orders.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "## Orders\n")?;
+    writeln!(text, "| | at | order | answer | took |")?;
+    writeln!(text, "|---:|---:|---|---|---:|")?;
+    for (at, order, end) in orders {
+        let status = end.as_ref().and_then(|end| end.status);
+        let status = status.map(|status| status.to_string());
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            order.number,
+            Human(at.elapsed()),
+            in_words(order.kind),
+            status.as_deref().unwrap_or("none"),
+            match end {
+                Some(end) => Human(end.took).to_string(),
+                None => "–".to_owned(),
+            },
+        )?;
+    }
+    writeln!(text)
 }

@@ -16,6 +16,7 @@ pub fn render(report: &Report) -> String {
     let _ = head(&mut text, report);
     let _ = gateway::markdown(&mut text, report);
     let _ = gates(&mut text, report);
+    let _ = gateway::orders(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);
     let _ = versions(&mut text, report);

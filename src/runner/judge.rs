@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use crate::verdict::result::{Check, GateResult, Status, Verdict, weaken};
 
 /// What every run is asked, and has answered: no expectation changes it.
-const STANDING: [&str; 5] = ["policy", "budget", "generator", "join", "sample"];
+const STANDING: [&str; 6] = ["policy", "budget", "orders", "generator", "join", "sample"];
 
 /// The part of `rollback` that rests on the router's own word, which no row keeps.
 const OWN_WORD: &str = "its record fits the run";

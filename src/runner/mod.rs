@@ -20,12 +20,15 @@ use std::time::Duration;
 
 use crate::canonical;
 use crate::config::redact::redact;
+use crate::experiment::external::External;
 use crate::experiment::{Experiment, Traffic};
 use crate::id::PerVersion;
 use crate::live::real::RealEndpoints;
 use crate::live::{self, Subject};
+use crate::observe::closing::Closing;
 use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
+use crate::observe::orders::OrderFacts;
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
 use crate::router::budget::RetryBudget;
@@ -36,7 +39,7 @@ use crate::router::limit::RateLimit;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
-use crate::verdict::spec::{BudgetSpec, GateSpec, PolicySpec};
+use crate::verdict::spec::{BudgetSpec, GateSpec, OrdersSpec, PolicySpec};
 
 use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
@@ -175,6 +178,9 @@ pub fn run(
     let log = dir.as_ref().map(|dir| dir.path(GATEWAY_LOG));
     let mut recorder =
         Recorder::new(meta, &gates, dir, keep, observer).map_err(RunError::Output)?;
+    if let Some(closing) = closing(experiment, &gates) {
+        recorder.hears(closing);
+    }
     let ending = match plan {
         None => run_virtual(experiment, options, &mut recorder, cancel),
         Some(plan) => {
@@ -252,11 +258,39 @@ fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
     if experiment.has_real_upstreams() {
         gates.push(GateSpec::Budget(experiment.budget));
     }
-    // What another gateway promises, nobody here knows.
-    if experiment.gateway.is_none() {
-        gates.push(GateSpec::Policy(policy(experiment, engine)));
+    match &experiment.gateway {
+        None => gates.push(GateSpec::Policy(policy(experiment, engine))),
+        // What another gateway promises, nobody here knows; what it is told is known.
+        Some(gateway) => gates.extend(orders(gateway, &experiment.router).map(GateSpec::Orders)),
     }
     gates
+}
+
+/// The orders that another gateway is given; none when there are none.
+fn orders(gateway: &External, router: &RouterConfig) -> Option<OrdersSpec> {
+    let admin = gateway.admin.as_ref()?;
+    let orders = (1..).zip(&gateway.orders).map(|(number, order)| {
+        let kind = order.what.kind(router);
+        (order.at, OrderFacts { number, kind })
+    });
+    let orders: Vec<_> = orders.collect();
+    (!orders.is_empty()).then_some(OrdersSpec {
+        orders,
+        within: admin.within,
+    })
+}
+
+/// Who hears in the ledgers that another gateway closes its canary. The last silence of a run tells only where somebody
+/// expects a rollback: of a thousand healthy canaries, one is silent then by chance.
+fn closing(experiment: &Experiment, gates: &[GateSpec]) -> Option<Closing> {
+    let gateway = experiment.gateway.as_ref()?;
+    let router = &experiment.router;
+    let is_awaited =
+        |gate: &GateSpec| matches!(gate, GateSpec::Rollback(_) | GateSpec::AfterRollback(_));
+    gateway.can_roll_back().then(|| {
+        let canary = (router.canary, router.canary_share());
+        Closing::new(router.stable, canary).awaited(gates.iter().any(is_awaited))
+    })
 }
 
 /// What a gate can only know when a run begins: how late the engine may be, and who sends.

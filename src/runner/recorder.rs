@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use crate::observe::audit::AuditFindings;
-use crate::observe::event::{Finding, RunEvent, Sink, What};
+use crate::observe::closing::Closing;
+use crate::observe::event::{Finding, RollbackFacts, RunEvent, Sink, What};
 use crate::observe::join::{Join, Joined};
 use crate::observe::meta::{Ending, RunMeta};
 use crate::observe::story::Story;
@@ -33,6 +34,8 @@ pub struct Recorder<'o> {
     evaluator: Evaluator,
     alarms: Vec<(Timestamp, Finding)>,
     audit: Option<AuditFindings>,
+    /// Who hears in the ledgers that the canary was closed, where nobody says so.
+    closing: Option<Closing>,
     files: Option<Files>,
     observer: &'o mut (dyn Sink + Send),
 }
@@ -106,6 +109,7 @@ impl<'o> Recorder<'o> {
                 .planned(meta.log.as_ref().map(|log| log.replayed)),
             alarms: Vec::new(),
             audit: None,
+            closing: None,
             files: dir.map(|dir| Files::open(dir, keep, &meta)).transpose()?,
             gates: gates.to_vec(),
             meta,
@@ -120,6 +124,11 @@ impl<'o> Recorder<'o> {
         self
     }
 
+    /// Nobody says that the canary is closed: this hears it in the ledgers.
+    pub fn hears(&mut self, closing: Closing) {
+        self.closing = Some(closing);
+    }
+
     /// The recorded log is another one than before the run.
     pub fn log_changed(&mut self) {
         self.evaluator.log_changed();
@@ -132,6 +141,8 @@ impl<'o> Recorder<'o> {
 
     /// The end of the run: judges it and writes the rest of its files.
     pub fn finish(mut self, ending: Ending) -> RunOutput {
+        let heard = self.closing.as_mut().and_then(Closing::finish);
+        self.roll_back(self.summary.end, heard);
         for story in self.join.finish() {
             self.summary.unfinished(&story);
             self.evaluator.story(&story);
@@ -182,9 +193,21 @@ impl<'o> Recorder<'o> {
     }
 }
 
+impl Recorder<'_> {
+    /// Takes a rollback in that was heard of, if any was.
+    fn roll_back(&mut self, at: Timestamp, heard: Option<RollbackFacts>) {
+        if let Some(facts) = heard {
+            let what = What::RolledBack(facts);
+            self.event(&RunEvent { at, what });
+        }
+    }
+}
+
 impl Sink for Recorder<'_> {
     fn event(&mut self, event: &RunEvent) {
         let joined: Joined = self.join.event(event);
+        let closing = self.closing.as_mut();
+        let heard = closing.and_then(|closing| closing.event(event, &joined));
         self.summary.event(event, &joined);
         let (meta, files) = (&self.meta, &mut self.files);
         self.timeline.event(event, &joined, &mut |second| {
@@ -203,6 +226,7 @@ impl Sink for Recorder<'_> {
             files.event(&self.meta, event, joined.story.as_ref());
         }
         self.observer.event(event);
+        self.roll_back(event.at, heard);
     }
 }
 

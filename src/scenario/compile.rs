@@ -19,7 +19,7 @@ use crate::scenario::load::{Loader, beside, named_here};
 use crate::scenario::traffic::TrafficSpec;
 use crate::scenario::upstreams::UpstreamSpecs;
 use crate::scenario::{
-    Scenario, advice, external, faults, gates, real, recorded, requires, traffic, upstreams,
+    Scenario, advice, external, faults, gates, orders, real, recorded, requires, traffic, upstreams,
 };
 use crate::traffic::body::Bodies;
 use crate::traffic::caller::Caller;
@@ -73,7 +73,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
         tested(cx, n, path, loader)
     });
     let (router, gateway) = tested.unzip();
-    let gateway = gateway.flatten();
+    let mut gateway = gateway.flatten();
     let router_place = fields.node("router").map(|node| node.place);
     let names = router.as_ref().map(version_names).unwrap_or_default();
     let files = Files { from: path, loader };
@@ -88,6 +88,14 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
     });
     let faults = fields.optional("faults", |cx, n| faults::read(cx, n, &names));
     let faults = faults.unwrap_or_default();
+    let orders = fields.optional("orders", |cx, n| {
+        // Without what is tested, its own mistakes are enough.
+        router.as_ref()?;
+        orders::read(cx, n, &names, gateway.as_ref())
+    });
+    if let (Some(gateway), Some(orders)) = (&mut gateway, orders) {
+        gateway.orders = orders;
+    }
     let budget = fields.optional("budget", real::budget);
     if fields.node("upstreams").is_none() {
         upstreams = Some(upstreams::default(names.len()));
@@ -122,7 +130,7 @@ fn scenario(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Sce
             router: router.as_ref()?,
             names: &names,
             faults: &faults,
-            is_external: gateway.is_some(),
+            external: gateway.as_ref(),
         };
         gates::read(cx, n, setting)
     });

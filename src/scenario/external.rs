@@ -7,7 +7,7 @@ use crate::config::fields::{Cx, Fields};
 use crate::config::node::{Entry, Node, Place, Value};
 use crate::config::{prices, values, yaml};
 use crate::config::{router_file, versions};
-use crate::experiment::external::{External, Launch, Ready, SLOTS, Way, check};
+use crate::experiment::external::{External, Known, Launch, Ready, Way, check};
 use crate::experiment::{Experiment, Traffic};
 use crate::fault::kind::FaultKind;
 use crate::id::PerVersion;
@@ -15,6 +15,7 @@ use crate::observe::meta::Engine;
 use crate::router::config::{
     FallbackPolicy, JudgeConfig, RetryPolicy, RollbackConfig, RouterConfig, SplitConfig, Timeouts,
 };
+use crate::scenario::admin;
 use crate::scenario::load::{Loader, beside, named_here};
 
 /// How long callers wait for an answer, unless the file says otherwise.
@@ -41,8 +42,16 @@ pub fn read(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Tes
     let routes = fields.optional("routes", |cx, n| router_file::routes(cx, n, &names));
     let sticky = fields.optional("sticky", router_file::sticky);
     let url = fields.optional("url", url);
-    let launch = fields.optional("launch", |cx, n| launch(cx, n, &names, path, loader));
     let has = |key| fields.node(key).is_some();
+    let known = Known {
+        versions: &names,
+        is_started: has("launch"),
+        has_weights: false,
+    };
+    let launch = fields.optional("launch", |cx, n| launch(cx, n, known, path, loader));
+    let rolls_back = fields.optional("rolls_back", values::flag);
+    let admin = fields.optional("admin", |cx, n| admin::read(cx, n, known));
+    let admin_is_wrong = has("admin") && admin.is_none();
     if has("url") == has("launch") {
         let message = "another gateway is either started or there";
         fields.complain(
@@ -57,11 +66,14 @@ pub fn read(cx: Cx<'_>, node: &Node, path: &Path, loader: &Loader) -> Option<Tes
         check_ports(cx, place, versions);
     }
     fields.finish();
-    let versions = versions?;
+    let versions = versions.filter(|_| !admin_is_wrong)?;
     let way = url.map(Way::There).or(launch.map(Way::Launch))?;
     let external = External {
         way,
         ports: versions.ports,
+        rolls_back: rolls_back.unwrap_or(false),
+        admin,
+        orders: Vec::new(),
     };
     let split = SplitConfig {
         weights: versions.weights,
@@ -220,20 +232,20 @@ fn url(cx: Cx<'_>, node: &Node) -> Option<String> {
 fn launch(
     cx: Cx<'_>,
     node: &Node,
-    names: &[String],
+    known: Known<'_>,
     path: &Path,
     loader: &Loader,
 ) -> Option<Launch> {
     let fields = cx.fields(node, "the start of a gateway")?;
     let command = fields.required("command", "[program, argument, …]", |cx, n| {
-        command(cx, n, names)
+        command(cx, n, known)
     });
     let env = fields.optional("env", |cx, n| {
-        named_texts(cx, n, |cx, _, n| template(cx, n, names))
+        named_texts(cx, n, |cx, _, n| template(cx, n, known))
     });
     let files = fields.optional("files", |cx, n| {
         named_texts(cx, n, |cx, name, n| {
-            file(cx, (name, n), names, path, loader)
+            file(cx, (name, n), known, path, loader)
         })
     });
     let is_wrong = fields.node("env").is_some() != env.is_some()
@@ -252,33 +264,34 @@ fn launch(
     })
 }
 
-fn command(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<Vec<String>> {
+fn command(cx: Cx<'_>, node: &Node, known: Known<'_>) -> Option<Vec<String>> {
     let words = cx.list(node, "[program, argument, …]")?;
     if words.is_empty() {
         return cx.wrong(node, "a command", "[program, argument, …]");
     }
-    let words: Vec<_> = words.iter().map(|n| template(cx, n, names)).collect();
+    let words: Vec<_> = words.iter().map(|n| template(cx, n, known)).collect();
     words.into_iter().collect()
 }
 
 /// A text that asks only for what there is.
-fn template(cx: Cx<'_>, node: &Node, names: &[String]) -> Option<String> {
+pub(super) fn template(cx: Cx<'_>, node: &Node, known: Known<'_>) -> Option<String> {
     let text = cx.text(node, "a text", "a text; quoted, if it begins with {{")?;
-    checked(cx, node, text, names)
+    checked(cx, node, text, known)
 }
 
-fn checked(cx: Cx<'_>, node: &Node, text: &str, names: &[String]) -> Option<String> {
+fn checked(cx: Cx<'_>, node: &Node, text: &str, known: Known<'_>) -> Option<String> {
     // Without versions, their own mistakes are enough.
-    match check(text, names) {
-        Err(slot) if !names.is_empty() => {
+    match check(text, known) {
+        Err(slot) if !known.versions.is_empty() => {
             let message = format!("nobody knows what `{{{{{slot}}}}}` is");
-            cx.error(cx.at(node.place, message).expected(SLOTS))
+            cx.error(cx.at(node.place, message).expected(known.listed()))
         }
         _ => Some(text.to_owned()),
     }
 }
 
-fn named_texts(
+/// A mapping of names to texts.
+pub(super) fn named_texts(
     cx: Cx<'_>,
     node: &Node,
     read: impl Fn(Cx<'_>, &str, &Node) -> Option<String>,
@@ -297,7 +310,7 @@ fn named_texts(
 fn file(
     cx: Cx<'_>,
     (name, node): (&str, &Node),
-    names: &[String],
+    known: Known<'_>,
     path: &Path,
     loader: &Loader,
 ) -> Option<String> {
@@ -309,14 +322,14 @@ fn file(
     }
     let text = cx.text(node, "a text or a path", "lines of text, or a path")?;
     if text.contains('\n') {
-        return checked(cx, node, text, names);
+        return checked(cx, node, text, known);
     }
     let bytes = match loader.bytes(&beside(path, text), MOST_BYTES) {
         Ok(bytes) => bytes,
         Err(unreadable) => return cx.error(named_here(cx, node, unreadable)),
     };
     match String::from_utf8(bytes) {
-        Ok(text) => checked(cx, node, &text, names),
+        Ok(text) => checked(cx, node, &text, known),
         Err(_) => cx.wrong(node, "the path of a text in UTF-8", "a text file"),
     }
 }

@@ -6,6 +6,7 @@ use crate::config::fields::{Cx, Fields, listed};
 use crate::config::node::{Entry, Node, Value};
 use crate::config::values;
 use crate::config::versions::version_name;
+use crate::experiment::external::External;
 use crate::fault::schedule::Fault;
 use crate::id::VersionId;
 use crate::protocol::outcome::Outcome;
@@ -33,8 +34,8 @@ pub struct Setting<'a> {
     pub names: &'a [String],
     /// The faults.
     pub faults: &'a [Fault],
-    /// Is it another gateway that is tested?
-    pub is_external: bool,
+    /// The other gateway, where one is tested.
+    pub external: Option<&'a External>,
 }
 
 const GATES: [&str; 18] = [
@@ -297,6 +298,10 @@ fn fallback(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<GateSpec> {
 /// Reports a gate about rollbacks of a router that cannot roll back: its result is certain before
 /// the run.
 fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str) {
+    if setting.external.is_some() {
+        // Whether it can roll back, it says elsewhere.
+        return needs_open_door(cx, entry, setting);
+    }
     let why = match &setting.router.judge {
         JudgeConfig::Sequential(_) => return,
         JudgeConfig::Off => "the router's judge is off",
@@ -310,6 +315,23 @@ fn needs_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>, result: &str)
     };
     let message = format!("{why}: `{}` could never {result}", entry.key);
     let hint = "give the judge a threshold, like rollback: {error_rate: \"> 5%\"}";
+    cx.problems.add(cx.at(entry.place, message).hint(hint));
+}
+
+/// Reports a gate about rollbacks that only ledgers show, when a fault keeps everybody out of the canary: its ledger is then as
+/// empty as that of a closed one.
+fn needs_open_door(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) {
+    let canary = setting.router.canary;
+    let is_shut = |f: &&Fault| f.on.contains(&canary) && f.kind.keeps_out();
+    let Some(fault) = setting.faults.iter().find(is_shut) else {
+        return;
+    };
+    let name = fault.kind.name();
+    let message = format!(
+        "`{name}` keeps everybody out of the canary, and `{}` of another gateway rests on who comes there",
+        entry.key
+    );
+    let hint = "`reset` and `close` break connections that the upstream has taken";
     cx.problems.add(cx.at(entry.place, message).hint(hint));
 }
 
@@ -339,7 +361,10 @@ fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec>
     let fields = gate_fields(cx, &entry.value, "rollback")?;
     let reasons = reasons(setting.router);
     let reasons: Vec<_> = reasons.iter().map(|r| (*r, *r)).collect();
-    let reason = fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &reasons));
+    let reason = match setting.external {
+        None => fields.optional("reason", |cx, n| values::word(cx, n, "a reason", &reasons)),
+        Some(_) => no_reason(cx, fields.node("reason")),
+    };
     let since = fields.optional("since", values::duration);
     let within = fields.optional("within", values::positive_duration);
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
@@ -351,7 +376,16 @@ fn rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec>
         within,
         canary_requests,
         user_errors,
+        in_ledgers: setting.external.map(|_| setting.router.canary_share()),
     }))
+}
+
+/// Nobody tells why another gateway rolls back.
+fn no_reason(cx: Cx<'_>, node: Option<&Node>) -> Option<&'static str> {
+    let message =
+        "another gateway's rollback is seen in the upstreams' ledgers, which give no reason";
+    let hint = "leave `reason` out; `within` and `since` say which trouble it must follow";
+    cx.error(cx.at(node?.place, message).hint(hint))
 }
 
 /// What the router's judge may roll back for.
@@ -364,11 +398,29 @@ fn reasons(router: &RouterConfig) -> Vec<&'static str> {
     reasons
 }
 
-/// When the trouble begins: with the first fault on the canary.
+/// When the trouble begins: with the first order to roll back, else with the first fault on the canary.
 fn trouble(setting: Setting<'_>) -> Timestamp {
+    let ordered = setting.external.and_then(External::first_rollback_order);
+    if let Some(at) = ordered {
+        return at;
+    }
     let on_canary = |f: &&Fault| f.on.contains(&setting.router.canary);
     let starts = setting.faults.iter().filter(on_canary).map(|f| f.from);
     starts.min().unwrap_or(Timestamp::ZERO)
+}
+
+/// Time for what another gateway sent to its canary before it closed it.
+const EXTERNAL_GRACE: Duration = Duration::from_millis(500);
+
+/// The smallest share that the canary has while it is open, as far as the scenario says.
+fn least_share(setting: Setting<'_>) -> f64 {
+    let own = setting.router.canary_share();
+    let orders = setting.external.iter().flat_map(|gateway| &gateway.orders);
+    let kinds = orders.map(|order| order.what.kind(setting.router));
+    let ordered = kinds
+        .filter_map(|kind| kind.share())
+        .filter(|share| *share > 0.0);
+    ordered.fold(own, f64::min)
 }
 
 fn after_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<GateSpec> {
@@ -378,13 +430,17 @@ fn after_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Option<Gat
     let grace = fields.optional("grace", values::duration);
     let min_n = least(&fields);
     fields.finish();
-    let telling = draws_to_meet(setting.router.canary_share(), MISSED).unwrap_or(0);
+    let telling = draws_to_meet(least_share(setting), MISSED).unwrap_or(0);
+    let grace_by_itself = match setting.external {
+        Some(_) => EXTERNAL_GRACE,
+        None => Duration::ZERO,
+    };
     Some(GateSpec::AfterRollback(AfterRollbackSpec {
         canary_requests: canary_requests.unwrap_or(Comparison {
             op: Op::Equal,
             bound: 0,
         }),
-        grace: grace.unwrap_or_default(),
+        grace: grace.unwrap_or(grace_by_itself),
         min_n: min_n.unwrap_or(telling),
     }))
 }
@@ -511,7 +567,7 @@ pub(super) mod testing {
             router: &router,
             names: &names,
             faults: &[],
-            is_external: false,
+            external: None,
         };
         read_text(&format!("[{{{text}}}]"), |cx, node| read(cx, node, setting))
     }

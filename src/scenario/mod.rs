@@ -1,9 +1,10 @@
 //! Scenario files: from YAML to a complete experiment with its gates, or to *all* mistakes.
 //!
 //! [`load`] reads files within limits, [`compile`] puts a scenario together from its parts
-//! ([`upstreams`] with their [`distributions`], [`real`] ones, [`external`] gateways, what it [`requires`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
+//! ([`upstreams`] with their [`distributions`], [`real`] ones, [`external`] gateways and the [`orders`] they are given, what it [`requires`], [`traffic`] with [`arrivals`] and [`callers`], [`faults`], [`gates`]), [`replay`] does the same for a recorded log
 //! on the command line, [`conversion`] writes one in another format, [`generation`] makes one up, [`advice`] warns of what cannot work out.
 
+mod admin;
 pub mod advice;
 pub mod arrivals;
 pub mod audit;
@@ -26,6 +27,7 @@ pub mod log_file;
 pub mod log_request;
 mod machine;
 pub mod mock;
+pub mod orders;
 pub mod pressure;
 mod rate_limits;
 pub mod real;

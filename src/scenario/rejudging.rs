@@ -49,7 +49,7 @@ fn with_gates(scenario: Scenario, expect: &Path) -> Result<Scenario, Diagnostics
         router,
         names: &version_names(router),
         faults: &scenario.experiment.upstreams.faults,
-        is_external: scenario.experiment.gateway.is_some(),
+        external: scenario.experiment.gateway.as_deref(),
     };
     match read_expectations(expect, setting, &problems, &loader) {
         Some(gates) if !problems.has_errors() => Ok(Scenario { gates, ..scenario }),

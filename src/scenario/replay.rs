@@ -86,7 +86,7 @@ fn scenario(request: &ReplayRequest, problems: &Problems) -> Option<Scenario> {
         router: &router,
         names: &names,
         faults: &faults,
-        is_external: false,
+        external: None,
     };
     let gates = expectations(request, setting, problems, &loader)?;
     let traffic = traffic?;

@@ -12,5 +12,6 @@ pub mod proportion;
 pub mod quantile;
 pub mod quantile_difference;
 pub mod samples;
+pub mod silence;
 pub mod sprt;
 pub mod waiting;

@@ -18,6 +18,7 @@ use crate::verdict::gates::log::LogGate;
 use crate::verdict::gates::memory::MemoryGate;
 use crate::verdict::gates::no_rollback::NoRollbackGate;
 use crate::verdict::gates::notification::NotificationGate;
+use crate::verdict::gates::orders::OrdersGate;
 use crate::verdict::gates::policy::PolicyGate;
 use crate::verdict::gates::ramp::RampGate;
 use crate::verdict::gates::rate_limit::RateLimitGate;
@@ -179,6 +180,7 @@ fn gate(spec: &GateSpec, canary: VersionId) -> Box<dyn Gate> {
         GateSpec::Contract(spec) => Box::new(ContractGate::new(spec)),
         GateSpec::Cost(spec) => Box::new(CostGate::new(spec)),
         GateSpec::Budget(budget) => Box::new(BudgetGate::new(budget)),
+        GateSpec::Orders(spec) => Box::new(OrdersGate::new(spec)),
         GateSpec::Memory { router } => Box::new(MemoryGate::new(router)),
         GateSpec::Unsupported { name, why } => Box::new(UnsupportedGate::new(name, why)),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{PerVersion, VersionId};
+use crate::observe::orders::OrderFacts;
 use crate::pricing::Cost;
 use crate::protocol::outcome::Outcome;
 use crate::stats::compare::{Comparison, Ratio, Share};
@@ -55,6 +56,8 @@ pub enum GateSpec {
     Contract(ContractSpec),
     /// What real upstreams cost stays within this. Every run with such has it.
     Budget(Budget),
+    /// Another gateway did what it was told. Every run with orders has it.
+    Orders(OrdersSpec),
     /// The router's memory stays bounded.
     Memory {
         /// Most bytes it may hold at any time.
@@ -92,6 +95,7 @@ impl GateSpec {
             Self::Cost(_) => "cost",
             Self::Contract(_) => "contract",
             Self::Budget(_) => "budget",
+            Self::Orders(_) => "orders",
             Self::Memory { .. } => "memory",
             Self::Unsupported { name, .. } => name,
         }
@@ -181,6 +185,18 @@ pub struct RollbackSpec {
     pub canary_requests: Option<Comparison<u64>>,
     /// Requests that met the canary since, and may fail for the caller.
     pub user_errors: Option<Comparison<u64>>,
+    /// The canary's share in the beginning, 0 to 1, where the upstreams' ledgers alone show a rollback; none where the
+    /// router tells of it.
+    pub in_ledgers: Option<f64>,
+}
+
+/// See [`GateSpec::Orders`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrdersSpec {
+    /// When each is given, and what it is, in order.
+    pub orders: Vec<(Timestamp, OrderFacts)>,
+    /// The longest time to an answer.
+    pub within: Duration,
 }
 
 /// See [`GateSpec::NoRollback`].

@@ -104,6 +104,158 @@ fn mistakes_are_told() {
     }
 }
 
+/// An admin API that takes no orders to roll back.
+const ADMIN: &str =
+    "\n    admin: {url: \"http://127.0.0.1:{{admin_port}}\", set_weights: {path: /w}}";
+
+#[test]
+fn mistakes_in_orders_are_told() {
+    let launch = "    launch: {command: [gateway]}";
+    let fine = format!("{VERSIONS}{launch}{ADMIN}");
+    let admin = |text: &str| format!("{VERSIONS}{launch}\n    admin: {{{text}}}");
+    let there = |admin: &str| {
+        let ports = VERSIONS
+            .replace("9}", "9, port: 1}")
+            .replace("1}}", "1, port: 2}}");
+        format!("{ports}    url: \"http://127.0.0.1:4000/v1\"\n    admin: {{{admin}}}")
+    };
+    let path = "rollback: {path: /x}";
+    let url = "url: \"http://127.0.0.1:{{admin_port}}\"";
+    for (orders, external, message) in [
+        ("[{at: 1s}]", fine.clone(), "an order asks for one thing"),
+        (
+            "[{at: 1s, rollback: true, set_weights: {v2: 1%}}]",
+            fine.clone(),
+            "an order asks for one thing",
+        ),
+        (
+            "[{rollback: true}]",
+            fine.clone(),
+            "`at` is missing in an order",
+        ),
+        (
+            "[{at: 1s, rollback: false}]",
+            fine.clone(),
+            "`false` is not an order",
+        ),
+        (
+            "[{at: 1s, rollback: true}]",
+            fine.clone(),
+            "nobody says how the gateway is told to `rollback`",
+        ),
+        (
+            "[{at: 1s, set_weights: {v2: 50%}}]",
+            admin(&format!("{url}, {path}")),
+            "admin: {url: …, set_weights: {path: …, body: …}}",
+        ),
+        (
+            "[{at: 1s, set_weights: {v3: 50%}}]",
+            fine.clone(),
+            "there is no version `v3`",
+        ),
+        (
+            "[{at: 1s, set_weights: {v1: 60%, v2: 50%}}]",
+            fine.clone(),
+            "shares that are 100% together",
+        ),
+        (
+            "[{at: 1s, set_weights: {v1: 40%, v2: 50%}}]",
+            fine.clone(),
+            "shares that are 100% together",
+        ),
+        ("[]", admin(url), "nobody is told how an order is given"),
+        ("[]", admin(path), "`url` is missing"),
+        (
+            "[]",
+            admin(&format!("url: \"http://10.0.0.1:80\", {path}")),
+            "is not a URL of an API on this machine",
+        ),
+        (
+            "[]",
+            admin(&format!("url: \"http://127.0.0.1:80@example.com\", {path}")),
+            "is not a URL of an API on this machine",
+        ),
+        (
+            "[]",
+            admin(&format!(
+                "{url}, rollback: {{path: \"/{{{{weight.v2}}}}\"}}"
+            )),
+            "nobody knows what `{{weight.v2}}` is",
+        ),
+        (
+            "[]",
+            admin(&format!(
+                "{url}, set_weights: {{path: \"/{{{{weight.v3}}}}\"}}"
+            )),
+            "nobody knows what `{{weight.v3}}` is",
+        ),
+        (
+            "[]",
+            admin(&format!("{url}, rollback: {{path: x, method: SEND}}")),
+            "is not a method",
+        ),
+        (
+            "[]",
+            admin(&format!("{url}, rollback: {{path: x}}")),
+            "is not a path",
+        ),
+        (
+            "[]",
+            admin(&format!("{url}, headers: {{\"a b\": c}}, {path}")),
+            "is not the name of a header",
+        ),
+        (
+            "[]",
+            there(&format!("{url}, {path}")),
+            "nobody knows what `{{admin_port}}` is",
+        ),
+    ] {
+        let told = mistakes(&format!("engine: live\norders: {orders}"), &external, "");
+        assert!(told.contains(message), "{message}:\n{told}");
+    }
+}
+
+#[test]
+fn the_built_in_router_takes_no_orders() {
+    let folder = Folder::new();
+    let text = "name: inside\nrouter: {versions: {v1: {role: stable, model: a}, v2: {role: canary, model: b}}, \
+                split: {weights: {v1: 9, v2: 1}}}\norders: [{at: 1s, rollback: true}]\n\
+                traffic: {synthetic: {arrivals: {constant: 10/s}, requests: 10}}\n\
+                expect: [requests: {success: \"100%\"}]\n";
+    let file = folder.write("inside.yaml", text);
+    let done = graygate(&["validate", &file]);
+    let told = done.out + &done.err;
+    assert_eq!(done.code, Some(2), "{told}");
+    assert!(
+        told.contains("orders are given to another gateway"),
+        "{told}"
+    );
+    assert!(told.contains("inside.yaml:3:"), "{told}");
+}
+
+#[test]
+fn a_rollback_that_only_ledgers_show_has_no_reason() {
+    let folder = Folder::new();
+    let text = format!(
+        "name: outside\nengine: live\nrouter:\n  external:\n{VERSIONS}    launch: {{command: [gateway]}}\n    rolls_back: true\n\
+         traffic: {{synthetic: {{arrivals: {{constant: 10/s}}, requests: 10}}}}\nexpect:\n  - rollback: {{reason: error_rate}}\n"
+    );
+    let done = graygate(&["validate", &folder.write("outside.yaml", &text)]);
+    assert_eq!(done.code, Some(2));
+    insta::assert_snapshot!(folder.anonymous(&(done.out + &done.err)));
+    let shut = text.replace("{reason: error_rate}", "{}").replace(
+        "engine: live",
+        "engine: live\nfaults: [{on: v2, kind: refused}]",
+    );
+    let done = graygate(&["validate", &folder.write("shut.yaml", &shut)]);
+    let told = done.out + &done.err;
+    assert_eq!(done.code, Some(2), "{told}");
+    assert!(
+        told.contains("`refused` keeps everybody out of the canary"),
+        "{told}"
+    );
+}
+
 #[test]
 fn nobody_can_force_a_request_of_another_gateway() {
     let fine = format!("{VERSIONS}    launch: {{command: [gateway]}}");

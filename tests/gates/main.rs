@@ -4,6 +4,7 @@ mod attribution;
 mod census;
 mod contract;
 mod cost;
+mod in_ledgers;
 mod measurement;
 mod notification;
 mod play;

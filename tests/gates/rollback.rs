@@ -25,6 +25,7 @@ fn rollback() -> RollbackSpec {
         within: Some(Duration::from_secs(5)),
         canary_requests: Some(count(Op::AtMost, 20)),
         user_errors: Some(count(Op::Equal, 0)),
+        in_ledgers: None,
     }
 }
 

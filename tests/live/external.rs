@@ -34,7 +34,7 @@ const SERVE: &str = "    launch:
 ";
 
 /// A folder with a scenario whose gateway is started, or found, so.
-struct Case(TempDir);
+pub(crate) struct Case(TempDir);
 
 impl Case {
     fn new(way: &str, expect: &str) -> Self {
@@ -49,6 +49,11 @@ impl Case {
       v2: {{role: canary, model: b, weight: 50{v2}}}
 {REST}{expect}\n"
         );
+        Self::of(&text)
+    }
+
+    /// One with this scenario.
+    pub(crate) fn of(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("outside.yaml"), text).unwrap();
         Self(folder)
@@ -84,7 +89,7 @@ impl Case {
     }
 
     /// Runs until the machine does not disturb it.
-    fn valid_run(&self) -> Output {
+    pub(crate) fn valid_run(&self) -> Output {
         let _alone = alone();
         for _ in 0..5 {
             let _ = std::fs::remove_dir_all(self.0.path().join("reports"));
@@ -97,13 +102,13 @@ impl Case {
     }
 
     /// A file of its one run.
-    fn found(&self, name: &str) -> String {
+    pub(crate) fn found(&self, name: &str) -> String {
         let runs = self.0.path().join("reports/outside");
         let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap();
         std::fs::read_to_string(run.path().join(name)).unwrap()
     }
 
-    fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         serde_json::from_str(&self.found("summary.json")).unwrap()
     }
 
@@ -125,7 +130,7 @@ impl Case {
     }
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),

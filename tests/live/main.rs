@@ -2,6 +2,7 @@
 
 mod admin;
 mod capacity;
+mod closing;
 mod conformance;
 mod connections;
 mod cost;

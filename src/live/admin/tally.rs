@@ -339,6 +339,8 @@ impl Tally {
             | What::Told(_)
             | What::HeldBack { .. }
             | What::Purse(_)
+            | What::Ordered(_)
+            | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
             | What::Keys(_)

@@ -1,6 +1,7 @@
 //! Another gateway as the system under test: it is started with what it must know of the run, waited for, watched, and
 //! stopped; or it is there already, and nothing is done to it.
 
+pub(super) mod desk;
 mod folder;
 mod guard;
 mod log;
@@ -21,6 +22,7 @@ use crate::experiment::external::{External, Launch, Way};
 use crate::id::PerVersion;
 use crate::live::StartError;
 
+use desk::Desk;
 use folder::Folder;
 use slots::Slots;
 use started::Started;
@@ -41,6 +43,8 @@ pub(super) struct Target {
     pub(super) uri: Uri,
     /// The key that callers show.
     pub(super) key: Option<String>,
+    /// Where it is given orders, if it takes any.
+    pub(super) desk: Option<Arc<Desk>>,
     /// What was started; none for one that was there already.
     started: Option<Started>,
 }
@@ -56,8 +60,15 @@ impl Target {
         cancel: &Arc<AtomicBool>,
     ) -> Result<Self, StartError> {
         match &external.way {
-            Way::There(url) => Self::there(url).await,
-            Way::Launch(launch) => Self::launch(launch, setting, cancel).await,
+            Way::There(url) => {
+                // Nothing was chosen for it, so there is nothing to fill in.
+                let desk = desk(external, setting, |text| text.to_owned())?;
+                Ok(Self {
+                    desk,
+                    ..Self::there(url).await?
+                })
+            }
+            Way::Launch(launch) => Self::launch(external, launch, setting, cancel).await,
         }
     }
 
@@ -69,11 +80,13 @@ impl Target {
         Ok(Self {
             uri,
             key: None,
+            desk: None,
             started: None,
         })
     }
 
     async fn launch(
+        external: &External,
         launch: &Launch,
         setting: &Setting<'_>,
         cancel: &AtomicBool,
@@ -83,11 +96,13 @@ impl Target {
         let slots = Slots::new(setting, folder.path())
             .map_err(|e| trouble(format!("the gateway cannot be told of its run: {e}")))?;
         let uri = chat_uri(&slots.url("/v1"))?;
+        let desk = desk(external, setting, |text| slots.fill(text))?;
         let started = Started::new(launch, setting, &slots, folder)?;
         started.get_ready(launch, &slots, cancel).await?;
         Ok(Self {
             uri,
             key: Some(slots.key),
+            desk,
             started: Some(started),
         })
     }
@@ -111,6 +126,16 @@ impl Target {
             started.stop().await;
         }
     }
+}
+
+fn desk(
+    external: &External,
+    setting: &Setting<'_>,
+    fill: impl Fn(&str) -> String,
+) -> Result<Option<Arc<Desk>>, StartError> {
+    let admin = external.admin.as_ref();
+    let desk = admin.map(|admin| Desk::new(admin, &setting.names, fill));
+    Ok(desk.transpose()?.map(Arc::new))
 }
 
 fn trouble(what: String) -> StartError {

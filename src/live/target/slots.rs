@@ -14,6 +14,8 @@ use crate::live::target::Setting;
 pub(super) struct Slots<'a> {
     /// Its port on 127.0.0.1.
     pub(super) port: u16,
+    /// A second one, for whoever gives it orders.
+    admin_port: u16,
     /// The key that callers show.
     pub(super) key: String,
     folder: String,
@@ -27,8 +29,10 @@ impl<'a> Slots<'a> {
     /// # Errors
     /// When there is no free port, or nobody knows where this program is.
     pub(super) fn new(setting: &'a Setting<'a>, folder: &Path) -> io::Result<Self> {
+        let [port, admin_port] = free_ports()?;
         Ok(Self {
-            port: free_port()?,
+            port,
+            admin_port,
             key: format!("sk-run-{}", clock::secret_word()),
             folder: text(folder)?,
             graygate: text(&std::env::current_exe()?)?,
@@ -49,6 +53,9 @@ impl<'a> Slots<'a> {
     fn value(&self, slot: Slot<'_>) -> Option<String> {
         match slot {
             Slot::Port => Some(self.port.to_string()),
+            Slot::AdminPort => Some(self.admin_port.to_string()),
+            // An order knows: it is filled in later.
+            Slot::Weight(_) => None,
             Slot::Folder => Some(self.folder.clone()),
             Slot::Graygate => Some(self.graygate.clone()),
             Slot::Key => Some(self.key.clone()),
@@ -71,10 +78,12 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// A port that nobody has. It is free until the gateway takes it, since not every server takes a port that is held for it.
-fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
+/// Ports that nobody has. They are free until the gateway takes them, since not every server takes a port that is held for it.
+fn free_ports() -> io::Result<[u16; 2]> {
+    let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    // Both are held at once, so that they differ.
+    let (one, other) = (listener()?, listener()?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
 fn text(path: &Path) -> io::Result<String> {
@@ -101,6 +110,12 @@ mod tests {
         assert_eq!(filled, "/x 82 http://127.0.0.1:81/v1");
         let (port, key) = (slots.port, slots.key.as_str());
         assert_eq!(slots.fill("{{port}} {{key}}"), format!("{port} {key}"));
+        let admin_port = slots.admin_port;
+        assert_eq!(
+            slots.fill("{{admin_port}} {{weight.v1}}"),
+            format!("{admin_port} {{{{weight.v1}}}}")
+        );
+        assert_ne!(admin_port, port);
         assert_eq!(slots.url("/v1"), format!("http://127.0.0.1:{port}/v1"));
         assert_ne!(key, Slots::new(&setting, Path::new("/x")).unwrap().key);
         assert!(crate::config::redact::looks_like_key(key));

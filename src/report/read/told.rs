@@ -14,6 +14,7 @@ use crate::observe::event::{
     RunEvent, Sent, StandingFacts, Streamed, UpstreamEnded, What,
 };
 use crate::observe::meta::RunMeta;
+use crate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -262,6 +263,8 @@ impl Teller<'_> {
         let what = match line["event"].as_str() {
             Some("rolled_back") => What::RolledBack(self.rollback(line)?),
             Some("standing") => What::Standing(standing(line)),
+            Some("ordered") => What::Ordered(order(line)?),
+            Some("order_ended") => What::OrderEnded(order_end(line)?),
             Some("not_promoted") => What::NotPromoted(missing(&line["missing"])),
             _ => return Ok(None),
         };
@@ -308,6 +311,29 @@ fn standing(line: &Value) -> StandingFacts {
         cause: lasting(&text(line, "cause")),
         closed: Vec::new(),
     }
+}
+
+fn order(line: &Value) -> Result<OrderFacts, String> {
+    let number = line["order"].as_u64().and_then(|n| u16::try_from(n).ok());
+    let kind = match (line["kind"].as_str(), line["canary_share"].as_f64()) {
+        (Some("rollback"), _) => OrderKind::Rollback,
+        (Some("set_weights"), Some(share)) => OrderKind::SetWeights { share },
+        _ => return Err("it is no order that is known".to_owned()),
+    };
+    Ok(OrderFacts {
+        number: number.ok_or("its order has no number")?,
+        kind,
+    })
+}
+
+fn order_end(line: &Value) -> Result<OrderEnd, String> {
+    let status = line["status"].as_u64();
+    Ok(OrderEnd {
+        order: order(line)?,
+        status: status.and_then(|status| u16::try_from(status).ok()),
+        took: crate::time::seconds(line["took_s"].as_f64().unwrap_or_default()),
+        answer: text(line, "answer"),
+    })
 }
 
 fn missing(list: &Value) -> Vec<Missing> {

@@ -194,7 +194,7 @@ fn gates(
         router,
         names: &version_names(router),
         faults: &[],
-        is_external: false,
+        external: None,
     };
     let gates = read_expectations(path, setting, problems, loader)?;
     let mut strange = gates.iter().map(GateSpec::name);

@@ -6,6 +6,8 @@
 //! sends, or somebody forces, there.
 
 use crate::id::VersionId;
+use crate::observe::event::{RunEvent, What};
+use crate::observe::join::Joined;
 use crate::observe::story::Story;
 use crate::time::Timestamp;
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -20,6 +22,10 @@ pub struct AfterRollbackGate {
     randomised: u64,
     pinned: u64,
     offenders: Offenders,
+    /// The last arrival at the canary, and the requests over so far that were sent since then: a rollback that ledgers alone
+    /// show is told long after it happened.
+    last_at: Timestamp,
+    since_last: [u64; 2],
 }
 
 impl AfterRollbackGate {
@@ -32,28 +38,51 @@ impl AfterRollbackGate {
             randomised: 0,
             pinned: 0,
             offenders: Offenders::default(),
+            last_at: Timestamp::ZERO,
+            since_last: [0; 2],
         }
     }
 
-    fn note_opportunity(&mut self, story: &Story, closed_at: Timestamp) {
+    /// A request that an open canary would have got, or might have: by chance, and by a rule or by force.
+    fn opportunity(&self, story: &Story, closed_at: Timestamp) -> [u64; 2] {
         let Some((_, sent)) = story.sent.filter(|(at, _)| *at > closed_at) else {
-            return;
+            return [0; 2];
         };
         match sent.intent.named() {
-            None => self.randomised += 1,
-            Some(version) if version == self.canary => self.pinned += 1,
-            Some(_) => {}
+            None => [1, 0],
+            Some(version) => [0, u64::from(version == self.canary)],
         }
     }
 }
 
 impl Gate for AfterRollbackGate {
+    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        match &event.what {
+            What::Accepted(row) if row.version == self.canary => {
+                self.last_at = event.at;
+                self.since_last = [0; 2];
+            }
+            What::RolledBack(record) if record.is_inferred() => {
+                let [randomised, pinned] = self.since_last;
+                self.randomised += randomised;
+                self.pinned += pinned;
+            }
+            _ => {}
+        }
+    }
+
     fn story(&mut self, story: &Story, so_far: &SoFar) {
         let Some(rollback) = &so_far.rollback else {
+            let closed_at = self.last_at + self.spec.grace;
+            let [randomised, pinned] = self.opportunity(story, closed_at);
+            self.since_last[0] += randomised;
+            self.since_last[1] += pinned;
             return;
         };
         let closed_at = rollback.decided_at + self.spec.grace;
-        self.note_opportunity(story, closed_at);
+        let [randomised, pinned] = self.opportunity(story, closed_at);
+        self.randomised += randomised;
+        self.pinned += pinned;
         // A ledger row without its request may be of an attempt that was sent long before.
         let is_known = story.sent.is_some();
         let is_late = story

@@ -13,6 +13,7 @@ pub mod log;
 pub mod memory;
 pub mod no_rollback;
 pub mod notification;
+pub mod orders;
 pub mod policy;
 mod quantiles;
 pub mod ramp;
@@ -41,6 +42,9 @@ use crate::verdict::result::GateResult;
 
 /// So rarely may enough requests miss an open canary, or a fault, by chance alone.
 pub const MISSED: f64 = 0.001;
+
+/// So rarely does chance alone keep a fair router from an open canary for so long that nobody takes it for chance.
+pub const SILENCE: f64 = 1e-6;
 
 /// A gate at work.
 pub trait Gate: Send {

@@ -7,35 +7,36 @@
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::observe::orders::ShareInForce;
 use crate::stats::proportion::draws_to_meet;
+use crate::stats::silence::Silence;
 use crate::time::Human;
 use crate::traffic::caller::Intent;
-use crate::verdict::gates::{End, Gate};
+use crate::verdict::gates::{End, Gate, SILENCE};
 use crate::verdict::result::{Check, GateResult, Status, grouped, weaken};
 use crate::verdict::spec::NoRollbackSpec;
-
-/// The probability that chance alone keeps a fair router from the canary for so long.
-const SILENCE: f64 = 1e-6;
 
 /// The `no_rollback` gate at work.
 pub struct NoRollbackGate {
     spec: NoRollbackSpec,
     canary: VersionId,
     met_canary: u64,
+    share: ShareInForce,
     /// Requests that chance assigned, and those of them since the last one that met the canary.
     randomised: u64,
-    missed: u64,
+    silence: Silence,
 }
 
 impl NoRollbackGate {
     /// A gate that has seen nothing.
     pub fn new(spec: NoRollbackSpec, canary: VersionId) -> Self {
         Self {
+            share: ShareInForce::new(spec.share),
             spec,
             canary,
             met_canary: 0,
             randomised: 0,
-            missed: 0,
+            silence: Silence::default(),
         }
     }
 
@@ -60,24 +61,29 @@ impl NoRollbackGate {
 
     /// Only where chance has sent enough requests for a silence to be heard.
     fn in_use(&self) -> Option<Check> {
-        let telling = draws_to_meet(self.spec.share, SILENCE)?;
+        let telling = draws_to_meet(self.share.least(), SILENCE)?;
         if self.randomised < telling {
             return None;
         }
-        let status = match self.missed < telling {
-            true => Status::Pass,
-            false => Status::Fail,
+        let status = match self.silence.is_beyond(SILENCE) {
+            false => Status::Pass,
+            true => Status::Fail,
         };
-        let missed = grouped(self.missed);
+        let missed = grouped(self.silence.length());
         let seen = format!("the last {missed} randomised requests missed it");
         let condition = format!("the canary is in use to the end (missed by < {telling} in a row)");
         let check = Check::census(condition, status, seen);
-        Some(check.figure(Some(self.missed as f64), "requests", self.randomised))
+        Some(check.figure(
+            Some(self.silence.length() as f64),
+            "requests",
+            self.randomised,
+        ))
     }
 }
 
 impl Gate for NoRollbackGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        self.share.event(&event.what);
         let Some(first) = joined.first else {
             return;
         };
@@ -85,7 +91,10 @@ impl Gate for NoRollbackGate {
         self.met_canary += u64::from(is_row);
         if first.sent.is_some_and(|sent| sent.intent == Intent::Random) {
             self.randomised += 1;
-            self.missed = if is_row { 0 } else { self.missed + 1 };
+            match is_row {
+                true => self.silence.met(event.at),
+                false => self.silence.missed(self.share.least()),
+            }
         }
     }
 

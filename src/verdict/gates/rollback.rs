@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use crate::id::VersionId;
-use crate::observe::event::{Finding, RunEvent, What};
+use crate::observe::event::{Finding, RollbackFacts, RunEvent, What};
 use crate::observe::harm::is_user_error;
 use crate::observe::join::Joined;
+use crate::observe::orders::ShareInForce;
 use crate::observe::story::{Attempt, Story};
 use crate::stats::compare::Comparison;
+use crate::stats::proportion::draws_to_meet;
+use crate::stats::silence::Silence;
 use crate::time::{Human, Timestamp};
-use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::gates::{End, Gate, MISSED, SILENCE, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::RollbackSpec;
 
@@ -29,12 +32,57 @@ pub struct RollbackGate {
     arrived: u64,
     /// The same when the first rollback was told.
     given_until: Option<u64>,
+    /// What ledgers alone tell of the canary, where the router says nothing.
+    heard: Option<Heard>,
+}
+
+/// What the upstreams' ledgers tell of the canary.
+struct Heard {
+    share: ShareInForce,
+    /// How long the canary had got nothing when the trouble began, and how long it has now.
+    before: Silence,
+    silence: Silence,
+}
+
+impl Heard {
+    fn new(share: f64) -> Self {
+        Self {
+            share: ShareInForce::new(share),
+            before: Silence::default(),
+            silence: Silence::default(),
+        }
+    }
+
+    fn event(
+        &mut self,
+        event: &RunEvent,
+        joined: &Joined,
+        (canary, since): (VersionId, Timestamp),
+    ) {
+        self.share.event(&event.what);
+        let is_chance = joined.first.is_some_and(|first| first.is_randomised());
+        match &event.what {
+            What::Accepted(row) if row.version == canary => self.silence.met(event.at),
+            _ if is_chance => self.silence.missed(self.share.least()),
+            _ => return,
+        }
+        if event.at < since {
+            self.before = self.silence;
+        }
+    }
+
+    /// How many more requests would tell whether the canary is closed.
+    fn more(&self) -> Option<u64> {
+        let telling = draws_to_meet(self.share.least(), MISSED)?;
+        Some(telling.saturating_sub(self.silence.length()).max(1))
+    }
 }
 
 impl RollbackGate {
     /// A gate that has seen nothing.
     pub fn new(spec: RollbackSpec, canary: VersionId) -> Self {
         Self {
+            heard: spec.in_ledgers.map(Heard::new),
             spec,
             canary,
             met_canary: 0,
@@ -56,7 +104,7 @@ impl RollbackGate {
             [only] if only.from != self.canary => {
                 Check::census(condition, Status::Fail, "another version was rolled back")
             }
-            [only] if only.decided_at < self.spec.since => {
+            [only] if self.is_early(only) => {
                 let early = Human(self.spec.since.since(only.decided_at));
                 let seen = format!("rolled back {early} before anything was wrong");
                 Check::census(condition, Status::Fail, seen)
@@ -73,11 +121,31 @@ impl RollbackGate {
         .figure(Some(rollbacks.len() as f64), "rollbacks", self.met_canary)
     }
 
+    /// Was it before anything was wrong? A last arrival before that is the time of a rollback only if chance does not
+    /// explain that nothing more came until then.
+    fn is_early(&self, record: &RollbackFacts) -> bool {
+        let is_beyond_chance = match &self.heard {
+            Some(heard) => heard.before.is_beyond(SILENCE),
+            None => true,
+        };
+        record.decided_at < self.spec.since && is_beyond_chance
+    }
+
+    /// A canary that got something in time, and since then nothing, may have been closed: nobody can tell yet.
+    fn may_be_closed(&self) -> Option<Option<u64>> {
+        let heard = self.heard.as_ref()?;
+        let deadline = self.spec.since + self.spec.within?;
+        (heard.silence.since()? <= deadline).then(|| heard.more())
+    }
+
     /// No rollback is a failure only if there was something to see and time to act.
     fn not_fired(&self, condition: &str, end: &End<'_>) -> Check {
         let lasted = end.summary.end.since(self.spec.since);
         let within = self.spec.within.unwrap_or_default();
         let had_time = lasted >= within;
+        let unheard = self
+            .may_be_closed()
+            .filter(|_| had_time && self.met_canary > 0);
         let (status, seen) = match (self.met_canary, had_time) {
             (0, _) => (
                 Status::Inconclusive,
@@ -89,6 +157,10 @@ impl RollbackGate {
                     format!("no rollback, but the run ended {lasted} after the trouble began");
                 (Status::Inconclusive, seen)
             }
+            (_, true) if unheard.is_some() => (
+                Status::Inconclusive,
+                "no rollback that can be told from chance when the run ended".to_owned(),
+            ),
             (met, true) => {
                 let met = grouped(met);
                 (
@@ -98,6 +170,7 @@ impl RollbackGate {
             }
         };
         let mut check = Check::census(condition, status, seen);
+        check.more_requests = unheard.flatten();
         if self.met_canary > 0 && !had_time {
             // What would come in the time that was missing, at the rate there was.
             let missing = within.saturating_sub(lasted).as_secs_f64();
@@ -120,7 +193,7 @@ impl RollbackGate {
 
     /// The record is what people will read afterwards: it must fit itself and the run.
     fn record(&self, end: &End<'_>) -> Option<Check> {
-        let record = end.summary.rollbacks.first()?;
+        let record = end.summary.rollbacks.first().filter(|r| !r.is_inferred())?;
         let own = [
             (record.id.is_empty(), "it has no id"),
             (record.to == record.from, "it leads nowhere"),
@@ -148,9 +221,9 @@ impl RollbackGate {
     }
 
     fn in_time(&self, within: Duration, end: &End<'_>) -> Option<Check> {
-        let decided_at = end.summary.rollbacks.first()?.decided_at;
-        let took = decided_at.since(self.spec.since);
-        let status = pass_if(took <= within && decided_at >= self.spec.since);
+        let record = end.summary.rollbacks.first()?;
+        let took = record.decided_at.since(self.spec.since);
+        let status = pass_if(took <= within && !self.is_early(record));
         let seen = format!("decided {} after the trouble began", Human(took));
         let condition = format!("within {}", Human(within));
         let check = Check::census(condition, status, seen);
@@ -162,6 +235,9 @@ impl Gate for RollbackGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
         let first = joined.first.map(|first| first.version);
         self.arrived += u64::from(first == Some(self.canary));
+        if let Some(heard) = &mut self.heard {
+            heard.event(event, joined, (self.canary, self.spec.since));
+        }
         match &event.what {
             What::Assigned { version, .. } => {
                 self.is_told = true;

@@ -1,0 +1,151 @@
+//! Orders that a run gives to another gateway, as they are told of, and the share of the canary that follows from them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::observe::event::What;
+
+/// An order to another gateway.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OrderFacts {
+    /// Its number in the scenario, from 1.
+    pub number: u16,
+    /// What is asked for.
+    pub kind: OrderKind,
+}
+
+/// What another gateway is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "order")]
+pub enum OrderKind {
+    /// Another split.
+    SetWeights {
+        /// The share of the canary, 0 to 1.
+        share: f64,
+    },
+    /// To close its canary.
+    Rollback,
+}
+
+impl OrderKind {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SetWeights { .. } => "set_weights",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    /// The share of the canary that it asks for.
+    pub fn share(self) -> Option<f64> {
+        match self {
+            Self::SetWeights { share } => Some(share),
+            Self::Rollback => None,
+        }
+    }
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderEnd {
+    /// The order.
+    pub order: OrderFacts,
+    /// The status of the answer; none when there was none in time.
+    pub status: Option<u16>,
+    /// From sending it to the end.
+    pub took: Duration,
+    /// The beginning of the answer, without keys; what went wrong when there was none.
+    pub answer: String,
+}
+
+impl OrderEnd {
+    /// Was it answered with 2xx?
+    pub fn is_done(&self) -> bool {
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+/// The share of the canary that is in force, as far as orders tell. Between an order and its answer nobody knows which
+/// share it is, nor after an order without an answer: the smaller one counts then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShareInForce {
+    known: f64,
+    least: f64,
+}
+
+impl ShareInForce {
+    /// The share at the beginning, 0 to 1.
+    pub fn new(share: f64) -> Self {
+        Self {
+            known: share,
+            least: share,
+        }
+    }
+
+    /// The smallest that it may be now.
+    pub fn least(self) -> f64 {
+        self.least
+    }
+
+    /// Takes an event in.
+    pub fn event(&mut self, what: &What) {
+        match what {
+            What::Ordered(order) => {
+                self.least = order.kind.share().unwrap_or(self.least).min(self.least);
+            }
+            What::OrderEnded(end) => self.ended(end),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, end: &OrderEnd) {
+        let Some(share) = end.order.kind.share() else {
+            return;
+        };
+        if end.is_done() {
+            self.known = share;
+        }
+        if end.status.is_some() {
+            self.least = self.known;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(share: f64) -> OrderFacts {
+        OrderFacts {
+            number: 1,
+            kind: OrderKind::SetWeights { share },
+        }
+    }
+
+    fn ended(share: f64, status: Option<u16>) -> What {
+        What::OrderEnded(OrderEnd {
+            order: order(share),
+            status,
+            took: Duration::ZERO,
+            answer: String::new(),
+        })
+    }
+
+    #[test]
+    fn until_an_order_is_answered_the_smaller_share_counts() {
+        let mut share = ShareInForce::new(0.2);
+        let mut after = |what: What| {
+            share.event(&what);
+            share.least()
+        };
+        assert_eq!(after(What::Ordered(order(0.5))), 0.2);
+        assert_eq!(after(ended(0.5, Some(204))), 0.5);
+        assert_eq!(after(What::Ordered(order(0.1))), 0.1);
+        assert_eq!(after(ended(0.1, Some(409))), 0.5, "it was refused");
+        assert_eq!(after(What::Ordered(order(0.1))), 0.1);
+        assert_eq!(after(ended(0.1, None)), 0.1, "nobody knows");
+        assert_eq!(after(ended(0.3, Some(200))), 0.3);
+    }
+}

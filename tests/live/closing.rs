@@ -1,0 +1,334 @@
+//! Rollbacks of other gateways, by themselves and by order: gateways of this test's own that keep to them, or do not, and what
+//! the upstreams' ledgers show of each.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use serde_json::Value;
+
+use crate::external::{Case, said};
+use crate::support::{alone, project};
+
+/// What a gateway of this test does with its canary.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// It closes the canary after so many failures of it, for good.
+    ClosesAfter(u64),
+    /// It does so, and opens it again after so many requests.
+    ReopensAfter(u64, u64),
+    /// It closes the canary after so many requests, whatever came of them.
+    ClosesForNothing(u64),
+    /// It does what it is told.
+    Obeys,
+    /// It does not, and says why.
+    Refuses,
+    /// It says that it does, and does not.
+    Pretends,
+}
+
+/// A gateway that gives every second request to an open canary.
+struct Fake {
+    manner: Manner,
+    upstreams: [u16; 2],
+    client: reqwest::Client,
+    is_closed: AtomicBool,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    /// Requests when the canary was closed.
+    closed_at: AtomicU64,
+}
+
+/// A secret that the gateway says again.
+const TOKEN: &str = "open-sesame-please";
+
+impl Fake {
+    /// Serves until the test's process is gone; returns its port.
+    fn serve(manner: Manner, upstreams: [u16; 2]) -> u16 {
+        // Another one that is installed is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let fake = Arc::new(Self {
+            manner,
+            upstreams,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            is_closed: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            closed_at: AtomicU64::new(0),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async move {
+                let routes = Router::new()
+                    .route("/v1/chat/completions", post(chat))
+                    .route("/admin/close", post(close))
+                    .with_state(fake);
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, routes).await.unwrap();
+            });
+        });
+        port
+    }
+
+    fn close(&self, now: u64) {
+        if !self.is_closed.swap(true, Ordering::SeqCst) {
+            self.closed_at.store(now, Ordering::SeqCst);
+        }
+    }
+
+    /// Does this request go to the canary?
+    fn goes_to_canary(&self, now: u64) -> bool {
+        let closed_for = now.saturating_sub(self.closed_at.load(Ordering::SeqCst));
+        let is_open = match (self.manner, self.is_closed.load(Ordering::SeqCst)) {
+            (Manner::ReopensAfter(_, length), true) => closed_for > length,
+            (_, is_closed) => !is_closed,
+        };
+        is_open && now.is_multiple_of(2)
+    }
+
+    fn saw(&self, now: u64, is_failure: bool) {
+        let failures = self
+            .failures
+            .fetch_add(u64::from(is_failure), Ordering::SeqCst);
+        match self.manner {
+            Manner::ClosesAfter(n) | Manner::ReopensAfter(n, _) if failures >= n => self.close(now),
+            Manner::ClosesForNothing(n) if now >= n => self.close(now),
+            _ => {}
+        }
+    }
+}
+
+async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
+    let now = fake.requests.fetch_add(1, Ordering::SeqCst);
+    let to_canary = fake.goes_to_canary(now);
+    let port = fake.upstreams[usize::from(to_canary)];
+    let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
+    let request = fake
+        .client
+        .post(url)
+        .header("content-type", "application/json");
+    let answer = request.body(body).send().await.expect("an answer");
+    let status = answer.status();
+    if to_canary {
+        fake.saw(now, !status.is_success());
+    }
+    let kind = [("content-type", "application/json")];
+    (status, kind, answer.bytes().await.expect("a body"))
+}
+
+async fn close(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> (StatusCode, String) {
+    if fake.manner == Manner::Obeys {
+        fake.close(fake.requests.load(Ordering::SeqCst));
+    }
+    let shown = headers["authorization"].to_str().unwrap().to_owned();
+    match fake.manner {
+        Manner::Refuses => (StatusCode::FORBIDDEN, format!("not with {shown}")),
+        _ => (StatusCode::OK, String::new()),
+    }
+}
+
+/// Two ports that nobody has.
+fn ports() -> [u16; 2] {
+    let held = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A run of 500 requests in 2.5 s before such a gateway.
+fn case(manner: Manner, rest: &str) -> Case {
+    let upstreams = ports();
+    let port = Fake::serve(manner, upstreams);
+    let [v1, v2] = upstreams;
+    let can = match manner {
+        Manner::Obeys | Manner::Refuses | Manner::Pretends => format!(
+            "admin: {{url: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {TOKEN}\"}}, \
+             rollback: {{path: /admin/close}}}}"
+        ),
+        _ => "rolls_back: true".to_owned(),
+    };
+    Case::of(&format!(
+        "name: outside
+engine: live
+router:
+  external:
+    url: \"http://127.0.0.1:{port}/v1\"
+    {can}
+    versions:
+      v1: {{role: stable, model: a, weight: 50, port: {v1}}}
+      v2: {{role: canary, model: a, weight: 50, port: {v2}}}
+upstreams: {{v1: {{mock: {{latency: {{constant: 5ms}}}}}}, v2: {{mock: {{like: v1}}}}}}
+traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500}}}}
+{rest}
+"
+    ))
+}
+
+const BROKEN: &str = "faults: [{on: v2, at: 500ms, kind: server_error}]
+expect: [rollback: {within: 1s}, after_rollback]";
+const ORDERED: &str = "orders: [{at: 1s, rollback: true}]
+expect: [rollback: {within: 500ms}, after_rollback]";
+
+fn gate<'s>(summary: &'s Value, name: &str) -> &'s Value {
+    let gates = summary["gates"].as_array().unwrap();
+    gates.iter().find(|g| g["name"] == name).expect("the gate")
+}
+
+/// Runs it; its exit code, and the states of these gates.
+fn judged(case: &Case, gates: &[&str]) -> (Option<i32>, Vec<String>) {
+    let output = case.valid_run();
+    let summary = case.summary();
+    let status = |name: &&str| gate(&summary, name)["status"].as_str().unwrap().to_owned();
+    let states = gates.iter().map(status).collect();
+    println!("{}", said(&output));
+    (output.status.code(), states)
+}
+
+#[test]
+fn a_gateway_that_closes_its_canary_passes() {
+    let case = case(Manner::ClosesAfter(20), BROKEN);
+    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    assert_eq!(
+        (code, states),
+        (Some(0), vec!["pass".into(), "pass".into()])
+    );
+    let summary = case.summary();
+    let record = &summary["rollbacks"][0];
+    assert_eq!(record["cause"], "closed_in_ledger");
+    assert_eq!(record["reason"], Value::Null);
+    let checks = gate(&summary, "rollback")["checks"].as_array().unwrap();
+    assert!(
+        !checks
+            .iter()
+            .any(|c| c["condition"] == "its record fits the run")
+    );
+    let events = case.found("events.jsonl");
+    assert!(events.contains("\"event\":\"rolled_back\""), "{events}");
+    let report = case.found("report.md");
+    assert!(
+        report.contains("because its upstream got nothing more"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_gateway_that_never_closes_it_fails() {
+    let case = case(Manner::ClosesAfter(u64::MAX), BROKEN);
+    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["fail", "inconclusive"]);
+    assert_eq!(case.summary()["rollbacks"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_canary_that_comes_back_is_no_rollback() {
+    let case = case(Manner::ReopensAfter(20, 160), BROKEN);
+    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["pass", "fail"]);
+}
+
+#[test]
+fn a_healthy_canary_must_stay_open() {
+    let healthy = "expect: [no_rollback, requests: {success: \"100%\"}]";
+    let (code, states) = judged(
+        &case(Manner::ClosesAfter(u64::MAX), healthy),
+        &["no_rollback"],
+    );
+    assert_eq!((code, states), (Some(0), vec!["pass".to_owned()]));
+    let closed = case(Manner::ClosesForNothing(200), healthy);
+    let (code, states) = judged(&closed, &["no_rollback"]);
+    assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
+}
+
+#[test]
+fn a_gateway_that_obeys_passes_and_its_orders_are_told() {
+    let case = case(Manner::Obeys, ORDERED);
+    let (code, states) = judged(&case, &["rollback", "after_rollback", "orders"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(states, ["pass", "pass", "pass"]);
+    let events = case.found("events.jsonl");
+    let lines = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let find = |name: &str| {
+        lines
+            .iter()
+            .find(|l| l["event"] == name)
+            .expect("the event")
+    };
+    let at = find("ordered")["at_s"].as_f64().unwrap();
+    assert!((1.0..2.0).contains(&at), "{at}");
+    let end = find("order_ended");
+    assert_eq!(
+        (&end["status"], &end["kind"]),
+        (&200.into(), &"rollback".into())
+    );
+    assert!(end["took_s"].as_f64().unwrap() >= 0.0);
+    assert!(case.found("report.md").contains("| 1 | "), "its table");
+}
+
+#[test]
+fn a_gateway_that_refuses_an_order_fails_and_its_answer_bears_no_key() {
+    let case = case(Manner::Refuses, ORDERED);
+    let (code, states) = judged(&case, &["rollback", "orders"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["fail", "fail"]);
+    let summary = case.summary();
+    let seen = gate(&summary, "orders")["checks"][0]["seen"]
+        .as_str()
+        .unwrap();
+    assert!(seen.starts_with("403 after"), "{seen}");
+    assert!(seen.ends_with(": not with Bearer ***"), "{seen}");
+    for file in ["summary.json", "events.jsonl", "report.md", "junit.xml"] {
+        assert!(!case.found(file).contains(TOKEN), "{file}");
+    }
+}
+
+#[test]
+fn a_gateway_that_only_says_that_it_obeys_is_found_out() {
+    let case = case(Manner::Pretends, ORDERED);
+    let (code, states) = judged(&case, &["rollback", "orders"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["fail", "pass"]);
+}
+
+#[test]
+fn an_order_that_comes_too_late_is_not_given() {
+    let case = case(
+        Manner::Obeys,
+        "orders: [{at: 60s, rollback: true}]\nexpect: [no_rollback]",
+    );
+    let (code, states) = judged(&case, &["no_rollback", "orders"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(states, ["pass", "inconclusive"]);
+}
+
+#[test]
+fn the_built_in_gateway_closes_a_failing_canary_and_obeys() {
+    for name in ["builtin-rolls-back", "builtin-obeys-orders"] {
+        let _alone = alone();
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().display().to_string();
+        let file = project(&format!("scenarios/gateways/{name}.yaml"));
+        let run = || {
+            Command::new(env!("CARGO_BIN_EXE_graygate"))
+                .args(["run", &file.display().to_string(), "--out", &out])
+                .output()
+                .expect("graygate runs")
+        };
+        let mut runs = (0..5).map(|_| run());
+        let output = runs.find(|output| output.status.code() != Some(4));
+        let output = output.expect("the machine is overloaded");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+}
