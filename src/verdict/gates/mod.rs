@@ -11,6 +11,7 @@ pub mod generator;
 pub mod join;
 pub mod log;
 pub mod memory;
+mod misrouted;
 pub mod no_rollback;
 pub mod notification;
 pub mod orders;

@@ -16,6 +16,7 @@ use crate::observe::story::{Attempt, Story};
 use crate::observe::summary::OutcomeCounts;
 use crate::protocol::outcome::{Fallback, Outcome};
 use crate::stats::compare::{Comparison, Op, Share};
+use crate::verdict::gates::misrouted::Misrouted;
 use crate::verdict::gates::quantiles::{Limits, Words};
 use crate::verdict::gates::tokens::Tokens;
 use crate::verdict::gates::{End, Gate, SoFar};
@@ -38,7 +39,7 @@ pub struct RequestsGate {
     latencies: Limits,
     tokens: Tokens,
     altered: Tally,
-    misrouted: Tally,
+    misrouted: Misrouted,
     hopeless: Tally,
 }
 
@@ -88,7 +89,7 @@ impl RequestsGate {
             cut_off: 0,
             failed: Offenders::default(),
             altered: Tally::default(),
-            misrouted: Tally::default(),
+            misrouted: Misrouted::default(),
             hopeless: Tally::default(),
         }
     }
@@ -132,24 +133,6 @@ impl RequestsGate {
             .filter_map(|a| a.altered);
         if let Some(is_altered) = known.reduce(|a, b| a | b) {
             self.altered.note(story.key, is_altered);
-        }
-    }
-
-    /// A request that a rule pins, or that is forced, must meet its version first; the canary's, only until it is closed.
-    fn note_route(&mut self, story: &Story, so_far: &SoFar) {
-        let named = story.sent.and_then(|(_, sent)| sent.intent.named());
-        // What never arrived counts as well: a refused connection, then a fallback.
-        let first = story.attempts.first();
-        let (Some(pinned), Some(first)) = (named, first) else {
-            return;
-        };
-        let started_at = first.started_at();
-        let is_closed = so_far
-            .rollback
-            .as_ref()
-            .is_some_and(|r| r.from == pinned && started_at.is_some_and(|at| r.decided_at <= at));
-        if !is_closed {
-            self.misrouted.note(story.key, first.version != pinned);
         }
     }
 
@@ -257,7 +240,7 @@ impl Gate for RequestsGate {
         }
         self.tokens.note(story, self.spec.version);
         self.note_altered(story);
-        self.note_route(story, so_far);
+        self.misrouted.note(story, so_far.rollback.as_ref());
         self.note_hopeless(story);
     }
 
@@ -287,6 +270,10 @@ impl Gate for RequestsGate {
             spec.count
                 .map(|limit| self.count_check(limit, end.cut_short)),
         );
+        let (astray, looked_at) = self.misrouted.finish(end.summary.rollbacks.first());
+        let mut misrouted = Tally::default();
+        astray.iter().for_each(|key| misrouted.note(*key, true));
+        misrouted.looked_at = looked_at;
         let tallies = [
             (
                 "altered",
@@ -298,7 +285,7 @@ impl Gate for RequestsGate {
                 "misrouted",
                 "pinned or forced requests met another version",
                 spec.misrouted,
-                &self.misrouted,
+                &misrouted,
             ),
             (
                 "hopeless_retries",
