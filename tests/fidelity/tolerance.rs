@@ -1,0 +1,153 @@
+//! How far live may be from what virtual said. Fixed beforehand; docs/fidelity.md says the same in words.
+//!
+//! Draws are keyed by request, so where nothing hangs on time, nothing but latency may differ. Where a judge, a queue or a
+//! limit looks at the clock, a millisecond can decide who is counted before whom, and one request more or less what is
+//! decided: *most* pairs must be near, and *every* pair must not be far.
+
+use crate::figures::Measure;
+use crate::playing::Pair;
+
+/// |live − virtual| ≤ absolute + share · virtual.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) absolute: f64,
+    pub(crate) share: f64,
+}
+
+/// One bound for most pairs, and one for every pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) most: Bound,
+    pub(crate) every: Bound,
+}
+
+/// What may differ in a scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tolerance {
+    pub(crate) name: &'static str,
+    /// Of the moment of the rollback, in ms.
+    pub(crate) detection: Bounds,
+    /// Of exposed requests, user-visible errors, requests, and every count of outcomes.
+    pub(crate) counts: Bounds,
+    /// Of the requests whose fates differ: a share of all requests.
+    pub(crate) parted: Bounds,
+}
+
+/// This share of the pairs is most.
+pub(crate) const MOST: f64 = 0.9;
+
+const fn bound(absolute: f64, share: f64) -> Bound {
+    Bound { absolute, share }
+}
+
+const fn bounds(most: Bound, every: Bound) -> Bounds {
+    Bounds { most, every }
+}
+
+/// Nothing hangs on time: all counts are equal.
+pub(crate) const EXACT: Tolerance = Tolerance {
+    name: "exact",
+    detection: bounds(bound(0.0, 0.0), bound(0.0, 0.0)),
+    counts: bounds(bound(0.0, 0.0), bound(0.0, 0.0)),
+    parted: bounds(bound(0.0, 0.0), bound(0.0, 0.0)),
+};
+
+/// A rollback looks at time.
+pub(crate) const FEEDBACK: Tolerance = Tolerance {
+    name: "rollback",
+    detection: bounds(bound(50.0, 0.0), bound(1000.0, 0.0)),
+    counts: bounds(bound(5.0, 0.05), bound(60.0, 0.1)),
+    parted: bounds(bound(0.02, 0.0), bound(0.15, 0.0)),
+};
+
+/// Everything that one request meets hangs on when the others came and went.
+pub(crate) const LOOSE: Tolerance = Tolerance {
+    name: "queue",
+    detection: bounds(bound(500.0, 0.0), bound(1000.0, 0.0)),
+    counts: bounds(bound(15.0, 0.1), bound(60.0, 0.2)),
+    parted: bounds(bound(1.0, 0.0), bound(1.0, 0.0)),
+};
+
+/// Of latencies, in ms: what sockets and a scheduler add.
+pub(crate) fn of_latency(measure: Measure) -> Bounds {
+    use Measure::{FirstTokenP50, InterTokenP50, P50};
+    use Measure::{FirstTokenP95, InterTokenP95, P95};
+    match measure {
+        P50 | FirstTokenP50 | InterTokenP50 => bounds(bound(5.0, 0.05), bound(15.0, 0.1)),
+        P95 | FirstTokenP95 | InterTokenP95 => bounds(bound(10.0, 0.1), bound(30.0, 0.2)),
+        _ => bounds(bound(20.0, 0.2), bound(60.0, 0.4)),
+    }
+}
+
+impl Bound {
+    pub(crate) fn holds(self, simulated: f64, live: f64) -> bool {
+        (live - simulated).abs() <= self.absolute + self.share * simulated
+    }
+}
+
+impl Tolerance {
+    /// What holds for a figure.
+    pub(crate) fn of(&self, measure: Measure) -> Bounds {
+        match measure {
+            Measure::Detection => self.detection,
+            _ if measure.is_latency() => of_latency(measure),
+            _ => self.counts,
+        }
+    }
+}
+
+/// A figure of a pair beside what it may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) what: String,
+    pub(crate) simulated: f64,
+    pub(crate) live: f64,
+    pub(crate) bounds: Bounds,
+}
+
+/// Every figure of a pair that both engines have.
+pub(crate) fn judged(pair: &Pair, tolerance: &Tolerance) -> Vec<Judged> {
+    let (a, b) = (&pair.simulated, &pair.live);
+    let values = Measure::ALL.into_iter().filter_map(|measure| {
+        Some(Judged {
+            what: measure.in_words().to_owned(),
+            simulated: *a.values.get(&measure)?,
+            live: *b.values.get(&measure)?,
+            bounds: tolerance.of(measure),
+        })
+    });
+    let all = a.counts.keys().chain(b.counts.keys());
+    let all: std::collections::BTreeSet<_> = all.collect();
+    let counts = all.into_iter().map(|key| Judged {
+        what: format!("{}: {}", key.0, key.1),
+        simulated: a.counts.get(key).copied().unwrap_or(0) as f64,
+        live: b.counts.get(key).copied().unwrap_or(0) as f64,
+        bounds: tolerance.counts,
+    });
+    let sent = a.values.get(&Measure::Requests).copied().unwrap_or(1.0);
+    let parted = Judged {
+        what: "share of requests with another fate".to_owned(),
+        simulated: 0.0,
+        live: pair.parted as f64 / sent,
+        bounds: tolerance.parted,
+    };
+    values.chain(counts).chain([parted]).collect()
+}
+
+/// What no pair may be: farther off than every pair may be, without a figure that the other engine has, or judged
+/// otherwise by a gate.
+pub(crate) fn far(pair: &Pair, tolerance: &Tolerance) -> Vec<String> {
+    let (a, b) = (&pair.simulated, &pair.live);
+    let judged = judged(pair, tolerance).into_iter();
+    let far = judged.filter(|j| !j.bounds.every.holds(j.simulated, j.live));
+    let mut far: Vec<String> = far
+        .map(|j| format!("{}: virtual {}, live {}", j.what, j.simulated, j.live))
+        .collect();
+    if !a.values.keys().eq(b.values.keys()) {
+        far.push("one engine has a figure that the other has not".to_owned());
+    }
+    if a.gates != b.gates {
+        far.push(format!("gates: virtual {:?}, live {:?}", a.gates, b.gates));
+    }
+    far
+}
