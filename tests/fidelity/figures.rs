@@ -31,10 +31,14 @@ pub(crate) enum Measure {
     InterTokenP50,
     InterTokenP95,
     InterTokenP99,
+    Sending,
+    WayThere,
+    Upstream,
+    WayBack,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Detection,
         Self::Exposed,
         Self::UserErrors,
@@ -48,6 +52,10 @@ impl Measure {
         Self::InterTokenP50,
         Self::InterTokenP95,
         Self::InterTokenP99,
+        Self::Sending,
+        Self::WayThere,
+        Self::Upstream,
+        Self::WayBack,
     ];
 
     /// The name of its column.
@@ -66,6 +74,10 @@ impl Measure {
             Self::InterTokenP50 => "inter_token_p50_ms",
             Self::InterTokenP95 => "inter_token_p95_ms",
             Self::InterTokenP99 => "inter_token_p99_ms",
+            Self::Sending => "sending_mean_ms",
+            Self::WayThere => "way_there_mean_ms",
+            Self::Upstream => "upstream_mean_ms",
+            Self::WayBack => "way_back_mean_ms",
         }
     }
 
@@ -85,12 +97,21 @@ impl Measure {
             Self::InterTokenP50 => "inter-token p50, ms",
             Self::InterTokenP95 => "inter-token p95, ms",
             Self::InterTokenP99 => "inter-token p99, ms",
+            Self::Sending => "schedule to sending, mean ms",
+            Self::WayThere => "sending to the upstream, mean ms",
+            Self::Upstream => "at the upstream, mean ms",
+            Self::WayBack => "upstream to the caller, mean ms",
         }
     }
 
     /// Is it a percentile of times?
     pub(crate) fn is_latency(self) -> bool {
-        self >= Self::P50
+        (Self::P50..=Self::InterTokenP99).contains(&self)
+    }
+
+    /// Does it say where time went? Such figures explain others, and are not judged.
+    pub(crate) fn is_leg(self) -> bool {
+        self >= Self::Sending
     }
 }
 
@@ -182,7 +203,41 @@ fn values(harm: &Harm, stories: &[Story]) -> BTreeMap<Measure, f64> {
         Measure::InterTokenP99,
     ];
     values.extend(percentiles(gaps.collect(), measures));
+    values.extend(legs(stories));
     values
+}
+
+/// Where the time of a request goes that its first attempt answered: the means of its four legs.
+fn legs(stories: &[Story]) -> Vec<(Measure, f64)> {
+    let legs: Vec<[f64; 4]> = stories.iter().filter_map(legs_of).collect();
+    let mean = |leg: usize| legs.iter().map(|of| of[leg]).sum::<f64>() / legs.len() as f64;
+    let measures = [
+        Measure::Sending,
+        Measure::WayThere,
+        Measure::Upstream,
+        Measure::WayBack,
+    ];
+    let all = measures.into_iter().enumerate();
+    // A nanosecond is enough: more digits tell nothing.
+    all.filter(|_| !legs.is_empty())
+        .map(|(leg, measure)| (measure, (mean(leg) * 1e6).round() / 1e6))
+        .collect()
+}
+
+fn legs_of(story: &Story) -> Option<[f64; 4]> {
+    let [attempt] = story.attempts.as_slice() else {
+        return None;
+    };
+    let (answered_at, _) = story.answered.filter(|(_, a)| a.outcome.is_success())?;
+    let (sent_at, sent) = story.sent?;
+    let (taken_at, ended_at) = (attempt.accepted_at?, attempt.ended_at?);
+    let between = |from: Timestamp, to: Timestamp| (to.as_secs_f64() - from.as_secs_f64()) * 1e3;
+    Some([
+        between(sent.scheduled_at, sent_at),
+        between(sent_at, taken_at),
+        between(taken_at, ended_at),
+        between(ended_at, answered_at),
+    ])
 }
 
 /// To the microsecond, as everything is drawn.

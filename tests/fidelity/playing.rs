@@ -13,9 +13,6 @@ use crate::catalogue::Case;
 use crate::figures::{Figures, Watch, is_invalid};
 use crate::support::run_with;
 
-/// How often a live run is begun, at most, that the machine disturbs. A run that fails is never begun again.
-const TRIES: u64 = 6;
-
 /// The same scenario and seed on both engines.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pair {
@@ -37,25 +34,30 @@ pub(crate) fn played(scenario: &Scenario, engine: Engine) -> (bool, Figures, Vec
     (!is_invalid(&output), figures, stories)
 }
 
-/// Both runs; none when every live one was invalid.
-pub(crate) fn pair(case: &Case, seed: u64) -> Option<Pair> {
+/// Both runs, and whether the live one is valid: the last of so many when all were invalid.
+pub(crate) fn pair(case: &Case, seed: u64, tries: u64) -> (bool, Pair) {
     let scenario = case.with_seed(seed);
     let (_, simulated, told) = played(&scenario, Engine::Virtual);
-    for repeats in 0..TRIES {
+    let mut repeats = 0;
+    loop {
         let (is_valid, live, seen) = played(&scenario, Engine::Live);
-        if is_valid {
-            return Some(Pair {
+        if is_valid || repeats + 1 >= tries {
+            let pair = Pair {
                 case: case.name.to_owned(),
                 seed,
                 repeats,
                 parted: parted(&told, &seen),
                 simulated,
                 live,
-            });
+            };
+            return (is_valid, pair);
         }
-        eprintln!("invalid live run of {}, seed {seed}", case.name);
+        repeats += 1;
+        eprintln!(
+            "live run {repeats} of {}, seed {seed}, was invalid",
+            case.name
+        );
     }
-    None
 }
 
 /// How a request ended, and by which way: version, truth and fault of each attempt.

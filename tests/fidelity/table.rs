@@ -6,6 +6,9 @@ use crate::catalogue::ALL;
 use crate::figures::{Counts, Figures, Measure};
 use crate::playing::Pair;
 
+/// Where it is.
+pub(crate) const PATH: &str = "docs/fidelity.csv";
+
 /// All pairs, and where they were measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {

@@ -4,8 +4,12 @@
 //! limit looks at the clock, a millisecond can decide who is counted before whom, and one request more or less what is
 //! decided: *most* pairs must be near, and *every* pair must not be far.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalogue::{ALL, Case};
 use crate::figures::Measure;
 use crate::playing::Pair;
+use crate::table::Table;
 
 /// |live − virtual| ≤ absolute + share · virtual.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +112,8 @@ pub(crate) struct Judged {
 /// Every figure of a pair that both engines have.
 pub(crate) fn judged(pair: &Pair, tolerance: &Tolerance) -> Vec<Judged> {
     let (a, b) = (&pair.simulated, &pair.live);
-    let values = Measure::ALL.into_iter().filter_map(|measure| {
+    let measures = Measure::ALL.into_iter().filter(|m| !m.is_leg());
+    let values = measures.filter_map(|measure| {
         Some(Judged {
             what: measure.in_words().to_owned(),
             simulated: *a.values.get(&measure)?,
@@ -117,7 +122,7 @@ pub(crate) fn judged(pair: &Pair, tolerance: &Tolerance) -> Vec<Judged> {
         })
     });
     let all = a.counts.keys().chain(b.counts.keys());
-    let all: std::collections::BTreeSet<_> = all.collect();
+    let all: BTreeSet<_> = all.collect();
     let counts = all.into_iter().map(|key| Judged {
         what: format!("{}: {}", key.0, key.1),
         simulated: a.counts.get(key).copied().unwrap_or(0) as f64,
@@ -150,4 +155,40 @@ pub(crate) fn far(pair: &Pair, tolerance: &Tolerance) -> Vec<String> {
         far.push(format!("gates: virtual {:?}, live {:?}", a.gates, b.gates));
     }
     far
+}
+
+/// Everything in a table that is out of tolerance.
+pub(crate) fn breaches(table: &Table) -> Vec<String> {
+    ALL.iter().flat_map(|case| of_case(case, table)).collect()
+}
+
+fn of_case(case: &Case, table: &Table) -> Vec<String> {
+    let pairs = table.of(case.name);
+    let far = pairs.iter().flat_map(|pair| {
+        let why = far(pair, &case.tolerance).into_iter();
+        why.map(|why| format!("{}, seed {}: {why}", case.name, pair.seed))
+    });
+    let mut breaches: Vec<String> = far.collect();
+    let mut off = BTreeMap::<String, usize>::new();
+    for (judged, _) in not_near(case, table) {
+        *off.entry(judged.what).or_default() += 1;
+    }
+    let allowed = (1.0 - MOST) * pairs.len() as f64 + 1e-9;
+    let often = off.into_iter().filter(|(_, n)| *n as f64 > allowed);
+    breaches.extend(often.map(|(what, n)| {
+        let all = pairs.len();
+        format!("{}: {what} is not near in {n} of {all} pairs", case.name)
+    }));
+    breaches
+}
+
+/// The figures of a case that are farther off than most must be, with their seeds.
+pub(crate) fn not_near(case: &Case, table: &Table) -> Vec<(Judged, u64)> {
+    let pairs = table.of(case.name).into_iter();
+    let all = pairs.flat_map(|pair| {
+        let judged = judged(pair, &case.tolerance).into_iter();
+        judged.map(|judged| (judged, pair.seed))
+    });
+    all.filter(|(j, _)| !j.bounds.most.holds(j.simulated, j.live))
+        .collect()
 }
