@@ -60,7 +60,10 @@ pub(crate) const LEGS: &str = "
 ## Where the time goes
 
 Of requests that their first attempt answered with success, the mean of live − virtual in ms: from the schedule to sending (the generator's timer),
-from there until the mock has the request (client, gateway, two connections), in the mock (its timers), and from there to the caller.
+from there until the mock has the request (client, gateway, two connections), in the mock (its timers), and from there to the caller. Where wiremock plays a version
+(the canary of most scenarios, stable in `full-canary`), the ledger is closed in advance and the delay is the library's, in whole milliseconds: what it is
+late shows on the way back. In `queue-for-a-limit` the way to the upstream holds the router's queue. `asked-to-wait` pays for timers several times
+over in its slowest requests: two waits of the router's and three answers of wiremock's.
 
 | scenario | to sending | to the upstream | at the upstream | back to the caller |
 |---|---|---|---|---|
