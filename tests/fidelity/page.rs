@@ -256,7 +256,7 @@ fn of_case(case: &Case, table: &Table) -> String {
 /// Some three digits.
 fn short(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v < 10.0 => format!("{value:.2}"),
         v if v < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -265,7 +265,7 @@ fn short(value: f64) -> String {
 
 fn signed(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v > 0.0 => format!("+{}", short(v)),
         v => format!("−{}", short(-v)),
     }

@@ -81,8 +81,8 @@ Every figure outside the bound for most pairs, however many there may be.
 fn bound(bound: Bound, unit: &str) -> String {
     let share = bound.share * 100.0;
     match (bound.absolute, bound.share) {
-        (a, s) if a == 0.0 && s == 0.0 => "equal".to_owned(),
-        (a, s) if s == 0.0 => format!("{a}{unit}"),
+        (0.0, 0.0) => "equal".to_owned(),
+        (a, 0.0) => format!("{a}{unit}"),
         (a, _) => format!("{a}{unit} + {share:.0} %"),
     }
 }
