@@ -9,7 +9,8 @@ Twelve short scenarios by twenty seeds, each run on both engines with the same s
 real sockets will show? The scenarios are in `tests/fidelity/scenarios/`; every run is in [fidelity.csv](fidelity.csv), two rows a pair.
 
 Written by `cargo test --release --test fidelity -- --ignored write_the_page`. `tests/fidelity/run` measures anew without writing
-anything, and fails when something is out of the tolerance stated below. The usual suite runs three of the scenarios live, runs the virtual half again,
+anything, and fails when something is out of the tolerance stated below. The usual suite runs three of the scenarios live (and does not judge their latencies, as the
+machine may be busy with other tests), runs the virtual half again,
 whole, and fails when this page, the table, the scenarios and the tolerances do not fit each other.
 ";
 
