@@ -54,6 +54,14 @@ impl Clock {
         }
     }
 
+    /// The same, as exact as an [`alarm`](Self::alarm): for waits whose lateness would be taken for latency.
+    pub async fn sleep_exactly_until(&self, at: Timestamp) {
+        // An alarm does not wait for a time 0 that is still to come.
+        self.sleep_until(at - NEAR).await;
+        let mut alarm = self.alarm(at);
+        std::future::poll_fn(|context| alarm.poll(context)).await;
+    }
+
     /// A wait for this time that can be set again, for whoever is polled. More exact than
     /// [`sleep_until`](Self::sleep_until).
     pub fn alarm(&self, at: Timestamp) -> Alarm {
@@ -210,6 +218,43 @@ mod tests {
         clock.sleep_until(Timestamp::ZERO).await;
         assert!(before.elapsed() >= lead);
         assert!(clock.now() < Timestamp::from(before.elapsed()));
+    }
+
+    /// The middle of nine waits, in how late they are.
+    async fn lateness(clock: Clock) -> Duration {
+        let mut late = [Duration::ZERO; 9];
+        for late in &mut late {
+            let at = clock.now() + Duration::from_micros(2_300);
+            clock.sleep_exactly_until(at).await;
+            *late = clock.now().since(at);
+            assert!(clock.now() >= at);
+        }
+        late.sort_unstable();
+        late[4]
+    }
+
+    /// The runtime's timer is late by a millisecond on average. A busy machine is no reason to fail: of many rounds one
+    /// is undisturbed.
+    #[tokio::test]
+    async fn exact_waits_are_late_by_less_than_the_runtimes_own() {
+        let clock = Clock::starting_now();
+        let mut best = Duration::MAX;
+        for _ in 0..200 {
+            best = best.min(lateness(clock).await);
+            if best < Duration::from_micros(400) {
+                return;
+            }
+        }
+        panic!("{best:?} at best");
+    }
+
+    #[tokio::test]
+    async fn exact_waits_wait_for_a_zero_that_is_to_come() {
+        let before = Instant::now();
+        let lead = Duration::from_millis(20);
+        let clock = Clock::starting_in(lead);
+        clock.sleep_exactly_until(Timestamp::ZERO).await;
+        assert!(before.elapsed() >= lead);
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ async fn wait(
     answers: &mut UnboundedReceiver<Answer>,
     source: &mut dyn Source,
 ) -> bool {
-    let due = clock.sleep_until(planned.at);
+    let due = clock.sleep_exactly_until(planned.at);
     tokio::pin!(due);
     loop {
         tokio::select! {

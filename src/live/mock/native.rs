@@ -109,7 +109,9 @@ pub(in crate::live) async fn act(
     row: Row,
     connection: &Socket,
 ) -> Result<Reply, Break> {
-    clock.sleep_until(taken + plan.until_first_byte()).await;
+    clock
+        .sleep_exactly_until(taken + plan.until_first_byte())
+        .await;
     let outcome = plan.outcome();
     let reply = match plan.act {
         Act::Stream(_) => Err(Break),

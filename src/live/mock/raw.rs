@@ -84,10 +84,10 @@ async fn drip(stream: &Socket, script: &Script, over: Duration) -> std::io::Resu
     stream.write_all(text.as_bytes()).await?;
     for (n, piece) in (1_u32..).zip(body.chunks(body.len().div_ceil(PIECES).max(1))) {
         let part = over.mul_f64(f64::from(n) / PIECES as f64).min(over);
-        clock.sleep_until(begun + part).await;
+        clock.sleep_exactly_until(begun + part).await;
         stream.write_all(piece).await?;
     }
-    clock.sleep_until(begun + over).await;
+    clock.sleep_exactly_until(begun + over).await;
     Ok(())
 }
 
