@@ -36,7 +36,12 @@ pub(super) struct Seeds {
 /// Says it of every budget of a scenario, on stdout, and gives the exit code.
 pub(super) fn tell(scenario: &Scenario, seeds: Option<&Seeds>) -> u8 {
     let gates = scenario.gates.iter().filter_map(|gate| match gate {
-        GateSpec::Rollback(spec) if budgets::limits(spec) != (None, None) => Some(spec),
+        // What another gateway needs, no seed of ours can show.
+        GateSpec::Rollback(spec)
+            if spec.in_ledgers.is_none() && budgets::limits(spec) != (None, None) =>
+        {
+            Some(spec)
+        }
         _ => None,
     });
     let gates: Vec<&RollbackSpec> = gates.collect();
