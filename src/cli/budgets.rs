@@ -36,14 +36,15 @@ pub(super) struct Seeds {
 /// Says it of every budget of a scenario, on stdout, and gives the exit code.
 pub(super) fn tell(scenario: &Scenario, seeds: Option<&Seeds>) -> u8 {
     let gates = scenario.gates.iter().filter_map(|gate| match gate {
-        GateSpec::Rollback(spec) if budgets::limits(spec) != (None, None) => Some(spec),
+        // What another gateway needs, no seed of ours can show.
+        GateSpec::Rollback(spec)
+            if spec.in_ledgers.is_none() && budgets::limits(spec) != (None, None) =>
+        {
+            Some(spec)
+        }
         _ => None,
     });
-    // Nobody here knows when another gateway rolls back, and it has no virtual time to find out in.
-    let gates: Vec<&RollbackSpec> = match scenario.experiment.gateway {
-        None => gates.collect(),
-        Some(_) => Vec::new(),
-    };
+    let gates: Vec<&RollbackSpec> = gates.collect();
     for spec in &gates {
         let wait = budgets::wait(&scenario.experiment, spec);
         lines(scenario, spec, wait, seeds.is_some());

@@ -4,15 +4,17 @@
 //! alone does not explain it. It is told once, with that arrival as its time. A request counts when chance decides where it
 //! goes, and its first arrival was elsewhere, by the share that is in force then. A caller who stays where chance once put him is no
 //! new chance as long as he is seen on the same version. The bound during the run is divided by the
-//! requests so far: over all of it, one in a hundred thousand healthy canaries would be told of at most.
+//! requests so far. What was sent before the bound was passed, and arrived nowhere yet, may be on its way to the canary (a busy machine
+//! takes connections late): it is waited for. Over all of it, one in a hundred thousand healthy canaries would be told of at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::VersionId;
+use crate::id::{RequestKey, VersionId};
 use crate::observe::event::{CLOSED_IN_LEDGER, RollbackFacts, RunEvent, What};
 use crate::observe::join::{FirstAttempt, Joined};
 use crate::observe::orders::ShareInForce;
 use crate::stats::silence::Silence;
+use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
 
 /// How improbable a silence must be for its end not to be waited for, divided by the requests so far.
@@ -27,6 +29,9 @@ pub struct Closing {
     canary: VersionId,
     share: ShareInForce,
     silence: Silence,
+    /// When the silence passed the bound.
+    beyond_at: Option<Timestamp>,
+    on_the_way: OnTheWay,
     /// Requests that chance gave to some version, and those whose first arrival was at the canary.
     randomised: u64,
     given: u64,
@@ -45,6 +50,8 @@ impl Closing {
             canary,
             share: ShareInForce::new(share),
             silence: Silence::default(),
+            beyond_at: None,
+            on_the_way: OnTheWay::default(),
             randomised: 0,
             given: 0,
             places: BTreeMap::new(),
@@ -62,23 +69,34 @@ impl Closing {
     /// Takes an event in, with what the join made of it. The rollback, when this shows it.
     pub fn event(&mut self, event: &RunEvent, joined: &Joined) -> Option<RollbackFacts> {
         self.share.event(&event.what);
-        let What::Accepted(row) = &event.what else {
-            return None;
-        };
-        let first = joined.first.filter(|first| first.is_randomised());
-        let is_new = first.is_some_and(|first| self.is_new_chance(&first));
-        self.randomised += u64::from(is_new);
-        if row.version == self.canary {
+        match &event.what {
+            What::Sent(sent) => self.on_the_way.sent(sent.key, event.at),
+            What::Answered(answered) => self.on_the_way.arrived(answered.key),
+            What::Accepted(row) => {
+                row.key.iter().for_each(|key| self.on_the_way.arrived(*key));
+                self.accepted(event.at, row.version, joined);
+            }
+            _ => return None,
+        }
+        let beyond_at = self.beyond_at?;
+        let is_settled = self.on_the_way.oldest().is_none_or(|sent| sent > beyond_at);
+        if is_settled { self.tell() } else { None }
+    }
+
+    fn accepted(&mut self, at: Timestamp, version: VersionId, joined: &Joined) {
+        let first = joined.first.filter(FirstAttempt::is_randomised);
+        let is_chance = first.is_some_and(|first| self.is_new_chance(&first));
+        self.randomised += u64::from(is_chance);
+        if version == self.canary {
             self.given += u64::from(joined.first.is_some());
             // Whatever comes there, a retry too, comes to an open canary.
-            self.silence.met(event.at);
-            return None;
+            self.silence.met(at);
+            self.beyond_at = None;
+        } else if is_chance {
+            self.silence.missed(self.share.least());
+            let is_beyond = self.silence.is_beyond(DURING / self.randomised as f64);
+            self.beyond_at = self.beyond_at.or(is_beyond.then_some(at));
         }
-        if !is_new {
-            return None;
-        }
-        self.silence.missed(self.share.least());
-        self.tell(DURING / self.randomised as f64)
     }
 
     /// Could this request have met the canary? Whoever stays on a version could not, once he is there.
@@ -93,14 +111,17 @@ impl Closing {
 
     /// The run is over. The rollback, when its end shows one.
     pub fn finish(&mut self) -> Option<RollbackFacts> {
-        match self.is_awaited {
-            true => self.tell(AT_THE_END),
-            false => None,
+        let is_clear = self.is_awaited && self.on_the_way.oldest().is_none();
+        let is_silent = self.silence.is_beyond(AT_THE_END);
+        if is_clear && is_silent {
+            self.tell()
+        } else {
+            None
         }
     }
 
-    fn tell(&mut self, p: f64) -> Option<RollbackFacts> {
-        if self.is_told || !self.silence.is_beyond(p) {
+    fn tell(&mut self) -> Option<RollbackFacts> {
+        if self.is_told {
             return None;
         }
         // A canary that never got anything was never open, as far as anybody can see.
@@ -120,16 +141,41 @@ impl Closing {
     }
 }
 
+/// Requests that were sent, and neither arrived anywhere nor were answered.
+#[derive(Clone, Debug, Default)]
+struct OnTheWay {
+    sent_at: BTreeMap<RequestKey, Timestamp>,
+    in_order: BTreeSet<(Timestamp, RequestKey)>,
+}
+
+impl OnTheWay {
+    fn sent(&mut self, key: RequestKey, at: Timestamp) {
+        self.sent_at.insert(key, at);
+        self.in_order.insert((at, key));
+    }
+
+    fn arrived(&mut self, key: RequestKey) {
+        if let Some(at) = self.sent_at.remove(&key) {
+            self.in_order.remove(&(at, key));
+        }
+    }
+
+    /// When the oldest of them was sent.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.in_order.first().map(|(at, _)| *at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::id::RequestKey;
-    use crate::observe::event::{Accepted, Sent};
+    use crate::observe::event::{Accepted, Answered, Claim, Origin, Sent};
     use crate::observe::join::FirstAttempt;
     use crate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
-    use crate::time::Timestamp;
+    use crate::protocol::drift::Drift;
+    use crate::protocol::outcome::Outcome;
     use crate::traffic::caller::Intent;
 
     const STABLE: VersionId = VersionId(0);
@@ -140,6 +186,17 @@ mod tests {
         closing: Closing,
         now: u64,
         told: Vec<(u64, RollbackFacts)>,
+    }
+
+    fn sent(key: RequestKey, intent: Intent) -> Sent {
+        Sent {
+            key,
+            scheduled_at: Timestamp::ZERO,
+            intent,
+            caller: 0,
+            input_tokens: 1,
+            stream: false,
+        }
     }
 
     impl Run {
@@ -161,20 +218,34 @@ mod tests {
             }
         }
 
-        fn arrives(&mut self, version: VersionId, intent: Option<Intent>) {
-            self.now += 1;
-            let key = RequestKey(self.now);
-            let sent = |intent| Sent {
-                key,
-                scheduled_at: Timestamp::ZERO,
-                intent,
-                caller: 0,
-                input_tokens: 1,
-                stream: false,
+        fn sends(&mut self, key: u64) {
+            let sent = sent(RequestKey(key), Intent::Random);
+            self.take(What::Sent(sent), &Joined::default());
+        }
+
+        fn answers(&mut self, key: u64) {
+            let answered = Answered {
+                key: RequestKey(key),
+                outcome: Outcome::Connect,
+                claim: Claim::default(),
+                usage: None,
+                origin: Origin::default(),
+                drift: Drift::NONE,
+                streamed: None,
             };
+            self.take(What::Answered(answered), &Joined::default());
+        }
+
+        fn arrives(&mut self, version: VersionId, intent: Option<Intent>) {
+            self.arrives_as(self.now + 1, version, intent);
+        }
+
+        fn arrives_as(&mut self, key: u64, version: VersionId, intent: Option<Intent>) {
+            self.now += 1;
+            let key = RequestKey(key);
             let first = intent.map(|intent| FirstAttempt {
                 version,
-                sent: Some(sent(intent)),
+                sent: Some(sent(key, intent)),
             });
             let row = Accepted {
                 row: self.now,
@@ -254,6 +325,33 @@ mod tests {
         run.come(31, STABLE);
         let unawaited = run.closing.clone().awaited(false).finish();
         assert_eq!(unawaited, None, "chance may do that to a healthy one");
+    }
+
+    /// A machine that is busy takes the canary's connections late: what waits there is not seen by anybody.
+    #[test]
+    fn what_is_on_its_way_may_be_on_its_way_to_the_canary() {
+        let held = || {
+            let mut run = Run::new(0.5);
+            run.come(10, CANARY);
+            run.sends(1_000);
+            run.come(100, STABLE);
+            assert_eq!(run.told_at(), [], "nobody knows where it goes");
+            assert_eq!(run.closing.finish(), None);
+            // What is sent later does not matter.
+            run.sends(1_001);
+            run
+        };
+        let mut run = held();
+        run.arrives_as(1_000, STABLE, Some(Intent::Random));
+        assert_eq!(run.told_at(), [(111, 10)]);
+        let mut run = held();
+        run.answers(1_000);
+        run.come(1, STABLE);
+        assert_eq!(run.told.len(), 1, "it never arrived");
+        let mut run = held();
+        run.arrives_as(1_000, CANARY, Some(Intent::Random));
+        run.come(1, STABLE);
+        assert_eq!(run.told_at(), []);
     }
 
     #[test]

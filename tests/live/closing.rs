@@ -168,34 +168,51 @@ router:
 upstreams: {{v1: {{mock: {{latency: {{constant: 5ms}}}}}}, v2: {{mock: {{like: v1}}}}}}
 traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500}}}}
 {rest}
+  # No gate here judges how long an answer takes: a busy machine may send late.
+  - generator: {{dispatch_delay_p99: \"<= 250ms\", rate_error: \"<= 10%\"}}
 "
     ))
 }
 
 const BROKEN: &str = "faults: [{on: v2, at: 500ms, kind: server_error}]
-expect: [rollback: {within: 1s}, after_rollback]";
+expect:
+  - rollback: {within: 1s}
+  - after_rollback";
 const ORDERED: &str = "orders: [{at: 1s, rollback: true}]
-expect: [rollback: {within: 500ms}, after_rollback]";
+expect:
+  - rollback: {within: 1s}
+  - after_rollback";
 
 fn gate<'s>(summary: &'s Value, name: &str) -> &'s Value {
     let gates = summary["gates"].as_array().unwrap();
     gates.iter().find(|g| g["name"] == name).expect("the gate")
 }
 
-/// Runs it; its exit code, and the states of these gates.
-fn judged(case: &Case, gates: &[&str]) -> (Option<i32>, Vec<String>) {
-    let output = case.valid_run();
+/// Runs it; the run, its exit code, and the states of these gates. A run that the machine disturbed is repeated with another
+/// gateway, since this one knows what it has seen.
+fn judged(manner: Manner, rest: &str, gates: &[&str]) -> (Case, Option<i32>, Vec<String>) {
+    let _alone = alone();
+    let mut runs = (0..5).map(|_| {
+        let case = case(manner, rest);
+        let output = case.run_once();
+        (case, output)
+    });
+    let valid = runs.find(|(_, output)| output.status.code() != Some(4));
+    let (case, output) = valid.expect("the machine is overloaded");
     let summary = case.summary();
     let status = |name: &&str| gate(&summary, name)["status"].as_str().unwrap().to_owned();
     let states = gates.iter().map(status).collect();
     println!("{}", said(&output));
-    (output.status.code(), states)
+    (case, output.status.code(), states)
 }
 
 #[test]
 fn a_gateway_that_closes_its_canary_passes() {
-    let case = case(Manner::ClosesAfter(20), BROKEN);
-    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    let (case, code, states) = judged(
+        Manner::ClosesAfter(20),
+        BROKEN,
+        &["rollback", "after_rollback"],
+    );
     assert_eq!(
         (code, states),
         (Some(0), vec!["pass".into(), "pass".into()])
@@ -221,8 +238,11 @@ fn a_gateway_that_closes_its_canary_passes() {
 
 #[test]
 fn a_gateway_that_never_closes_it_fails() {
-    let case = case(Manner::ClosesAfter(u64::MAX), BROKEN);
-    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    let (case, code, states) = judged(
+        Manner::ClosesAfter(u64::MAX),
+        BROKEN,
+        &["rollback", "after_rollback"],
+    );
     assert_eq!(code, Some(1));
     assert_eq!(states, ["fail", "inconclusive"]);
     assert_eq!(case.summary()["rollbacks"], Value::Array(Vec::new()));
@@ -230,29 +250,31 @@ fn a_gateway_that_never_closes_it_fails() {
 
 #[test]
 fn a_canary_that_comes_back_is_no_rollback() {
-    let case = case(Manner::ReopensAfter(20, 160), BROKEN);
-    let (code, states) = judged(&case, &["rollback", "after_rollback"]);
+    let (_, code, states) = judged(
+        Manner::ReopensAfter(20, 160),
+        BROKEN,
+        &["rollback", "after_rollback"],
+    );
     assert_eq!(code, Some(1));
     assert_eq!(states, ["pass", "fail"]);
 }
 
 #[test]
 fn a_healthy_canary_must_stay_open() {
-    let healthy = "expect: [no_rollback, requests: {success: \"100%\"}]";
-    let (code, states) = judged(
-        &case(Manner::ClosesAfter(u64::MAX), healthy),
-        &["no_rollback"],
-    );
+    let healthy = "expect:\n  - no_rollback\n  - requests: {success: \"100%\"}";
+    let (_, code, states) = judged(Manner::ClosesAfter(u64::MAX), healthy, &["no_rollback"]);
     assert_eq!((code, states), (Some(0), vec!["pass".to_owned()]));
-    let closed = case(Manner::ClosesForNothing(200), healthy);
-    let (code, states) = judged(&closed, &["no_rollback"]);
+    let (_, code, states) = judged(Manner::ClosesForNothing(200), healthy, &["no_rollback"]);
     assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
 }
 
 #[test]
 fn a_gateway_that_obeys_passes_and_its_orders_are_told() {
-    let case = case(Manner::Obeys, ORDERED);
-    let (code, states) = judged(&case, &["rollback", "after_rollback", "orders"]);
+    let (case, code, states) = judged(
+        Manner::Obeys,
+        ORDERED,
+        &["rollback", "after_rollback", "orders"],
+    );
     assert_eq!(code, Some(0));
     assert_eq!(states, ["pass", "pass", "pass"]);
     let events = case.found("events.jsonl");
@@ -279,8 +301,7 @@ fn a_gateway_that_obeys_passes_and_its_orders_are_told() {
 
 #[test]
 fn a_gateway_that_refuses_an_order_fails_and_its_answer_bears_no_key() {
-    let case = case(Manner::Refuses, ORDERED);
-    let (code, states) = judged(&case, &["rollback", "orders"]);
+    let (case, code, states) = judged(Manner::Refuses, ORDERED, &["rollback", "orders"]);
     assert_eq!(code, Some(1));
     assert_eq!(states, ["fail", "fail"]);
     let summary = case.summary();
@@ -296,19 +317,18 @@ fn a_gateway_that_refuses_an_order_fails_and_its_answer_bears_no_key() {
 
 #[test]
 fn a_gateway_that_only_says_that_it_obeys_is_found_out() {
-    let case = case(Manner::Pretends, ORDERED);
-    let (code, states) = judged(&case, &["rollback", "orders"]);
+    let (_, code, states) = judged(Manner::Pretends, ORDERED, &["rollback", "orders"]);
     assert_eq!(code, Some(1));
     assert_eq!(states, ["fail", "pass"]);
 }
 
 #[test]
 fn an_order_that_comes_too_late_is_not_given() {
-    let case = case(
+    let (_, code, states) = judged(
         Manner::Obeys,
-        "orders: [{at: 60s, rollback: true}]\nexpect: [no_rollback]",
+        "orders: [{at: 60s, rollback: true}]\nexpect:\n  - no_rollback",
+        &["no_rollback", "orders"],
     );
-    let (code, states) = judged(&case, &["no_rollback", "orders"]);
     assert_eq!(code, Some(3));
     assert_eq!(states, ["pass", "inconclusive"]);
 }
