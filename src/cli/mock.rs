@@ -196,6 +196,7 @@ impl Sink for LedgerFile {
             | What::Purse(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => return,
         };

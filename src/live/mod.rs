@@ -14,6 +14,7 @@ pub mod store;
 mod target;
 mod tested;
 mod upstreams;
+mod watchdog;
 
 use std::fmt;
 use std::io;
@@ -51,6 +52,7 @@ use real::RealEndpoints;
 use real::purse::SharedPurse;
 use tested::{Opened, Tested};
 use upstreams::{Acting, Means, Servers};
+use watchdog::Watchdog;
 
 /// Most planned requests for which wiremock is chosen: it holds a lock per request and copies every
 /// one it matches.
@@ -399,6 +401,7 @@ impl Stage {
         over: Over,
     ) -> Result<Ending, StartError> {
         let clocks = BothClocks::now();
+        let watchdog = Watchdog::start(self.clock);
         self.announce_faults();
         let load = load::send(source, self.client.clone(), self.clock);
         let mut ending = tokio::select! {
@@ -411,6 +414,9 @@ impl Stage {
         if matches!(ending, Ok(Ending::Complete)) {
             self.settle().await;
         }
+        // What comes after this is in no figure.
+        let machine = watchdog.finish();
+        self.outbox.send(self.clock.now(), What::Machine(machine));
         if let Tested::External { target, keys } = self.tested {
             self.outbox.send(self.clock.now(), What::Keys(keys.seen()));
             if let Some(trouble) = target.ended() {

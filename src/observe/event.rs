@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{RequestKey, VersionId};
+use crate::observe::machine::MachineFacts;
 use crate::pricing::Cost;
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
@@ -99,6 +100,8 @@ pub enum What {
     OutOfFiles,
     /// The wall clock went by so much more, or less, than the clock that measures: the machine slept, or somebody set it.
     ClockJumped(Duration),
+    /// How the machine treated a live run; told at the end.
+    Machine(MachineFacts),
     /// Which of their keys requests still bore that reached an upstream by way of another gateway; told at the end.
     Keys(KeysSeen),
     /// What the router holds in memory.

@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod harm;
 pub mod join;
 pub mod latency;
+pub mod machine;
 pub mod meta;
 pub mod story;
 pub mod streams;

@@ -303,6 +303,7 @@ impl Timeline {
             | What::Purse(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

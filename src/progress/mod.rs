@@ -142,6 +142,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::Purse(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, audit, costs, gateway, log, streams};
+use crate::report::{Report, audit, costs, gateway, log, machine, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
@@ -16,6 +16,7 @@ pub fn render(report: &Report) -> String {
     let _ = head(&mut text, report);
     let _ = gateway::markdown(&mut text, report);
     let _ = gates(&mut text, report);
+    let _ = machine::markdown(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);
     let _ = versions(&mut text, report);

@@ -36,7 +36,8 @@ use crate::router::limit::RateLimit;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
-use crate::verdict::spec::{BudgetSpec, GateSpec, PolicySpec};
+use crate::verdict::gates::machine::bearable_stall;
+use crate::verdict::spec::{BudgetSpec, GateSpec, GeneratorSpec, PolicySpec};
 
 use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
@@ -256,15 +257,25 @@ fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
     if experiment.gateway.is_none() {
         gates.push(GateSpec::Policy(policy(experiment, engine)));
     }
+    let is_generator = |gate: &GateSpec| matches!(gate, GateSpec::Generator(_));
+    if !gates.iter().any(is_generator) {
+        let mut generator = GateSpec::Generator(GeneratorSpec::default());
+        settle(&mut generator, experiment, engine);
+        gates.push(generator);
+    }
     gates
 }
 
-/// What a gate can only know when a run begins: how late the engine may be, and who sends.
+/// What a gate can only know when a run begins: how late engine and machine may be, and who sends.
 fn settle(gate: &mut GateSpec, experiment: &Experiment, engine: Engine) {
     match gate {
         GateSpec::Ramp(spec) => spec.tolerance = lateness(engine),
         GateSpec::RateLimit(spec) => spec.tolerance = lateness(engine),
         GateSpec::Stickiness(spec) => spec.callers = experiment.callers_by(&spec.header).into(),
+        GateSpec::Generator(spec) => {
+            let bearable = bearable_stall(experiment.router.timeouts.shortest());
+            spec.stall.get_or_insert(bearable);
+        }
         _ => {}
     }
 }
@@ -402,6 +413,37 @@ mod tests {
             });
             assert_eq!(tolerances.next(), Some(expected));
         }
+    }
+
+    /// Unless somebody says how long.
+    #[test]
+    fn a_machine_may_stall_for_half_of_the_shortest_limit() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let (scenario, _) = compile::file(&folder.join("healthy-canary.yaml")).expect("a scenario");
+        let stall = |attempt: Duration, asked: Option<Duration>| {
+            let mut scenario = scenario.clone();
+            Arc::make_mut(&mut scenario.experiment.router)
+                .timeouts
+                .attempt = attempt;
+            if asked.is_some() {
+                scenario.gates.push(GateSpec::Generator(GeneratorSpec {
+                    stall: asked,
+                    ..GeneratorSpec::default()
+                }));
+            }
+            let gates = all_gates(&scenario, Engine::Live);
+            let mut generators = gates.iter().filter_map(|gate| match gate {
+                GateSpec::Generator(spec) => Some(spec.stall),
+                _ => None,
+            });
+            let first = generators.next().expect("every run has one");
+            assert_eq!(generators.next(), None);
+            first
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(stall(ms(300), None), Some(ms(150)));
+        assert_eq!(stall(ms(5_000), None), Some(ms(250)));
+        assert_eq!(stall(ms(300), Some(ms(900))), Some(ms(900)));
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Sink for News {
             | What::Purse(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }
