@@ -31,6 +31,15 @@ pub fn render(report: &Report) -> String {
     text
 }
 
+/// The verdict alone, of a run that was judged again: its plots and tables are in the run's own folder.
+pub fn render_verdict(report: &Report) -> String {
+    let mut text = String::new();
+    let _ = head(&mut text, report);
+    let _ = gates(&mut text, report);
+    let _ = rollbacks(&mut text, report);
+    text
+}
+
 fn head(text: &mut String, report: &Report) -> std::fmt::Result {
     let (meta, verdict) = (&report.meta, &report.verdict);
     let word = verdict.status.name().to_uppercase();
