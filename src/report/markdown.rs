@@ -7,7 +7,7 @@ use crate::protocol::outcome::Outcome;
 use crate::report::{Report, audit, costs, gateway, log, machine, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
-use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
+use crate::verdict::result::{Check, Evidence, GateResult, Status, grouped, percent, share_of};
 
 /// The report as Markdown. The plots are referred to by their file names.
 pub fn render(report: &Report) -> String {
@@ -123,8 +123,19 @@ fn gate_row(text: &mut String, gate: &GateResult, check: &Check) -> std::fmt::Re
         gate.name,
         escape(&check.condition),
         escape(&seen),
-        check.evidence.method,
+        method(&check.evidence),
     )
+}
+
+/// `census, n 29,994`, or `exact binomial, n 3,000, 99.9988 %`: the interval stands in what was seen.
+fn method(evidence: &Evidence) -> String {
+    let n = match evidence.n {
+        0 => String::new(),
+        n => format!(", n {}", grouped(n)),
+    };
+    let confidence = evidence.confidence.map(percent);
+    let confidence = confidence.map_or(String::new(), |percent| format!(", {percent} %"));
+    format!("{}{n}{confidence}", evidence.method)
 }
 
 fn rollbacks(text: &mut String, report: &Report) -> std::fmt::Result {
