@@ -12,7 +12,7 @@ pub const USAGE: u8 = 2;
 pub const INCONCLUSIVE: u8 = 3;
 /// The measurement is invalid: the generator was late, the rate was missed, the join broke.
 pub const INVALID: u8 = 4;
-/// It could not be run: a port, an upstream, an output folder.
+/// It could not be run, or what came of it not be written: a port, an upstream, an output folder, stdout.
 pub const BROKEN: u8 = 5;
 /// Stopped by Ctrl-C or SIGTERM.
 pub const INTERRUPTED: u8 = 130;

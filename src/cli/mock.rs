@@ -198,6 +198,7 @@ impl Sink for LedgerFile {
             | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => return,
         };

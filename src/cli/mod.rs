@@ -160,11 +160,21 @@ pub fn main() -> u8 {
             } else {
                 exit::PASS
             };
-            let _ = error.print();
-            return code;
+            return match error.print() {
+                Err(trouble) if code == exit::PASS => output::lost(&trouble),
+                _ => code,
+            };
         }
     };
-    match cli.command {
+    let code = run(cli.command);
+    match output::is_lost() {
+        true => exit::worst([code, exit::BROKEN]),
+        false => code,
+    }
+}
+
+fn run(command: Command) -> u8 {
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),

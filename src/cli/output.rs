@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -15,9 +15,9 @@ use crate::live::clock::Clock;
 use crate::live::real::RealEndpoints;
 use crate::observe::meta::Engine;
 use crate::progress::{Mode, Progress};
-use crate::report::json;
 use crate::report::junit::{self, NotRun};
 use crate::report::pretty::{self, Style};
+use crate::report::{Report, json};
 use crate::runner::run_dir::OutputError;
 use crate::runner::{self, RunError, RunOptions, RunOutput};
 use crate::scenario::Scenario;
@@ -34,11 +34,33 @@ pub(super) fn error(what: impl Display) {
     say(format_args!("error: {what}"));
 }
 
-/// Writes data to stdout. A reader that went away is no trouble of ours.
+/// Set once something could not be written to stdout, so that it is said once, and the exit code tells it.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes data to stdout. A reader that went away is no trouble of ours; a disk that is full is, and
+/// [`is_lost`] tells it.
 pub(super) fn data(text: &str) {
     let mut out = stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(trouble) = written {
+        lost(&trouble);
+    }
+}
+
+/// Says that stdout cannot be written, unless only its reader went away. The exit code of that alone.
+pub(super) fn lost(trouble: &io::Error) -> u8 {
+    if trouble.kind() == ErrorKind::BrokenPipe {
+        return exit::PASS;
+    }
+    if !LOST.swap(true, Ordering::Relaxed) {
+        error(format_args!("stdout: cannot be written: {trouble}"));
+    }
+    exit::BROKEN
+}
+
+/// Was anything that people or programs should have read on stdout not written?
+pub(super) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// May colours be used on stdout?
@@ -267,13 +289,13 @@ impl Results {
 }
 
 /// The file of `--junit`.
-struct JunitFile {
+pub(super) struct JunitFile {
     path: PathBuf,
     file: File,
 }
 
 impl JunitFile {
-    fn create(path: &Path) -> Result<Self, OutputError> {
+    pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
         // It often goes beside the reports, into a folder that the run makes later.
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         let file = folder.and_then(|()| File::create(path));
@@ -282,7 +304,7 @@ impl JunitFile {
         Ok(Self { path, file })
     }
 
-    fn write(mut self, endings: &[Ending]) -> Result<(), OutputError> {
+    fn write(self, endings: &[Ending]) -> Result<(), OutputError> {
         let (mut reports, mut others) = (Vec::new(), Vec::new());
         for ending in endings {
             match ending {
@@ -291,7 +313,16 @@ impl JunitFile {
                 Ending::Skipped { name, why } => others.push(NotRun::skipped(name, why)),
             }
         }
-        let xml = junit::render(&reports, &others).map_err(std::io::Error::other);
+        self.write_reports(&reports, &others)
+    }
+
+    /// Writes test suites of these reports, and of what could not be run.
+    pub(super) fn write_reports(
+        mut self,
+        reports: &[&Report],
+        others: &[NotRun],
+    ) -> Result<(), OutputError> {
+        let xml = junit::render(reports, others).map_err(std::io::Error::other);
         let written = xml.and_then(|xml| self.file.write_all(xml.as_bytes()));
         written.map_err(|e| OutputError::file(&self.path, e))
     }

@@ -70,6 +70,8 @@ pub enum Shows {
     Counted,
     /// There are too few samples in one of the runs, or none.
     TooFew,
+    /// Both are known, and not counted from the same moment.
+    Unlike,
 }
 
 /// By how much B's figure is above A's.
@@ -294,6 +296,12 @@ fn census(a: &Summary, b: &Summary) -> Vec<Figure> {
         ("cost", "cost", Unit::NanoUsd, &cost),
     ];
     let figures = all.map(|(id, name, unit, of)| counted(id, name, unit, (of(a), of(b))));
+    // From a fault and from the start are two different times.
+    let is_unlike = a.trouble().is_some() != b.trouble().is_some();
+    let figures = figures.map(|figure| match figure.id == "rollback_time" && is_unlike {
+        true => figure.unlike(),
+        false => figure,
+    });
     let is_known = |figure: &Figure| figure.a.is_some() || figure.b.is_some();
     figures.into_iter().filter(is_known).collect()
 }
@@ -365,6 +373,18 @@ impl Figure {
         }
         .measured(a, b)
         .differing(difference)
+    }
+
+    /// The same where A and B do not count from the same moment; what only one of them has is no likeness either way.
+    fn unlike(self) -> Self {
+        if self.difference.is_none() {
+            return self;
+        }
+        Self {
+            shows: Shows::Unlike,
+            difference: None,
+            ..self
+        }
     }
 
     fn differing(mut self, difference: Option<Limited>) -> Self {

@@ -58,12 +58,25 @@ pub struct Said {
     pub seen: String,
 }
 
-/// All gates of both, the ones that became worse first, each kind in the order of A's file.
+/// What runs are asked, and audits cannot be, whatever is expected of them.
+const OF_RUNS: [&str; 3] = ["policy", "budget", "generator"];
+/// What audits are asked in its place.
+const OF_AUDITS: [&str; 1] = ["log"];
+
+/// Is it asked of all that are like the one of the two, and of none that is like the other?
+fn is_of_one_kind(name: &str, a: &Summary, b: &Summary) -> bool {
+    let is_own = OF_RUNS.contains(&name) || OF_AUDITS.contains(&name);
+    is_own && a.is_audit() != b.is_audit()
+}
+
+/// All gates of both, the ones that became worse first, each kind in the order of A's file. That a run is not asked what every
+/// audit is, and the other way round, tells nothing of either.
 pub fn changes(a: &Summary, b: &Summary) -> Vec<GateChange> {
     let new = b.gates.iter().filter(|g| find(&a.gates, &g.name).is_none());
     let both = a.gates.iter().map(|gate| &gate.name);
     let names = both.chain(new.map(|gate| &gate.name));
     let mut all: Vec<GateChange> = names
+        .filter(|name| !is_of_one_kind(name, a, b))
         .map(|name| gate(name, find(&a.gates, name), find(&b.gates, name)))
         .collect();
     all.sort_by_key(|gate| gate.change);

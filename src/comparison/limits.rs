@@ -169,6 +169,10 @@ fn missing(figure: &Figure) -> (Status, String) {
         ("rollback_time", Some(_), None) => {
             (Status::Fail, "A was rolled back, B was not".to_owned())
         }
+        ("rollback_time", Some(_), Some(_)) => {
+            let seen = "one counts from a fault, the other from its start";
+            (Status::Inconclusive, seen.to_owned())
+        }
         (_, None, Some(_)) => (Status::Inconclusive, "A has no such figure".to_owned()),
         (_, Some(_), None) => (Status::Inconclusive, "B has no such figure".to_owned()),
         _ => (Status::Inconclusive, "neither has such a figure".to_owned()),

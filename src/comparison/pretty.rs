@@ -41,9 +41,14 @@ fn side(out: &mut String, name: &str, side: &Side) -> fmt::Result {
         status,
     } = side;
     let status = status.name();
+    // Nothing is drawn in an audit.
+    let seed = match engine.as_str() {
+        "audit" => String::new(),
+        _ => format!(", seed {seed}"),
+    };
     writeln!(
         out,
-        "{name}  {status:12}  {scenario}, {engine}, seed {seed}: {folder}"
+        "{name}  {status:12}  {scenario}, {engine}{seed}: {folder}"
     )
 }
 
@@ -170,6 +175,7 @@ fn shows(shows: Shows) -> &'static str {
         Shows::NoDifference => "no difference shown",
         Shows::Counted => "",
         Shows::TooFew => "too few samples to tell",
+        Shows::Unlike => "one counts from a fault, the other from its start",
     }
 }
 

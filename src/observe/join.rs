@@ -102,6 +102,7 @@ impl Join {
             | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod harm;
 pub mod join;
 pub mod latency;
+pub mod machine;
 pub mod meta;
 pub mod orders;
 pub mod story;

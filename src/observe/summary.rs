@@ -10,6 +10,7 @@ use crate::observe::event::{KeysSeen, Missing, RollbackFacts, RunEvent, Standing
 use crate::observe::evidence::Tracks;
 use crate::observe::join::Joined;
 use crate::observe::latency::Latencies;
+use crate::observe::machine::MachineFacts;
 use crate::observe::meta::FaultMeta;
 use crate::observe::orders::{OrderEnd, OrderFacts};
 use crate::observe::story::{Attempt, Story, StreamEnd};
@@ -129,6 +130,8 @@ pub struct Summary {
     pub ledger_rows_without_key: u64,
     /// Which of their keys another gateway let through; none for the built-in one.
     pub keys: Option<KeysSeen>,
+    /// How the machine treated a live run; none without one.
+    pub machine: Option<MachineFacts>,
     /// Answers of upstreams that answer as a log says.
     pub recorded: RecordedAnswers,
     /// Ledger rows of requests that no client admits to.
@@ -201,6 +204,7 @@ impl Summary {
             ledger_rows: 0,
             ledger_rows_without_key: 0,
             keys: None,
+            machine: None,
             recorded: RecordedAnswers::default(),
             orphans: 0,
             unexplained: 0,
@@ -261,6 +265,7 @@ impl Summary {
                 self.ledger_rows_without_key += u64::from(row.key.is_none());
             }
             What::Keys(keys) => self.keys = Some(*keys),
+            What::Machine(facts) => self.machine = Some(facts.clone()),
             What::RolledBack(record) => self.rollbacks.push(record.clone()),
             What::Judged(finding) => self.evidence.judged(event.at, finding),
             What::Standing(standing) => self.stands(event.at, standing),

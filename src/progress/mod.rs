@@ -144,6 +144,7 @@ impl<W: Write> Sink for Progress<W> {
             | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

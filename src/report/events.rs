@@ -94,6 +94,7 @@ fn line(meta: &RunMeta, event: &RunEvent) -> Option<Value> {
         | What::HeldBack { .. }
         | What::OutOfFiles
         | What::ClockJumped(_)
+        | What::Machine(_)
         | What::Keys(_)
         | What::Memory { .. } => None,
     }

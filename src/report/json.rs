@@ -8,7 +8,7 @@ use crate::observe::latency::Latencies;
 use crate::observe::meta::{FaultMeta, RunMeta};
 use crate::observe::summary::{OutcomeCounts, VersionSummary};
 use crate::report::events::rollback_json;
-use crate::report::{Report, audit, costs, streams};
+use crate::report::{Report, audit, costs, machine, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::millis_f64;
 use crate::verdict::result::Status;
@@ -106,6 +106,9 @@ pub fn value(report: &Report) -> Value {
     });
     if let Some(keys) = &summary.keys {
         value["join"]["survived"] = json!(keys);
+    }
+    if let Some(facts) = &summary.machine {
+        value["machine"] = machine::json(facts);
     }
     if let Some(gateway) = &meta.gateway {
         value["gateway"] = json!(gateway);

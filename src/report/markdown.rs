@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use crate::observe::latency::Latencies;
 use crate::protocol::outcome::Outcome;
-use crate::report::{Report, audit, costs, gateway, log, streams};
+use crate::report::{Report, audit, costs, gateway, log, machine, streams};
 use crate::stats::quantile::Quantile;
 use crate::time::Human;
-use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
+use crate::verdict::result::{Check, Evidence, GateResult, Status, grouped, percent, share_of};
 
 /// The report as Markdown. The plots are referred to by their file names.
 pub fn render(report: &Report) -> String {
@@ -17,6 +17,7 @@ pub fn render(report: &Report) -> String {
     let _ = gateway::markdown(&mut text, report);
     let _ = gates(&mut text, report);
     let _ = gateway::orders(&mut text, report);
+    let _ = machine::markdown(&mut text, report);
     let _ = rollbacks(&mut text, report);
     let _ = not_promoted(&mut text, report);
     let _ = versions(&mut text, report);
@@ -28,6 +29,15 @@ pub fn render(report: &Report) -> String {
     let _ = audit::markdown(&mut text, report);
     let _ = log::section(&mut text, report);
     let _ = plots(&mut text, report);
+    text
+}
+
+/// The verdict alone, of a run that was judged again: its plots and tables are in the run's own folder.
+pub fn render_verdict(report: &Report) -> String {
+    let mut text = String::new();
+    let _ = head(&mut text, report);
+    let _ = gates(&mut text, report);
+    let _ = rollbacks(&mut text, report);
     text
 }
 
@@ -114,8 +124,19 @@ fn gate_row(text: &mut String, gate: &GateResult, check: &Check) -> std::fmt::Re
         gate.name,
         escape(&check.condition),
         escape(&seen),
-        check.evidence.method,
+        method(&check.evidence),
     )
+}
+
+/// `census, n 29,994`, or `exact binomial, n 3,000, 99.9988 %`: the interval stands in what was seen.
+fn method(evidence: &Evidence) -> String {
+    let n = match evidence.n {
+        0 => String::new(),
+        n => format!(", n {}", grouped(n)),
+    };
+    let confidence = evidence.confidence.map(percent);
+    let confidence = confidence.map_or(String::new(), |percent| format!(", {percent} %"));
+    format!("{}{n}{confidence}", evidence.method)
 }
 
 fn rollbacks(text: &mut String, report: &Report) -> std::fmt::Result {

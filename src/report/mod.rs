@@ -10,6 +10,7 @@ mod gateway;
 pub mod json;
 pub mod junit;
 pub mod log;
+mod machine;
 pub mod markdown;
 pub mod plot;
 pub mod pretty;

@@ -295,6 +295,14 @@ impl Timeouts {
         }
     }
 
+    /// The shortest of all.
+    pub fn shortest(&self) -> Duration {
+        let always = [self.connect, self.attempt, self.request];
+        let some = [self.escalation, self.first_token, self.idle];
+        let all = some.into_iter().flatten().chain(always);
+        all.min().unwrap_or(self.attempt)
+    }
+
     /// The longest time that any of `tries` at one version gets.
     pub fn longest(&self, tries: u32) -> Duration {
         self.attempt.max(self.of_try(tries.saturating_sub(1)))

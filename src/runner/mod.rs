@@ -39,7 +39,8 @@ use crate::router::limit::RateLimit;
 use crate::scenario::Scenario;
 use crate::sim::engine;
 use crate::time::Timestamp;
-use crate::verdict::spec::{BudgetSpec, GateSpec, OrdersSpec, PolicySpec};
+use crate::verdict::gates::machine::bearable_stall;
+use crate::verdict::spec::{BudgetSpec, GateSpec, GeneratorSpec, OrdersSpec, PolicySpec};
 
 use recorder::{Keep, Recorder};
 use run_dir::{OutputError, RunDir};
@@ -263,6 +264,12 @@ fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
         // What another gateway promises, nobody here knows; what it is told is known.
         Some(gateway) => gates.extend(orders(gateway, &experiment.router).map(GateSpec::Orders)),
     }
+    let is_generator = |gate: &GateSpec| matches!(gate, GateSpec::Generator(_));
+    if !gates.iter().any(is_generator) {
+        let mut generator = GateSpec::Generator(GeneratorSpec::default());
+        settle(&mut generator, experiment, engine);
+        gates.push(generator);
+    }
     gates
 }
 
@@ -293,12 +300,16 @@ fn closing(experiment: &Experiment, gates: &[GateSpec]) -> Option<Closing> {
     })
 }
 
-/// What a gate can only know when a run begins: how late the engine may be, and who sends.
+/// What a gate can only know when a run begins: how late engine and machine may be, and who sends.
 fn settle(gate: &mut GateSpec, experiment: &Experiment, engine: Engine) {
     match gate {
         GateSpec::Ramp(spec) => spec.tolerance = lateness(engine),
         GateSpec::RateLimit(spec) => spec.tolerance = lateness(engine),
         GateSpec::Stickiness(spec) => spec.callers = experiment.callers_by(&spec.header).into(),
+        GateSpec::Generator(spec) => {
+            let bearable = bearable_stall(experiment.router.timeouts.shortest());
+            spec.stall.get_or_insert(bearable);
+        }
         _ => {}
     }
 }
@@ -436,6 +447,37 @@ mod tests {
             });
             assert_eq!(tolerances.next(), Some(expected));
         }
+    }
+
+    /// Unless somebody says how long.
+    #[test]
+    fn a_machine_may_stall_for_half_of_the_shortest_limit() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let (scenario, _) = compile::file(&folder.join("healthy-canary.yaml")).expect("a scenario");
+        let stall = |attempt: Duration, asked: Option<Duration>| {
+            let mut scenario = scenario.clone();
+            Arc::make_mut(&mut scenario.experiment.router)
+                .timeouts
+                .attempt = attempt;
+            if asked.is_some() {
+                scenario.gates.push(GateSpec::Generator(GeneratorSpec {
+                    stall: asked,
+                    ..GeneratorSpec::default()
+                }));
+            }
+            let gates = all_gates(&scenario, Engine::Live);
+            let mut generators = gates.iter().filter_map(|gate| match gate {
+                GateSpec::Generator(spec) => Some(spec.stall),
+                _ => None,
+            });
+            let first = generators.next().expect("every run has one");
+            assert_eq!(generators.next(), None);
+            first
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(stall(ms(300), None), Some(ms(150)));
+        assert_eq!(stall(ms(5_000), None), Some(ms(250)));
+        assert_eq!(stall(ms(300), Some(ms(900))), Some(ms(900)));
     }
 
     #[test]

@@ -27,6 +27,28 @@ pub fn read(cx: Cx<'_>, node: &Node) -> Option<Arrivals> {
     }
 }
 
+/// Reads arrivals on schedule alone, where nobody answers whom others could wait for.
+pub fn read_open(cx: Cx<'_>, node: &Node) -> Option<Vec<Stage>> {
+    if let Some(word) = answered(node) {
+        let message =
+            format!("`{word}` waits for answers, and nobody answers while a log is made up");
+        let expected = "requests that come on schedule, like `poisson: 50/s`";
+        let hint = "`closed` and `sessions` need a run: its requests.csv is a log, too";
+        return cx.error(cx.at(node.place, message).expected(expected).hint(hint));
+    }
+    let entry = cx.choice(node, "arrivals", &OPEN)?;
+    open(cx, entry.key.as_str(), &entry.value)
+}
+
+/// The word of those that come when they were answered, if it stands here in any form.
+fn answered(node: &Node) -> Option<&'static str> {
+    let is_there = |word: &&str| match &node.value {
+        Value::Map(entries) => entries.iter().any(|entry| entry.key == *word),
+        _ => false,
+    };
+    ["closed", "sessions"].into_iter().find(is_there)
+}
+
 /// Arrivals on schedule, of one of the kinds in [`OPEN`].
 fn open(cx: Cx<'_>, kind: &str, node: &Node) -> Option<Vec<Stage>> {
     if kind == "stages" {

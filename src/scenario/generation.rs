@@ -13,9 +13,11 @@ use crate::scenario::conversion::lines::{Lines, Written};
 use crate::scenario::distributions::{self, Files, Kind};
 use crate::scenario::load::Loader;
 use crate::scenario::replay::{argument, value};
-use crate::traffic::arrivals::{Arrivals, Stage};
+use crate::traffic::arrivals::Stage;
+use crate::traffic::format::MAX_TOKENS;
 use crate::traffic::format::write::Writer;
 use crate::traffic::generated::{Generated, Pattern};
+use crate::verdict::result::grouped;
 
 /// What `graygate generate` was asked for.
 #[derive(Clone, Debug)]
@@ -53,14 +55,7 @@ pub fn compile(request: &GenerateRequest) -> Result<Pattern, Diagnostics> {
 }
 
 fn stages(cx: Cx<'_>, node: &Node) -> Option<Vec<Stage>> {
-    match arrivals::read(cx, node)? {
-        Arrivals::Open(stages) => Some(stages),
-        Arrivals::Closed(_) | Arrivals::Sessions(_) => {
-            let message = "nobody answers while a log is made up: requests come on schedule";
-            let expected = "arrivals like `poisson: 50/s`, or `stages`";
-            cx.error(cx.at(node.place, message).expected(expected))
-        }
-    }
+    arrivals::read_open(cx, node)
 }
 
 fn tokens(name: &'static str, text: &str, problems: &Problems) -> Option<Distribution> {
@@ -71,8 +66,24 @@ fn tokens(name: &'static str, text: &str, problems: &Problems) -> Option<Distrib
         loader: &loader,
     };
     value(name, text, problems, |cx, node| {
-        distributions::read(cx, node, Kind::Tokens, files)
+        let tokens = distributions::read(cx, node, Kind::Tokens, files)?;
+        is_bearable(cx, node, &tokens).then_some(tokens)
     })
+}
+
+/// A middle above the longest that any log may have would be cut there without a word. (Rare long ones still are.)
+fn is_bearable(cx: Cx<'_>, node: &Node, tokens: &Distribution) -> bool {
+    let most = MAX_TOKENS;
+    let is_short = tokens.mean() <= f64::from(most);
+    if !is_short {
+        let message = format!(
+            "that is more than the {} tokens that are replayed",
+            grouped(most.into())
+        );
+        let expected = format!("a mean of up to {most}");
+        let _: Option<()> = cx.error(cx.at(node.place, message).expected(expected));
+    }
+    is_short
 }
 
 /// Writes so many records, or fewer where the arrivals end before.

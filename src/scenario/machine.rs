@@ -11,18 +11,23 @@ use crate::verdict::spec::{GateSpec, GeneratorSpec};
 pub(super) fn generator(cx: Cx<'_>, node: &Node) -> Option<GateSpec> {
     let fields = gate_fields(cx, node, "generator")?;
     let default = GeneratorSpec::default();
-    let delay = fields.optional("dispatch_delay_p99", |cx, n| {
-        let limit = values::duration_comparison(cx, n)?;
-        at_most(cx, n, limit)
-    });
+    let upper = |cx: Cx<'_>, node: &Node| {
+        let limit = values::duration_comparison(cx, node)?;
+        at_most(cx, node, limit)
+    };
+    let delay = fields.optional("dispatch_delay_p99", upper);
     let rate = fields.optional("rate_error", |cx, n| {
         let limit = values::share_comparison(cx, n)?;
         at_most(cx, n, limit)
     });
+    let stall = fields.optional("stall", upper);
+    let wake_delay = fields.optional("wake_delay_p99", upper);
     fields.finish();
     Some(GateSpec::Generator(GeneratorSpec {
         dispatch_delay_p99: delay.unwrap_or(default.dispatch_delay_p99),
         rate_error: rate.map_or(default.rate_error, Share::fraction),
+        stall,
+        wake_delay_p99: wake_delay,
     }))
 }
 

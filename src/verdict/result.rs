@@ -45,7 +45,7 @@ pub struct Evidence {
     /// both together. None of a census, which has no interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
-    /// Of what: `share`, `ratio`, `s`, `requests`, `attempts`, `callers`, `bytes`.
+    /// Of what: `share`, `ratio`, `s`, `requests`, `attempts`, `callers`, `steps`, `flaws`, `bytes`, `ln E` …
     pub unit: &'static str,
     /// How many observations it rests on.
     pub n: u64,

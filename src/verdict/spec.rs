@@ -475,6 +475,10 @@ pub struct GeneratorSpec {
     pub dispatch_delay_p99: Duration,
     /// Largest deviation of the rate from the schedule, as a fraction of 1.
     pub rate_error: f64,
+    /// Longest time in which nobody may have been woken; as the time limits of the run allow when nobody says.
+    pub stall: Option<Duration>,
+    /// Largest 99th percentile of how late whoever waits is woken; as the dispatch delay allows when nobody says.
+    pub wake_delay_p99: Option<Duration>,
 }
 
 impl Default for GeneratorSpec {
@@ -482,6 +486,8 @@ impl Default for GeneratorSpec {
         Self {
             dispatch_delay_p99: Duration::from_millis(10),
             rate_error: 0.01,
+            stall: None,
+            wake_delay_p99: None,
         }
     }
 }

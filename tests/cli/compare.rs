@@ -315,6 +315,77 @@ fn facts_of_rollbacks_and_money_are_compared_as_they_stand() {
     assert_eq!(split["shows"], "counted");
 }
 
+/// An audit of a run's own rows, with these gates; gives its folder.
+fn audit(folder: &Folder, name: &str, run: &str, gates: &str) -> String {
+    let expect = folder.write(&format!("{name}-gates.yaml"), gates);
+    let out = folder.path().join(name).display().to_string();
+    let log = format!("{run}/attempts.csv");
+    let router = "fixtures/routers/gray-30-fast.yaml";
+    let args = ["audit", &log, "--router", router, "--expect", &expect];
+    let done = graygate(&[&args[..], &["--out", &out, "-q"]].concat());
+    assert!(matches!(done.code, Some(0 | 1)), "{}{}", done.out, done.err);
+    let mut inside = std::fs::read_dir(format!("{out}/audit-attempts")).expect("audits");
+    let inside = inside.next().expect("an audit").expect("readable");
+    inside.path().display().to_string()
+}
+
+const SUCCESS: &str = "- requests: {success: \"100%\"}\n";
+
+#[test]
+fn audits_are_compared_with_each_other_and_with_runs() {
+    let folder = Folder::new();
+    let asked = "expect:\n  - requests: {success: \"100%\"}";
+    let run = run(&folder, "a", "5ms", asked, &[]);
+    let first = audit(&folder, "first", &run, SUCCESS);
+    let strict = "- requests: {success: \"100%\", p95: \"< 1ms\"}\n";
+    let second = audit(&folder, "second", &run, strict);
+    let done = compare(&first, &first, &[]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(
+        done.out.contains("audit-attempts, audit: "),
+        "no seed: {}",
+        done.out
+    );
+    let (code, comparison) = json(&first, &second, &[]);
+    assert_eq!(code, Some(1), "{comparison:#}");
+    assert_eq!(comparison["gates"][0]["change"], "regressed");
+    // The same requests, told by a run and by its log: what only one of them can be asked is no difference.
+    for (a, b) in [(&run, &first), (&first, &run)] {
+        let (code, comparison) = json(a, b, &["--max-error-rate", "+1pp"]);
+        assert_eq!(code, Some(0), "{comparison:#}");
+        let gates = comparison["gates"].as_array().expect("gates").iter();
+        let names: Vec<_> = gates.filter_map(|gate| gate["name"].as_str()).collect();
+        assert_eq!(names, ["requests", "join", "sample"]);
+        let notes = comparison["notes"].as_array().expect("notes");
+        let is_said = |note: &Value| {
+            note.as_str()
+                .is_some_and(|n| n.contains("a log tells less"))
+        };
+        assert!(notes.iter().any(is_said), "{notes:?}");
+        let latency = figure(&comparison, "latency.p50");
+        assert_eq!(latency["a"]["estimate"], latency["b"]["estimate"]);
+    }
+}
+
+/// A run counts from its fault; an audit knows of none, and counts from its start.
+#[test]
+fn times_to_a_rollback_that_begin_elsewhere_have_no_difference() {
+    let folder = Folder::new();
+    let fault = "faults:\n  - {at: 6s, on: v2, kind: unauthorized}\nexpect:\n  - requests: {success: \"100%\"}";
+    let run = run(&folder, "a", "5ms", fault, &[]);
+    let log = audit(&folder, "log", &run, SUCCESS);
+    let (code, comparison) = json(&run, &log, &["--max-rollback-time", "+1s"]);
+    assert_eq!(code, Some(3), "{comparison:#}");
+    assert_eq!(comparison["limits"][0]["status"], "inconclusive");
+    let time = figure(&comparison, "rollback_time");
+    let estimate = |side: &str| time[side]["estimate"].as_f64().expect("a time");
+    assert!(estimate("b") > estimate("a") + 5.0, "{time:#}");
+    assert_eq!(
+        (&time["difference"], &time["shows"]),
+        (&Value::Null, &"unlike".into())
+    );
+}
+
 #[test]
 fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
     let folder = Folder::new();

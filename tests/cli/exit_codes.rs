@@ -48,6 +48,45 @@ fn one_when_a_gate_fails_and_the_way_to_see_it_again() {
     assert_eq!(graygate(&args).code, Some(1));
 }
 
+/// A full disk behind stdout loses what somebody wanted to read: the verdict alone must not look as if all were well.
+#[test]
+fn five_when_stdout_cannot_be_written() {
+    let folder = Folder::new();
+    let good = folder.write("good.yaml", &scenario(PASSES));
+    let bad = folder.write("bad.yaml", &scenario(FAILS));
+    let reports = folder.path().join("reports").display().to_string();
+    let kept = run(&folder, &[&good], &[]);
+    assert_eq!(kept.code, Some(0), "{}", kept.err);
+    let made = format!("{reports}/good/virtual-seed3");
+    let log = format!("{made}/attempts.csv");
+    let router = "fixtures/routers/gray-30-fast.yaml";
+    for args in [
+        vec!["run", &good, "--out", &reports],
+        vec!["run", &bad, "--out", &reports, "--format", "json"],
+        vec!["run", &good, "--out", &reports, "--runs", "5"],
+        vec![
+            "replay",
+            "fixtures/logs/azure.csv",
+            "--router",
+            router,
+            "--out",
+            &reports,
+        ],
+        vec!["audit", &log, "--router", router, "--out", &reports],
+        vec!["compare", &made, &made],
+        vec!["judge", &made, "--expect", &good],
+        vec!["validate", &good],
+        vec!["--help"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let full = full.expect("a device that is always full");
+        let lost = done(command(&args).stdout(full).output().expect("it starts"));
+        assert_eq!(lost.code, Some(5), "{args:?}: {}", lost.err);
+        let words = "error: stdout: cannot be written: ";
+        assert_eq!(lost.err.matches(words).count(), 1, "{args:?}: {}", lost.err);
+    }
+}
+
 #[test]
 fn two_for_wrong_usage_and_invalid_files() {
     let folder = Folder::new();

@@ -98,10 +98,18 @@ fn wrong_usage_is_told_with_its_place() {
         &["--rows", "1", "--input-tokens", "0"],
         "--> --input-tokens:1:1",
     );
-    usage(
-        &["--rows", "1", "--arrivals", "closed: 3"],
-        "requests come on schedule",
-    );
+    for answered in ["closed: 3", "closed", "sessions: 3"] {
+        let words = "waits for answers, and nobody answers while a log is made up";
+        usage(&["--rows", "1", "--arrivals", answered], words);
+    }
+    // What is not to be had is not offered.
+    let on_schedule = "`diurnal`, `stages`\n";
+    usage(&["--rows", "1", "--arrivals", "bogus: 3"], on_schedule);
+    for long in ["2000001", "lognormal: {median: 3000000, p99: 9000000}"] {
+        let words = "more than the 2,000,000 tokens that are replayed";
+        usage(&["--rows", "1", "--output-tokens", long], words);
+        usage(&["--rows", "1", "--input-tokens", long], words);
+    }
     let short = "stages: [{constant: 2/s, for: 1s}]";
     let message = "the arrivals end before there are 3 records";
     usage(&["--rows", "3", "--arrivals", short], message);

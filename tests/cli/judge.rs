@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Done, Folder, PASSES, graygate, scenario};
+use crate::support::{Done, FAILS, Folder, PASSES, graygate, scenario};
 
 /// Gates that rows cannot tell of.
 const REFUSED: [&str; 6] = [
@@ -156,6 +156,53 @@ fn other_gates_give_another_verdict_and_nothing_is_written() {
         done.out
     );
     assert_eq!(contents(&run), before);
+}
+
+/// As of a run: annotations, a JUnit file and a report, and the run's own folder is left alone.
+#[test]
+fn what_is_judged_again_is_written_where_it_is_asked_for() {
+    let folder = Folder::new();
+    let file = folder.write("short.yaml", &scenario(PASSES));
+    let run = run(&folder, &file, &["--engine", "virtual"]);
+    let before = contents(&run);
+    let strict = folder.write("strict.yaml", &scenario(FAILS));
+    let out = folder.path().join("runs").display().to_string();
+    let junit = folder.path().join("new/junit.xml").display().to_string();
+    let more = ["--out", &out, "--junit", &junit, "--format", "github"];
+    let done = judge(&run, &strict, &more);
+    assert_eq!(done.code, Some(1), "{}{}", done.out, done.err);
+    assert!(
+        done.out.contains("::error title=strict%3A requests fail::"),
+        "{}",
+        done.out
+    );
+    let judged = format!("{out}/strict/virtual-seed3-judged");
+    assert!(done.out.contains(&judged), "{}", done.out);
+    assert_eq!(contents(&run), before);
+    let read = |path: String| std::fs::read_to_string(&path).expect(&path);
+    assert!(read(junit).contains("failures=\"1\""));
+    assert!(read(format!("{judged}/junit.xml")).contains("failures=\"1\""));
+    assert!(read(format!("{judged}/report.md")).starts_with("# FAIL: short"));
+    let json: Value = serde_json::from_str(&read(format!("{judged}/judge.json"))).expect("JSON");
+    let said = judge(&run, &strict, &["--format", "json"]);
+    assert_eq!(
+        json,
+        serde_json::from_str::<Value>(&said.out).expect("JSON")
+    );
+}
+
+/// What was judged stands; that it could not be kept is another thing, and worse.
+#[test]
+fn what_cannot_be_written_is_said() {
+    let folder = Folder::new();
+    let file = folder.write("short.yaml", &scenario(PASSES));
+    let run = run(&folder, &file, &["--engine", "virtual"]);
+    for more in [["--out", &file], ["--junit", "/dev/full"]] {
+        let done = judge(&run, &file, &more);
+        assert_eq!(done.code, Some(5), "{more:?}: {}{}", done.out, done.err);
+        assert!(done.out.starts_with("PASS"), "{}", done.out);
+        assert!(done.err.contains("cannot write "), "{}", done.err);
+    }
 }
 
 fn contents(run: &str) -> Vec<(std::path::PathBuf, Vec<u8>)> {

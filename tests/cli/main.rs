@@ -16,6 +16,7 @@ mod outputs;
 mod recorded;
 mod repeat;
 mod replay;
+mod stalls;
 mod support;
 mod traps;
 mod tune;

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// What a run of the program left behind.
 pub(crate) struct Done {
     pub(crate) code: Option<i32>,
@@ -27,6 +29,11 @@ pub(crate) fn graygate(args: &[&str]) -> Done {
 
 /// Starts the program, waits for its first line on stderr, which must hold this, and interrupts it.
 pub(crate) fn interrupted(args: &[&str], line_with: &str) -> Done {
+    disturbed(args, line_with, interrupt)
+}
+
+/// Starts the program, waits for its first line on stderr, which must hold this, and does something to it.
+pub(crate) fn disturbed(args: &[&str], line_with: &str, disturb: impl Fn(&Child)) -> Done {
     let mut child = command(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -37,9 +44,7 @@ pub(crate) fn interrupted(args: &[&str], line_with: &str) -> Done {
     let mut line = String::new();
     stderr.read_line(&mut line).expect("a line");
     assert!(line.contains(line_with), "{line}");
-    let pid = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(kill.expect("kill").success());
+    disturb(&child);
     let mut err = String::new();
     stderr.read_to_string(&mut err).expect("UTF-8");
     let done = done(child.wait_with_output().expect("its end"));
@@ -57,8 +62,19 @@ pub(crate) fn done(output: Output) -> Done {
 
 /// Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    signal(child, Signal::INT);
+}
+
+/// Gets no processor for a second, as on a machine that is overloaded or asleep.
+pub(crate) fn stall(child: &Child) {
+    signal(child, Signal::STOP);
+    let slept = Command::new("sleep").arg("1").status();
+    signal(child, Signal::CONT);
+    assert!(slept.expect("sleep").success());
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("it runs");
 }
 
 /// A folder for one test, with scenario files in it.

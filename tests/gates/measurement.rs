@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{Accepted, What};
+use graygate::observe::machine::{MachineFacts, Stall};
 use graygate::observe::meta::FaultMeta;
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::Op;
@@ -70,6 +71,28 @@ fn a_clock_that_jumped_makes_everything_invalid() {
     let by = Duration::from_secs(60);
     play.event(Timestamp::from_secs_f64(7.0), What::ClockJumped(by));
     let verdict = play.verdict();
+    assert_eq!(gate(&verdict, "generator"), Status::Invalid);
+    assert_eq!(verdict.status, Status::Invalid);
+}
+
+/// Everything was sent in time, and what was measured between is the machine's all the same.
+#[test]
+fn a_machine_that_stalled_makes_everything_invalid() {
+    let played = |length| {
+        let mut play = good();
+        play.requests(5, (5.0, 6.0), &[to(STABLE, Outcome::Timeout)]);
+        let until = Timestamp::from_secs_f64(6.0);
+        let facts = MachineFacts {
+            moments: 1_400,
+            wake_delay_p99: Some(Duration::from_millis(2)),
+            stall: Some(Stall { length, until }),
+            ..MachineFacts::default()
+        };
+        play.event(Timestamp::from_secs_f64(7.0), What::Machine(facts));
+        play.verdict()
+    };
+    assert_eq!(played(Duration::from_millis(40)).status, Status::Fail);
+    let verdict = played(Duration::from_secs(1));
     assert_eq!(gate(&verdict, "generator"), Status::Invalid);
     assert_eq!(verdict.status, Status::Invalid);
 }

@@ -4,6 +4,7 @@
 mod classes;
 mod closing;
 mod determinism;
+mod evidence;
 mod refusals;
 mod shipped;
 mod streams;

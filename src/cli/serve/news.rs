@@ -98,6 +98,7 @@ impl Sink for News {
             | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

@@ -343,6 +343,7 @@ impl Tally {
             | What::OrderEnded(_)
             | What::OutOfFiles
             | What::ClockJumped(_)
+            | What::Machine(_)
             | What::Keys(_)
             | What::Memory { .. } => {}
         }

@@ -134,10 +134,20 @@ impl Summary {
     /// fault was on it before.
     pub fn rollback_time(&self) -> Option<f64> {
         let first = self.rollbacks.first()?;
+        Some(first.decided_at_s - self.trouble().unwrap_or(0.0))
+    }
+
+    /// When the first fault began on the version that was rolled back, if that was before. An audit knows of none.
+    pub fn trouble(&self) -> Option<f64> {
+        let first = self.rollbacks.first()?;
         let is_cause = |f: &&Fault| f.on.contains(&first.from) && f.from_s <= first.decided_at_s;
         let causes = self.faults.iter().filter(is_cause).map(|f| f.from_s);
-        let trouble = causes.reduce(f64::min).unwrap_or(0.0);
-        Some(first.decided_at_s - trouble)
+        causes.reduce(f64::min)
+    }
+
+    /// Is it of a log, and not of a run?
+    pub fn is_audit(&self) -> bool {
+        self.engine == "audit"
     }
 
     /// Is there a row of every request?

@@ -1,15 +1,16 @@
 //! `generator`: the load generator kept its schedule, so that the figures mean something.
 //!
-//! A late or slow generator, or a machine without files for its connections, makes the *measurement* invalid, not the router slow.
+//! A late or slow generator, or a machine that was overloaded or had no files for its connections, makes the *measurement* invalid, not the router slow.
 
 use std::time::Duration;
 
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
+use crate::observe::machine::MachineFacts;
 use crate::observe::summary::Summary;
 use crate::stats::quantile::Quantile;
 use crate::time::{Human, Timestamp};
-use crate::verdict::gates::{End, Gate};
+use crate::verdict::gates::{End, Gate, machine};
 use crate::verdict::result::{Check, GateResult, Status, grouped, percent, share_of};
 use crate::verdict::spec::GeneratorSpec;
 
@@ -27,6 +28,7 @@ pub struct GeneratorGate {
     held_back: u64,
     is_out_of_files: bool,
     jumped: Option<Duration>,
+    machine: Option<MachineFacts>,
 }
 
 impl GeneratorGate {
@@ -40,6 +42,7 @@ impl GeneratorGate {
             held_back: 0,
             is_out_of_files: false,
             jumped: None,
+            machine: None,
         }
     }
 
@@ -154,12 +157,15 @@ impl Gate for GeneratorGate {
             }
             What::OutOfFiles => self.is_out_of_files = true,
             What::ClockJumped(by) => self.jumped = Some(*by),
+            What::Machine(facts) => self.machine = Some(facts.clone()),
             _ => {}
         }
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![self.delay(end.summary), self.rate(end.summary)];
+        let machine = self.machine.iter();
+        checks.extend(machine.flat_map(|facts| machine::checks(&self.spec, facts)));
         checks.extend(self.caps());
         let planned = end.planned.filter(|_| !end.cut_short);
         let all_sent = |planned| all_sent(planned, end.summary.sent, end.has_log_changed);

@@ -80,7 +80,11 @@ fn unchanged(end: &End<'_>) -> Option<Check> {
         ),
     };
     let condition = format!("requests told == {} of the log", grouped(planned));
-    Some(invalid_if(!is_same, &condition, seen).figure(None, "requests", end.summary.sent))
+    Some(invalid_if(!is_same, &condition, seen).figure(
+        Some(end.summary.sent as f64),
+        "requests",
+        end.summary.sent,
+    ))
 }
 
 fn invalid_if(is_bad: bool, condition: &str, seen: String) -> Check {

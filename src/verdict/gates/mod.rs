@@ -10,6 +10,7 @@ pub mod fallback;
 pub mod generator;
 pub mod join;
 pub mod log;
+pub mod machine;
 pub mod memory;
 mod misrouted;
 pub mod no_rollback;

@@ -208,16 +208,9 @@ impl RampGate {
         let at = at.map(Timestamp::as_secs_f64);
         let mut check = Check::census(condition, status, seen).figure(at, "s", begun.len() as u64);
         if status == Status::Inconclusive {
-            check.more_requests = self.more_requests(end);
+            check.more_requests = more_requests(self.expected(), end);
         }
         check
-    }
-
-    /// What would come in the time that was missing, at the rate there was.
-    fn more_requests(&self, end: &End<'_>) -> Option<u64> {
-        let missing = self.expected().saturating_sub(end.summary.end.elapsed());
-        let rate = end.summary.rate()?;
-        Some((rate * missing.as_secs_f64()).ceil() as u64)
     }
 
     /// No step comes after the wanted one, though there was time for the next.
@@ -237,7 +230,10 @@ impl RampGate {
             Status::Inconclusive => format!("the run ended before {} was over", Human(holds)),
             _ => format!("came to {}{}", steps[furthest].name, lacked(end)),
         };
-        let check = Check::census(format!("stays at {}", steps[wanted].name), status, seen);
+        let mut check = Check::census(format!("stays at {}", steps[wanted].name), status, seen);
+        if status == Status::Inconclusive {
+            check.more_requests = more_requests(holds, end);
+        }
         check.figure(Some(furthest as f64 + 1.0), "steps", begun.len() as u64)
     }
 
@@ -247,6 +243,13 @@ impl RampGate {
         let holds = steps.map(|step| step.hold).sum();
         self.spec.within.unwrap_or(holds)
     }
+}
+
+/// What would come until a run has lasted so long, at the rate there was, and at least one.
+fn more_requests(length: Duration, end: &End<'_>) -> Option<u64> {
+    let missing = length.saturating_sub(end.summary.end.elapsed());
+    let rate = end.summary.rate()?;
+    Some(((rate * missing.as_secs_f64()).ceil() as u64).max(1))
 }
 
 /// What the step in force lacked when the ramp looked last.

@@ -184,11 +184,11 @@ impl RollbackGate {
         let record = end.summary.rollbacks.first()?;
         let status = pass_if(record.cause == wanted);
         let check = Check::census(format!("reason {wanted}"), status, record.because());
-        let (value, samples) = match &record.reason {
-            Some(finding) => (finding.value, finding.samples),
-            None => (None, 1),
-        };
-        Some(check.figure(value, "", samples))
+        Some(match &record.reason {
+            Some(finding) => check.figure(finding.value, unit(finding), finding.samples),
+            // Nobody measured anything: somebody, or the end of the waiting, decided.
+            None => check.figure(Some(f64::from(status == Status::Pass)), "rollbacks", 1),
+        })
     }
 
     /// The record is what people will read afterwards: it must fit itself and the run.
@@ -217,7 +217,7 @@ impl RollbackGate {
             found => (Status::Fail, found.join("; ")),
         };
         let check = Check::census("its record fits the run", status, seen);
-        Some(check.figure(None, "", 1))
+        Some(check.figure(Some(found.len() as f64), "flaws", 1))
     }
 
     fn in_time(&self, within: Duration, end: &End<'_>) -> Option<Check> {
@@ -327,6 +327,15 @@ fn flaws_of(reason: &Finding, from: VersionId) -> [(bool, &'static str); 4] {
             "its reason rests on too little",
         ),
     ]
+}
+
+/// Of what a judge's figure is.
+fn unit(finding: &Finding) -> &'static str {
+    match finding.measure {
+        "error_rate" | "success_rate" => "share",
+        "p99" => "s",
+        _ => "ln E",
+    }
 }
 
 fn pass_if(holds: bool) -> Status {
