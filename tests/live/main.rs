@@ -18,6 +18,7 @@ mod machinery;
 mod mock;
 mod normalize;
 mod openai_client;
+mod outside;
 mod overrides;
 mod process;
 mod rate_limit;
