@@ -15,6 +15,7 @@ mod broken;
 mod catalogue;
 mod checks;
 mod inner;
+mod live;
 mod page;
 mod playing;
 mod soak;

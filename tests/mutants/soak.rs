@@ -44,7 +44,7 @@ fn line(mutant: &Mutant, catch: &Catch, seeds: u64) -> (bool, String) {
     clippy::disallowed_methods,
     reason = "a script says how many seeds and which mutants; there is no other way to tell a test"
 )]
-fn told(name: &str) -> Option<String> {
+pub(crate) fn told(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

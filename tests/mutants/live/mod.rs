@@ -1,0 +1,5 @@
+//! Mutants served live, each as a process of its own, through the door for gateways that are not ours.
+
+mod playing;
+mod serving;
+mod sweep;
