@@ -28,6 +28,7 @@ mod responder;
 mod retry_after;
 mod shipped;
 mod start_up;
+mod stream_forms;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

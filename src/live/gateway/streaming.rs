@@ -107,6 +107,7 @@ impl StreamReply {
     /// Takes the events that have come whole.
     fn take_events(&mut self) {
         while !self.is_over
+            && self.coming.is_some()
             && let Some((raw, news)) = self.reader.take()
         {
             match news {
@@ -179,7 +180,6 @@ impl StreamReply {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.reader.push(data);
-                    self.take_events();
                 }
                 true
             }
@@ -217,6 +217,8 @@ impl Body for StreamReply {
                 return Poll::Ready(None);
             }
             this.obey(context);
+            // The first token may not have come alone.
+            this.take_events();
             if this.ready.is_empty() && !this.is_over && !this.read(context) {
                 return Poll::Pending;
             }
