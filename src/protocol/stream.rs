@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::openai::Usage;
 use super::outcome::Outcome;
@@ -65,7 +66,8 @@ struct Chunk<'a> {
     model: Option<Cow<'a, str>>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
-    usage: Option<Usage>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     error: Option<IgnoredAny>,
 }
 
@@ -89,9 +91,9 @@ struct Delta<'a> {
     #[serde(borrow)]
     reasoning_content: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    tool_calls: Option<&'a serde_json::value::RawValue>,
+    tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
-    function_call: Option<&'a serde_json::value::RawValue>,
+    function_call: Option<&'a RawValue>,
 }
 
 impl Delta<'_> {
@@ -184,7 +186,11 @@ impl StreamReader {
         };
         self.is_spliced |=
             is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model);
-        self.usage = chunk.usage.or(self.usage);
+        // What counts nothing is no usage; the answer is no worse for it.
+        let stated = chunk
+            .usage
+            .and_then(|raw| serde_json::from_str(raw.get()).ok());
+        self.usage = stated.or(self.usage);
         let mut characters = 0;
         for choice in &choices {
             note_index(&mut self.begun, choice.index);

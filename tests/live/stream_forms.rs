@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::streams::{BEGINNING, HEAD, PATIENCE, Stand, upstream};
+use crate::streams::{BEGINNING, HEAD, LIMITS, PATIENCE, Stand, upstream};
 use crate::support::in_company;
 
 /// A chunk with this delta and the rest of its choice.
@@ -116,4 +116,23 @@ fn an_event_may_come_in_pieces_that_end_within_a_character() {
         stream.write_all(two).unwrap();
     };
     assert_eq!(stand(script, "").ask().rest(), body);
+}
+
+#[test]
+fn a_usage_that_counts_nothing_spoils_no_answer() {
+    let _company = in_company();
+    for usage in [
+        "{}",
+        "{\"total_tokens\":12}",
+        "{\"tokens_consumed\":12}",
+        "{\"prompt_tokens\":\"4\",\"completion_tokens\":-1}",
+        "[]",
+        "7",
+    ] {
+        let chunk = format!(
+            "data: {{\"id\":\"c1\",\"model\":\"gpt-4.1-new\",\"choices\":[],\"usage\":{usage}}}\n\n"
+        );
+        let body = text("Hello") + &chunk + &end();
+        assert_eq!(read_of(format!("{HEAD}{body}")), body);
+    }
 }

@@ -299,7 +299,8 @@ fn what_breaks_after_its_first_token_ends_with_an_error_and_without_done() {
     }
 }
 
-const LIMITS: &str = "timeouts: {first_token: 700ms, idle: 700ms, attempt: 20s, request: 40s}";
+pub(crate) const LIMITS: &str =
+    "timeouts: {first_token: 700ms, idle: 700ms, attempt: 20s, request: 40s}";
 const LIMIT: Duration = Duration::from_millis(700);
 
 /// They come when they are due, and not before; and much sooner than the limit of the whole attempt.
