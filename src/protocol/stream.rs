@@ -90,6 +90,9 @@ struct Delta<'a> {
     /// What reasoning models write before they answer.
     #[serde(borrow)]
     reasoning_content: Option<Cow<'a, str>>,
+    /// The same by the name that OpenRouter and others have for it.
+    #[serde(borrow)]
+    reasoning: Option<Cow<'a, str>>,
     #[serde(borrow)]
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -97,16 +100,24 @@ struct Delta<'a> {
 }
 
 impl Delta<'_> {
+    /// Its thoughts. Some servers write them under both names.
+    fn thoughts(&self) -> &Option<Cow<'_, str>> {
+        match &self.reasoning_content {
+            None => &self.reasoning,
+            named => named,
+        }
+    }
+
     /// Does it bring anything but text?
     fn is_more_than_text(&self) -> bool {
-        let texts = [&self.refusal, &self.reasoning_content];
+        let texts = [&self.refusal, self.thoughts()];
         let calls = [self.tool_calls, self.function_call];
         texts.into_iter().any(Option::is_some) || calls.into_iter().any(|call| call.is_some())
     }
 
     /// How many characters of content it brings.
     fn characters(&self) -> usize {
-        let texts = [&self.content, &self.refusal, &self.reasoning_content];
+        let texts = [&self.content, &self.refusal, self.thoughts()];
         let text = texts.into_iter().flatten().map(|t| t.chars().count());
         let calls = [self.tool_calls, self.function_call];
         let call = calls.into_iter().flatten().map(|raw| raw.get().len());
@@ -445,10 +456,14 @@ mod tests {
             r#"{"tool_calls":[{"index":0}]}"#,
             r#"{"refusal":"no"}"#,
             r#"{"reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm"}"#,
         ] {
             let (_, news) = read(&chunk(delta, "null"));
             assert!(matches!(news[..], [News::Content(_)]), "{delta}");
         }
+        let both = r#"{"reasoning":"hm","reasoning_content":"hm"}"#;
+        let (_, news) = read(&chunk(both, "null"));
+        assert_eq!(news, [News::Content(2)]);
     }
 
     #[test]

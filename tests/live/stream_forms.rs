@@ -136,3 +136,26 @@ fn a_usage_that_counts_nothing_spoils_no_answer() {
         assert_eq!(read_of(format!("{HEAD}{body}")), body);
     }
 }
+
+/// The upstream does not answer before the client has seen it think.
+#[test]
+fn thoughts_are_passed_on_as_tokens_by_either_name() {
+    let _company = in_company();
+    for name in ["reasoning", "reasoning_content"] {
+        let (tell, told) = channel::<()>();
+        let told = Mutex::new(told);
+        let thought = chunk(&format!("{{\"{name}\":\"hm\"}}"), "null");
+        let written = format!("{HEAD}{thought}");
+        let script = move |stream: &mut TcpStream| {
+            stream.write_all(written.as_bytes()).unwrap();
+            let has_it = told.lock().unwrap().recv_timeout(PATIENCE);
+            has_it.expect("the client sees the thought before the answer");
+            stream.write_all((text("so") + &end()).as_bytes()).unwrap();
+        };
+        let stand = stand(script, LIMITS);
+        let mut stream = stand.ask();
+        stream.until("hm");
+        tell.send(()).unwrap();
+        assert_eq!(stream.rest(), thought + &text("so") + &end());
+    }
+}
