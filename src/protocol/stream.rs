@@ -20,8 +20,10 @@ pub const DONE: &[u8] = b"[DONE]";
 /// What one event brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Nothing to speak of: a comment, the role, a finish reason, the usage.
+    /// Nothing to speak of: the role, a finish reason, the usage.
     Frame,
+    /// Nothing at all: a comment. It says that the connection is alive, and nothing of the model.
+    Comment,
     /// Content of so many characters: text, a refusal, or part of a tool call. The first one is the
     /// first token.
     Content(u32),
@@ -90,9 +92,9 @@ struct Delta<'a> {
     /// What reasoning models write before they answer.
     #[serde(borrow)]
     reasoning_content: Option<Cow<'a, str>>,
-    /// The same by the name that OpenRouter and others have for it.
+    /// The same by the name that OpenRouter and others have for it; no part of the API, so it may be anything.
     #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
+    reasoning: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -101,24 +103,25 @@ struct Delta<'a> {
 
 impl Delta<'_> {
     /// Its thoughts. Some servers write them under both names.
-    fn thoughts(&self) -> &Option<Cow<'_, str>> {
-        match &self.reasoning_content {
-            None => &self.reasoning,
-            named => named,
-        }
+    fn thoughts(&self) -> Option<Cow<'_, str>> {
+        let named = self.reasoning_content.as_deref().map(Cow::Borrowed);
+        named.or_else(|| serde_json::from_str(self.reasoning?.get()).ok())
     }
 
     /// Does it bring anything but text?
     fn is_more_than_text(&self) -> bool {
-        let texts = [&self.refusal, self.thoughts()];
         let calls = [self.tool_calls, self.function_call];
-        texts.into_iter().any(Option::is_some) || calls.into_iter().any(|call| call.is_some())
+        self.refusal.is_some()
+            || self.thoughts().is_some()
+            || calls.into_iter().any(|call| call.is_some())
     }
 
     /// How many characters of content it brings.
     fn characters(&self) -> usize {
-        let texts = [&self.content, &self.refusal, self.thoughts()];
-        let text = texts.into_iter().flatten().map(|t| t.chars().count());
+        let texts = [&self.content, &self.refusal].map(Option::as_deref);
+        let thoughts = self.thoughts();
+        let texts = texts.into_iter().chain([thoughts.as_deref()]);
+        let text = texts.flatten().map(|t| t.chars().count());
         let calls = [self.tool_calls, self.function_call];
         let call = calls.into_iter().flatten().map(|raw| raw.get().len());
         text.chain(call).sum()
@@ -153,7 +156,7 @@ impl StreamReader {
                 self.contents = self.contents.saturating_add(1);
                 self.characters += u64::from(characters);
             }
-            News::Frame => {}
+            News::Frame | News::Comment => {}
         }
         Some((event.raw, news))
     }
@@ -168,7 +171,7 @@ impl StreamReader {
     fn read(&mut self, event: &SseEvent) -> News {
         let Some(data) = &event.data else {
             // Comments keep a connection alive, also after the end.
-            return News::Frame;
+            return News::Comment;
         };
         if self.is_done {
             return News::Malformed;
@@ -350,10 +353,10 @@ mod tests {
     #[test]
     fn a_whole_stream_is_a_success_with_its_tokens() {
         let (reader, news) = read(&whole().concat());
-        use News::{Content, Done, Frame};
+        use News::{Comment, Content, Done, Frame};
         assert_eq!(
             news,
-            [Frame, Frame, Content(3), Content(2), Frame, Frame, Done]
+            [Frame, Comment, Content(3), Content(2), Frame, Frame, Done]
         );
         assert_eq!(reader.outcome(None), Outcome::Success);
         // How the connection ends after that is nobody's concern.
@@ -464,6 +467,8 @@ mod tests {
         let both = r#"{"reasoning":"hm","reasoning_content":"hm"}"#;
         let (_, news) = read(&chunk(both, "null"));
         assert_eq!(news, [News::Content(2)]);
+        let (_, news) = read(&chunk(r#"{"reasoning":{"effort":"low"}}"#, "null"));
+        assert_eq!(news, [News::Frame]);
     }
 
     #[test]

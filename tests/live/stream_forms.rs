@@ -159,3 +159,24 @@ fn thoughts_are_passed_on_as_tokens_by_either_name() {
         assert_eq!(stream.rest(), thought + &text("so") + &end());
     }
 }
+
+/// The connection is alive, and the model is not.
+#[test]
+fn comments_alone_keep_no_stream_alive() {
+    let _company = in_company();
+    let written = format!("{HEAD}{BEGINNING}");
+    let script = move |stream: &mut TcpStream| {
+        stream.write_all(written.as_bytes()).unwrap();
+        // Until the gateway hangs up, and for a while at most.
+        for _ in 0..300 {
+            if stream.write_all(b": ping\n\n").is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = stream.write_all(end().as_bytes());
+    };
+    let read = stand(script, LIMITS).ask().rest();
+    assert!(read.contains("upstream_timeout"), "{read}");
+    assert!(!read.contains("[DONE]"), "{read}");
+}

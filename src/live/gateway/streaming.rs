@@ -115,6 +115,8 @@ impl StreamReply {
                     self.ready.push_back(raw);
                     self.go_on();
                 }
+                // A connection can be alive long after its model.
+                News::Comment => self.ready.push_back(raw),
                 News::Done => {
                     let outcome = self.reader.outcome(None);
                     self.end(outcome);
