@@ -112,7 +112,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The names of all kinds, as written in files.
-    pub const NAMES: [&'static str; 36] = [
+    pub const NAMES: [&'static str; 37] = [
         "unauthorized",
         "forbidden",
         "timeout",
@@ -149,6 +149,7 @@ impl FaultKind {
         "stream_error",
         "stream_malformed",
         "stream_duplicate",
+        "stream_splice",
     ];
 
     /// Other names that are understood: those of llm-d-inference-sim, where they differ.

@@ -31,7 +31,7 @@ pub enum News {
     Done,
     /// An error, although the status was a success.
     Error,
-    /// No chunk of a chat completion, or something after the end.
+    /// No chunk of a chat completion, or of another one, or something after the end.
     Malformed,
 }
 
@@ -198,8 +198,10 @@ impl StreamReader {
         let Some(choices) = chunk.choices else {
             return News::Malformed;
         };
-        self.is_spliced |=
-            is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model);
+        if is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model) {
+            self.is_spliced = true;
+            return News::Malformed;
+        }
         // What counts nothing is no usage; the answer is no worse for it.
         let stated = chunk
             .usage
@@ -434,8 +436,10 @@ mod tests {
     #[test]
     fn two_ids_or_models_are_two_answers() {
         let other = whole()[3].replace("c1", "c2");
-        let (reader, _) = read(&format!("{}{other}", whole()[2]));
+        let (reader, news) = read(&format!("{}{other}data: [DONE]\n\n", whole()[2]));
         assert!(reader.is_spliced());
+        assert_eq!(news, [News::Content(3), News::Malformed]);
+        assert_eq!(reader.outcome(None), Outcome::Malformed);
         let unnamed = whole()[3].replace("c1", "");
         let (reader, _) = read(&format!("{}{unnamed}", whole()[2]));
         assert!(!reader.is_spliced());

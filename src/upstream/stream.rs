@@ -58,11 +58,13 @@ pub enum Breakage {
     Malformed,
     /// One chunk comes twice, and then the rest as if nothing had been.
     Duplicate,
+    /// It goes on as another answer, by another model, and ends as if nothing had been.
+    Splice,
 }
 
 impl Breakage {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Close,
         Self::Cut,
         Self::Reset,
@@ -73,6 +75,7 @@ impl Breakage {
         Self::Error,
         Self::Malformed,
         Self::Duplicate,
+        Self::Splice,
     ];
 
     /// The name of its fault in files.
@@ -88,6 +91,7 @@ impl Breakage {
             Self::Error => "stream_error",
             Self::Malformed => "stream_malformed",
             Self::Duplicate => "stream_duplicate",
+            Self::Splice => "stream_splice",
         }
     }
 
@@ -100,7 +104,7 @@ impl Breakage {
             Self::Reset => Some(Outcome::Reset),
             Self::Stall => None,
             Self::Error => Some(Outcome::StreamError),
-            Self::Malformed => Some(Outcome::Malformed),
+            Self::Malformed | Self::Splice => Some(Outcome::Malformed),
             // Whoever reads it has no way to know.
             Self::Duplicate => Some(Outcome::Success),
         }
@@ -126,6 +130,8 @@ pub enum Piece {
     Error,
     /// An event that is no chunk.
     Garbage,
+    /// A chunk of so many tokens and a finish reason, of another answer by another model.
+    Foreign(u32),
     /// The beginning of a chunk, up to the middle of a character.
     HalfCharacter,
     /// The beginning of a chunk, up to the middle of a string.
@@ -218,13 +224,22 @@ impl StreamPlan {
                     let odd = [(Piece::Again(again), rest)];
                     odd.into_iter().chain(finish).chain(done).collect()
                 }
+                Breakage::Splice => {
+                    let sent = self.tokens_of_first(self.chunks_sent());
+                    let left = self.usage.completion_tokens - sent;
+                    let other = [(Piece::Foreign(left.max(1)), 0)];
+                    other.into_iter().chain(done).collect()
+                }
             },
         }
     }
 
-    /// Does anything come before the breakage?
+    /// Does anything come before the breakage? What goes on as another answer must have begun as one.
     fn says_role(&self) -> bool {
-        !matches!(self.ending, Ending::Broken { after: 0, .. })
+        match self.ending {
+            Ending::Broken { after, how } => after > 0 || how == Breakage::Splice,
+            Ending::Whole => true,
+        }
     }
 
     /// Chunks of the whole answer.

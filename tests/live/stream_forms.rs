@@ -119,6 +119,19 @@ fn an_event_may_come_in_pieces_that_end_within_a_character() {
 }
 
 #[test]
+fn a_stream_that_goes_on_as_another_one_ends_there_with_an_error() {
+    let _company = in_company();
+    let other = (text("two") + &end()).replace("c1", "c2");
+    let model = (text("two") + &end()).replace("gpt-4.1-new", "zzz");
+    for rest in [other, model] {
+        let read = read_of(format!("{HEAD}{BEGINNING}{rest}"));
+        assert!(read.starts_with(BEGINNING), "{read}");
+        assert!(read.contains("upstream_malformed"), "{read}");
+        assert!(!read.contains("[DONE]") && !read.contains("two"), "{read}");
+    }
+}
+
+#[test]
 fn a_usage_that_counts_nothing_spoils_no_answer() {
     let _company = in_company();
     for usage in [

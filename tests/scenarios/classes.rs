@@ -43,7 +43,7 @@ const fn stream(kind: &'static str, gateway: Outcome, before: Outcome) -> Line {
 /// What a gateway cannot know it cannot tell.
 const UNNOTICED: Line = ("stream_duplicate", NONE, NONE, NONE);
 
-const TABLE: [Line; 36] = [
+const TABLE: [Line; 37] = [
     refusal("unauthorized", Unauthorized, Unauthorized),
     refusal("forbidden", Forbidden, Forbidden),
     refusal("timeout", Timeout, Timeout),
@@ -85,6 +85,7 @@ const TABLE: [Line; 36] = [
     ),
     stream("stream_error", StreamError, ServerError),
     stream("stream_malformed", Malformed, ServerError),
+    stream("stream_splice", Malformed, ServerError),
     UNNOTICED,
 ];
 

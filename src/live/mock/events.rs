@@ -61,6 +61,7 @@ impl Events {
                 half.push(0xc3);
                 return Some(Bytes::from(half));
             }
+            Piece::Foreign(n) => self.foreign(n),
             Piece::HalfString => format!("{}[{{\"delta\":{{\"content\":\"to", self.head),
             Piece::End | Piece::Cut | Piece::Reset | Piece::Silence => return None,
         };
@@ -70,6 +71,13 @@ impl Events {
     fn tokens(&self, n: u32) -> String {
         let words = TOKEN.repeat(n as usize);
         self.chunk(&format!("{{\"content\":\"{words}\"}}"), "null")
+    }
+
+    /// A chunk of another answer.
+    fn foreign(&self, n: u32) -> String {
+        let other = Self::like("chatcmpl-another", "another-model");
+        let words = TOKEN.repeat(n as usize);
+        other.chunk(&format!("{{\"content\":\"{words}\"}}"), "\"stop\"")
     }
 
     fn chunk(&self, delta: &str, finish: &str) -> String {
@@ -158,7 +166,10 @@ mod tests {
                 if outcome == Some(Outcome::Success) {
                     assert_eq!(reader.usage(), Some(plan.usage), "{ending:?}");
                 }
-                assert!(!reader.is_spliced());
+                let is_spliced = plan
+                    .moments(Duration::ZERO)
+                    .any(|moment| matches!(moment.piece, Piece::Foreign(_)));
+                assert_eq!(reader.is_spliced(), is_spliced, "{ending:?}");
             }
         }
     }

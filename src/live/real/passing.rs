@@ -167,6 +167,16 @@ impl Passing {
             Breakage::Stall => (None, Some(Step::Wait)),
             Breakage::Error => (send(Piece::Error), Some(Step::End)),
             Breakage::Malformed => (send(Piece::Garbage), None),
+            // It may be that nothing was passed on yet.
+            Breakage::Splice => {
+                let pieces = [Piece::Role, Piece::Foreign(1), Piece::Done];
+                let bytes: Vec<u8> = pieces
+                    .into_iter()
+                    .filter_map(|p| events.bytes(p))
+                    .flatten()
+                    .collect();
+                (Some(Step::Send(bytes.into())), Some(Step::End))
+            }
             Breakage::Duplicate => (Some(Step::Send(self.last.clone())), None),
         };
         // What only disturbs is followed by the rest.
