@@ -6,10 +6,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
+use super::chunk::{Delta, Found};
+use super::drift::{Drift, DriftKind};
 use super::openai::Usage;
 use super::outcome::Outcome;
 use super::sse::{Splitter, SseEvent};
@@ -58,74 +57,14 @@ pub struct StreamReader {
     is_spliced: bool,
     /// Did `[DONE]` come after the failure?
     is_done_after_failure: bool,
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    error: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    index: u32,
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Default, Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
-    /// What reasoning models write before they answer.
-    #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
-    /// The same by the name that OpenRouter and others have for it; no part of the API, so it may be anything.
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a RawValue>,
-}
-
-impl Delta<'_> {
-    /// Its thoughts. Some servers write them under both names.
-    fn thoughts(&self) -> Option<Cow<'_, str>> {
-        let named = self.reasoning_content.as_deref().map(Cow::Borrowed);
-        named.or_else(|| serde_json::from_str(self.reasoning?.get()).ok())
-    }
-
-    /// Does it bring anything but text?
-    fn is_more_than_text(&self) -> bool {
-        let calls = [self.tool_calls, self.function_call];
-        self.refusal.is_some()
-            || self.thoughts().is_some()
-            || calls.into_iter().any(|call| call.is_some())
-    }
-
-    /// How many characters of content it brings.
-    fn characters(&self) -> usize {
-        let texts = [&self.content, &self.refusal].map(Option::as_deref);
-        let thoughts = self.thoughts();
-        let texts = texts.into_iter().chain([thoughts.as_deref()]);
-        let text = texts.flatten().map(|t| t.chars().count());
-        let calls = [self.tool_calls, self.function_call];
-        let call = calls.into_iter().flatten().map(|raw| raw.get().len());
-        text.chain(call).sum()
-    }
+    /// How its chunks differ from the OpenAI shape.
+    drift: Drift,
+    /// Was there a usage, whatever it said?
+    has_usage: bool,
+    /// Was there a chunk without choices, not even an empty list of them?
+    lacks_choices: bool,
+    /// The latest event in the OpenAI shape, where it had another.
+    shaped: Option<Bytes>,
 }
 
 impl StreamReader {
@@ -140,6 +79,7 @@ impl StreamReader {
             self.skim();
             return None;
         }
+        self.shaped = None;
         let event = match self.splitter.take() {
             Ok(event) => event?,
             Err(_) => {
@@ -179,39 +119,39 @@ impl StreamReader {
         if &data[..] == DONE {
             return News::Done;
         }
-        let chunk = std::str::from_utf8(data).ok();
-        let chunk = chunk.filter(|text| text.trim_start().starts_with('{'));
-        let chunk: Option<Chunk<'_>> = chunk.and_then(|text| serde_json::from_str(text).ok());
-        let Some(chunk) = chunk else {
+        let Some(found) = Found::read(data) else {
             return match event.is_error {
                 true => News::Error,
                 false => News::Malformed,
             };
         };
-        if event.is_error || chunk.error.is_some() {
+        if event.is_error || found.chunk.error.is_some() {
             return News::Error;
         }
-        self.note(chunk)
+        self.note(found)
     }
 
-    fn note(&mut self, chunk: Chunk<'_>) -> News {
+    fn note(&mut self, found: Found<'_>) -> News {
+        (self.usage, self.has_usage) = (
+            found.usage().or(self.usage),
+            self.has_usage || found.has_usage(),
+        );
+        let (drift, shaped) = found.shape();
+        let chunk = found.chunk;
         let Some(choices) = chunk.choices else {
+            self.lacks_choices = true;
             return News::Malformed;
         };
         if is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model) {
             self.is_spliced = true;
             return News::Malformed;
         }
-        // What counts nothing is no usage; the answer is no worse for it.
-        let stated = chunk
-            .usage
-            .and_then(|raw| serde_json::from_str(raw.get()).ok());
-        self.usage = stated.or(self.usage);
+        (self.drift, self.shaped) = (self.drift.and(drift), shaped);
         let mut characters = 0;
         for choice in &choices {
-            note_index(&mut self.begun, choice.index);
+            note_index(&mut self.begun, choice.index());
             if choice.finish_reason.is_some() {
-                note_index(&mut self.finished, choice.index);
+                note_index(&mut self.finished, choice.index());
             }
             characters += choice.delta.as_ref().map_or(0, Delta::characters);
             self.is_not_all_text |= choice.delta.as_ref().is_some_and(Delta::is_more_than_text);
@@ -254,6 +194,23 @@ impl StreamReader {
     /// may send several at once.
     pub fn estimated_tokens(&self) -> u32 {
         self.contents
+    }
+
+    /// The event that was taken last in the OpenAI shape; none where it had that already.
+    pub fn shaped(&mut self) -> Option<Bytes> {
+        self.shaped.take()
+    }
+
+    /// How it differs from the OpenAI shape, for who wanted its usage or did not: a success by all that its chunks
+    /// were, and what is no answer at all by that. What broke off shows nothing.
+    pub fn drift(&self, is_usage_wanted: bool) -> Drift {
+        let is_missing = is_usage_wanted && !self.has_usage;
+        let is_empty = self.lacks_choices || (self.is_done && self.begun.is_empty());
+        match self.outcome(None) {
+            Outcome::Success => self.drift.with(DriftKind::MissingUsage, is_missing),
+            Outcome::Malformed => Drift::NONE.with(DriftKind::MissingChoices, is_empty),
+            _ => Drift::NONE,
+        }
     }
 
     /// Characters of content so far.
@@ -443,6 +400,28 @@ mod tests {
         let unnamed = whole()[3].replace("c1", "");
         let (reader, _) = read(&format!("{}{unnamed}", whole()[2]));
         assert!(!reader.is_spliced());
+    }
+
+    #[test]
+    fn drift_is_that_of_all_its_chunks() {
+        let fields = r#""object":"chat.completion.chunk","created":1,"model":"m""#;
+        let standard = whole().concat().replace(r#""model":"m""#, fields);
+        let kinds = |text: &str, wanted| Vec::from(read(text).0.drift(wanted));
+        assert_eq!(kinds(&standard, true), []);
+        let unstated = standard.replacen("\"usage\"", "\"used\"", 1);
+        assert_eq!(kinds(&unstated, true), [DriftKind::MissingUsage]);
+        assert_eq!(kinds(&unstated, false), []);
+        assert_eq!(kinds(&whole().concat(), true), [DriftKind::MissingFields]);
+        // What is no answer is told by that alone, and what is none yet by nothing.
+        let empty = "data: {\"choices\":[]}\n\n";
+        let done = "data: [DONE]\n\n";
+        assert_eq!(
+            kinds(&format!("{empty}{done}"), true),
+            [DriftKind::MissingChoices]
+        );
+        assert_eq!(kinds("data: {}\n\n", true), [DriftKind::MissingChoices]);
+        assert_eq!(kinds("data: <html>\n\n", true), []);
+        assert_eq!(kinds(&whole()[..4].concat(), true), []);
     }
 
     #[test]

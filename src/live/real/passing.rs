@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) row: Row,
     /// What was set aside for it.
     pub(super) reserved: Reserved,
+    /// Was a stream asked to state its tokens?
+    pub(super) wants_usage: bool,
 }
 
 /// A stream that is passed on.
@@ -206,7 +208,11 @@ impl Passing {
         };
         // Some servers state what they have used so far with every chunk.
         let usage = self.reader.usage().filter(|_| outcome.is_success());
-        held.row.spends(usage, Drift::NONE);
+        let drift = match outcome {
+            Outcome::Success | Outcome::Malformed => self.reader.drift(held.wants_usage),
+            _ => Drift::NONE,
+        };
+        held.row.spends(usage, drift);
         held.row.end(outcome);
         let used = usage.and_then(|usage| Spending::stated(usage, self.total, self.price.as_ref()));
         if let Some(used) = used {

@@ -79,6 +79,7 @@ struct Taken {
     most: Spending,
     request_id: HeaderValue,
     is_stream: bool,
+    wants_usage: bool,
 }
 
 /// A wait at the caps: told when it is over, also when whoever waited has left.
@@ -177,6 +178,7 @@ impl Proxy {
                 .cloned()
                 .unwrap_or(HeaderValue::from_static("graygate")),
             is_stream,
+            wants_usage: chat::wants_usage(&fields),
         })
     }
 
@@ -223,10 +225,12 @@ impl Proxy {
             key: None,
             n: None,
             is_stream: taken.is_stream,
+            wants_usage: taken.wants_usage,
         };
         let held = Held {
             row: taken.row,
             reserved,
+            wants_usage: taken.wants_usage,
         };
         let (head, coming) = match self.client.send(self.version, message).await {
             Ok(answer) => answer,
@@ -294,7 +298,9 @@ impl Proxy {
         } = reply_held;
         let content_type = http::header(&headers, "content-type");
         let received = normalize::receive(status, content_type, body.clone());
-        let Held { mut row, reserved } = held;
+        let Held {
+            mut row, reserved, ..
+        } = held;
         let total = openai::total_tokens(&body);
         let price = self.price.as_ref();
         let stated = received.usage;
