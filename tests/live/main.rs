@@ -3,6 +3,8 @@
 mod admin;
 mod capacity;
 mod conformance;
+mod conformance_streams;
+mod conformance_traffic;
 mod connections;
 mod cost;
 mod drain;

@@ -16,7 +16,8 @@ use graygate::verdict::result::Status;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::conformance::{FAULTS, fates, stream_fate, virtual_stories};
+use crate::conformance::{FAULTS, fates, virtual_stories};
+use crate::conformance_streams::stream_fate;
 use crate::process::{Server, client};
 use crate::support::{Stories, alone, gate, in_company, keys, run_with, written};
 
