@@ -331,16 +331,62 @@ fn what_breaks_behind_tls_breaks_in_front_of_it() {
 /// at the very edge.
 #[test]
 fn patterns_hit_the_same_requests_on_both_engines() {
-    let pattern = "flapping: {on: 400ms, off: 300ms}";
-    let scenario = with_fault("native", &format!("kind: server_error, {pattern}"));
-    let (_, simulated) = virtual_stories(&scenario);
-    let (_, live) = live_run(&scenario);
-    let hit = |s: &&Story| s.attempts.first().is_some_and(|a| a.fault.is_some());
-    let pairs = simulated.iter().zip(&live);
-    let differ = pairs.filter(|(a, b)| hit(a) != hit(b)).count();
-    let hits = simulated.iter().filter(hit).count();
-    assert!(hits > 20 && simulated.len() - hits > 20, "{hits}");
-    assert!(differ <= 8, "{differ} of {}", simulated.len());
+    for pattern in [
+        "flapping: {on: 400ms, off: 300ms}",
+        "bursts: {mean: 200ms, gap: 300ms}",
+        "ramp: {from: 0%, to: 90%}, for: 1500ms",
+    ] {
+        let scenario = with_fault("native", &format!("kind: server_error, {pattern}"));
+        let (_, simulated) = virtual_stories(&scenario);
+        let (_, live) = live_run(&scenario);
+        let hit = |s: &&Story| s.attempts.first().is_some_and(|a| a.fault.is_some());
+        let pairs = simulated.iter().zip(&live);
+        let differ = pairs.filter(|(a, b)| hit(a) != hit(b)).count();
+        let hits = simulated.iter().filter(hit).count();
+        let missed = simulated.len() - hits;
+        assert!(hits > 20 && missed > 20, "{pattern}: {hits}");
+        assert!(differ <= 8, "{pattern}: {differ} of {}", simulated.len());
+    }
+}
+
+/// Whoever meets it at one version meets it at the other, on both engines.
+#[test]
+fn an_outage_of_both_versions_hits_the_same_requests_on_both_engines() {
+    let text = "
+name: outage
+seed: 15
+duration: 1500ms
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A}
+    v2: {role: canary, model: b, api_key_env: B}
+  split: {weights: {v1: 50, v2: 50}}
+  retry: {max_retries: 0}
+  timeouts: {attempt: 400ms, request: 5s}
+  judge: off
+upstreams:
+  v1: {mock: {latency: 10ms, server: native}}
+  v2: {mock: {latency: 10ms, server: native}}
+traffic:
+  synthetic: {arrivals: {constant: 100/s}}
+faults: [{on: [v1, v2], kind: server_error, share: 40%, correlated: true}]
+expect:
+  - attribution
+  - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
+";
+    let stories = same_on_both(&written("outage", text));
+    let (mut lost, mut tried_both) = (0, 0);
+    for story in &stories {
+        let first = story.attempts.first().expect("an attempt");
+        let is_hit = first.fault.is_some();
+        lost += usize::from(is_hit);
+        tried_both += usize::from(story.attempts.len() > 1);
+        assert!(story.attempts.iter().all(|a| a.fault.is_some() == is_hit));
+    }
+    assert!(
+        (40..=80).contains(&lost) && tried_both > 10,
+        "{lost}, {tried_both}"
+    );
 }
 
 #[test]
