@@ -137,7 +137,7 @@ fn a_usage_that_counts_nothing_spoils_no_answer() {
     for usage in [
         "{}",
         "{\"total_tokens\":12}",
-        "{\"tokens_consumed\":12}",
+        "{\"consumed\":12}",
         "{\"prompt_tokens\":\"4\",\"completion_tokens\":-1}",
         "[]",
         "7",
@@ -192,4 +192,35 @@ fn comments_alone_keep_no_stream_alive() {
     let read = stand(script, LIMITS).ask().rest();
     assert!(read.contains("upstream_timeout"), "{read}");
     assert!(!read.contains("[DONE]"), "{read}");
+}
+
+#[test]
+fn chunks_in_another_shape_are_put_into_openais() {
+    let _company = in_company();
+    let inside = |event: String| {
+        let chunk = event.trim().trim_start_matches("data: ");
+        format!("data: {{\"code\":0,\"data\":{chunk}}}\n\n")
+    };
+    let counts = |usage: &str| {
+        format!(
+            "data: {{\"id\":\"c1\",\"model\":\"gpt-4.1-new\",\"choices\":[],\"usage\":{usage}}}\n\n"
+        )
+    };
+    let finish = chunk("{}", "\"stop\"");
+    let done = "data: [DONE]\n\n";
+    let sent = [
+        inside(text("Hello")),
+        text("wörld"),
+        inside(finish.clone()),
+        counts("{\"tokens_consumed\":12}"),
+        done.to_owned(),
+    ];
+    let expected = [
+        text("Hello"),
+        text("wörld"),
+        finish,
+        counts("{\"total_tokens\":12}"),
+        done.to_owned(),
+    ];
+    assert_eq!(read_of(HEAD.to_owned() + &sent.concat()), expected.concat());
 }
