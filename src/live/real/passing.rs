@@ -80,7 +80,7 @@ impl Passing {
                 how: how @ Breakage::NoDone,
                 ..
             } => Some((u32::MAX, how)),
-            Ending::Broken { after, how } => Some((after, how)),
+            Ending::Broken { after, how, .. } => Some((after, how)),
         };
         Self {
             coming: Some(coming),
@@ -169,6 +169,15 @@ impl Passing {
             Breakage::Stall => (None, Some(Step::Wait)),
             Breakage::Error => (send(Piece::Error), Some(Step::End)),
             Breakage::Malformed => (send(Piece::Garbage), None),
+            Breakage::NoChoices => {
+                let pieces = [Piece::Empty, Piece::Done];
+                let bytes: Vec<u8> = pieces
+                    .into_iter()
+                    .filter_map(|p| events.bytes(p))
+                    .flatten()
+                    .collect();
+                (Some(Step::Send(bytes.into())), Some(Step::End))
+            }
             // It may be that nothing was passed on yet.
             Breakage::Splice => {
                 let pieces = [Piece::Role, Piece::Foreign(1), Piece::Done];

@@ -29,6 +29,7 @@ use crate::live::real::passing::{Held, Passing};
 use crate::live::real::purse::{Reserved, SharedPurse};
 use crate::observe::event::What;
 use crate::pricing::Price;
+use crate::protocol::openai::{Completion, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, normalize, openai, stream};
 use crate::time::Timestamp;
@@ -194,7 +195,7 @@ impl Proxy {
                 self.pass(taken, plan.after, stream.ending, None, connection)
                     .await
             }
-            Act::Odd(odd) if needs_model(odd.form) => {
+            Act::Odd(odd) if needs_model(odd.form) && !taken.is_stream => {
                 let odd = Some(odd.form);
                 self.pass(taken, Duration::ZERO, Ending::Whole, odd, connection)
                     .await
@@ -203,7 +204,7 @@ impl Proxy {
             _ => {
                 let (mut row, times) = (taken.row, (self.clock, taken.at));
                 row.spends(plan.usage(), plan.drift());
-                native::act(plan, times, |_| String::new(), row, connection).await
+                native::act(plan, times, written, row, connection).await
             }
         }
     }
@@ -348,6 +349,17 @@ fn lost(held: Held, outcome: Outcome, connection: &Socket) -> Break {
         held.reserved.used(Spending::default());
     }
     Break
+}
+
+/// An answer that nobody gave, for faults that spoil one.
+fn written(usage: Usage) -> String {
+    let answer = Completion {
+        id: "chatcmpl".to_owned(),
+        model: "m",
+        content: "tok",
+        usage,
+    };
+    answer.body()
 }
 
 /// Must the model have answered, so that its answer can be made odd?
