@@ -149,13 +149,12 @@ traffic:
 expect:
   - attribution
   - stream
-  - policy
   - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
 ";
     let scenario = written("leaving", text);
     let (_, simulated) = virtual_stories(&scenario);
     let (output, live) = live_run(&scenario);
-    for name in ["attribution", "stream", "policy"] {
+    for name in ["attribution", "stream"] {
         let gate = gate(&output, name);
         assert_eq!(gate.status, Status::Pass, "{gate:#?}");
     }

@@ -40,6 +40,8 @@ pub(super) struct Passing {
     reader: StreamReader,
     /// After so many chunks of content, this happens.
     breakage: Option<(u32, Breakage)>,
+    /// Is it said before that who speaks, if it comes before the first token?
+    has_role: bool,
     /// Chunks of content that were passed on, and the last of them.
     contents: u32,
     last: Bytes,
@@ -86,6 +88,7 @@ impl Passing {
             coming: Some(coming),
             reader: StreamReader::default(),
             breakage,
+            has_role: matches!(ending, Ending::Broken { has_role: true, .. }),
             contents: 0,
             last: Bytes::new(),
             total: None,
@@ -109,10 +112,11 @@ impl Passing {
     fn take(&mut self, raw: Bytes, news: News) {
         // A stream may be shorter than a fault would have it.
         let is_last = self.reader.is_finished() || is_end(news);
+        let is_role = self.has_role && matches!(news, News::Frame | News::Comment);
         match self.breakage {
             // What is told by the missing end has everything else.
             Some((_, Breakage::NoDone)) if !is_end(news) => self.pass(raw, news),
-            Some((after, how)) if after == 0 || is_last => {
+            Some((after, how)) if is_last || (after == 0 && !is_role) => {
                 self.break_off(how);
                 if self.coming.is_some() {
                     self.pass(raw, news);
@@ -143,6 +147,7 @@ impl Passing {
         self.steps.push_back(Step::Send(raw));
         if let Some((after, how)) = self.breakage
             && self.contents >= after
+            && news != News::Comment
         {
             self.break_off(how);
         }
