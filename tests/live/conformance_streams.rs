@@ -79,7 +79,7 @@ fn every_fault_of_streams_is_the_same_on_both_engines() {
         .flat_map(|how| [(how, 0), (how, 4)])
     {
         let fault = format!("kind: {}, after: {after}", how.name());
-        let output = same_streams(&[fault.clone()]);
+        let output = same_streams(std::slice::from_ref(&fault));
         // Whoever is sent a chunk twice gets it twice.
         let expected = match how {
             Breakage::Duplicate => Status::Fail,

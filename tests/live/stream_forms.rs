@@ -26,6 +26,12 @@ fn end() -> String {
     chunk("{}", "\"stop\"") + "data: [DONE]\n\n"
 }
 
+/// A moment in which nothing is written.
+fn pause(time: Duration) {
+    let (_tell, told) = channel::<()>();
+    let _ = told.recv_timeout(time);
+}
+
 /// A short stream.
 fn whole() -> String {
     chunk("{\"role\":\"assistant\"}", "null") + &text("Hello") + &text(" wörld") + &end()
@@ -112,7 +118,7 @@ fn an_event_may_come_in_pieces_that_end_within_a_character() {
     let script = move |stream: &mut TcpStream| {
         let (one, two) = bytes.split_at(odd);
         stream.write_all(one).unwrap();
-        std::thread::sleep(Duration::from_millis(30));
+        pause(Duration::from_millis(30));
         stream.write_all(two).unwrap();
     };
     assert_eq!(stand(script, "").ask().rest(), body);
@@ -185,7 +191,7 @@ fn comments_alone_keep_no_stream_alive() {
             if stream.write_all(b": ping\n\n").is_err() {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
         let _ = stream.write_all(end().as_bytes());
     };

@@ -199,8 +199,7 @@ mod tests {
 
     #[test]
     fn every_stream_reads_as_its_plan_says() {
-        let hows = Breakage::ALL.into_iter().chain([Breakage::NoChoices]);
-        let breakages = hows.flat_map(|how| {
+        let breakages = Breakage::ALL.into_iter().flat_map(|how| {
             let points = [(0, false), (0, true), (1, false), (4, false), (7, false)];
             let more = [(99, false)];
             let points = points.into_iter().chain(more);
@@ -210,7 +209,12 @@ mod tests {
                 has_role,
             })
         });
-        for ending in std::iter::once(Ending::Whole).chain(breakages) {
+        let empty = Ending::Broken {
+            after: 0,
+            how: Breakage::NoChoices,
+            has_role: false,
+        };
+        for ending in [Ending::Whole, empty].into_iter().chain(breakages) {
             for per_chunk in [1, 3] {
                 is_same(plan(ending, per_chunk, Manner::Usual));
             }
