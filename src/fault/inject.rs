@@ -231,6 +231,20 @@ mod tests {
     }
 
     #[test]
+    fn no_kind_leaves_streams_alone() {
+        for (kind, whole) in table() {
+            let world = upstreams(vec![fault(kind, 1.0)]);
+            let ask = Ask {
+                stream: true,
+                ..ask(1, 1)
+            };
+            let response = world.respond(&ask, Timestamp::from_secs_f64(12.0));
+            assert_eq!(response.fault, Some(0), "{}", kind.name());
+            assert_eq!(response.plan.outcome(), whole, "{}", kind.name());
+        }
+    }
+
+    #[test]
     fn a_correlated_fault_meets_a_request_everywhere_or_nowhere() {
         let both = |is_correlated| {
             upstreams(vec![Fault {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fault::refusals;
 use crate::upstream::odd::{Form, Odd, Shape};
 use crate::upstream::plan::{Act, Refusal, ResponsePlan};
-use crate::upstream::stream::{Breakage, Ending, StreamPlan};
+use crate::upstream::stream::{Breakage, Ending, Manner, StreamPlan};
 use crate::upstream::wish::Wish;
 
 /// How fast a mock answers with an error, unless a fault says otherwise.
@@ -69,6 +69,8 @@ pub enum FaultKind {
         how: Breakage,
         /// Tokens that come before.
         after: u32,
+        /// If none do: is it said before that who speaks?
+        has_role: bool,
     },
     /// The connection is closed in order instead of an answer.
     Close,
@@ -112,7 +114,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The names of all kinds, as written in files.
-    pub const NAMES: [&'static str; 36] = [
+    pub const NAMES: [&'static str; 37] = [
         "unauthorized",
         "forbidden",
         "timeout",
@@ -149,6 +151,7 @@ impl FaultKind {
         "stream_error",
         "stream_malformed",
         "stream_duplicate",
+        "stream_splice",
     ];
 
     /// Other names that are understood: those of llm-d-inference-sim, where they differ.
@@ -204,8 +207,42 @@ impl FaultKind {
     pub fn concerns(&self, plan: &ResponsePlan) -> bool {
         match self {
             Self::Stream { .. } => matches!(plan.act, Act::Stream(_)),
-            _ => self.form().is_none() || !matches!(plan.act, Act::Stream(_)),
+            // A stream of a real upstream is passed on event by event: it can be broken, and not made another.
+            Self::ContentFilter { as_answer: true }
+            | Self::SchemaDrift { .. }
+            | Self::SlowBody { .. } => plan.act != Act::Stream(StreamPlan::EMPTY),
+            _ => true,
         }
+    }
+
+    /// What becomes of a stream that begins all the same.
+    fn of_stream(&self, stream: StreamPlan) -> Option<StreamPlan> {
+        let broken = |after, how, has_role| StreamPlan {
+            ending: Ending::Broken {
+                after,
+                how,
+                has_role,
+            },
+            ..stream
+        };
+        let in_manner = |manner| StreamPlan { manner, ..stream };
+        Some(match *self {
+            Self::Stream {
+                how,
+                after,
+                has_role,
+            } => broken(after, how, has_role),
+            Self::EmptyChoices => broken(0, Breakage::NoChoices, false),
+            Self::ContentFilter { as_answer: true } => in_manner(Manner::Filtered),
+            Self::SchemaDrift { shape } => in_manner(Manner::Drifted(shape)),
+            Self::SlowBody { over } => StreamPlan {
+                gap: stream
+                    .gap
+                    .max(over / stream.chunks().max(2).saturating_sub(1)),
+                ..stream
+            },
+            _ => return None,
+        })
     }
 
     /// Does nobody get a connection? Then it cannot be one request's fate: a port is open or it is not.
@@ -260,20 +297,21 @@ impl FaultKind {
         if let Some(refusal) = self.refusal() {
             return soon(Act::Refuse(refusal));
         }
+        if let Act::Stream(stream) = plan.act
+            && let Some(stream) = self.of_stream(stream)
+        {
+            return ResponsePlan {
+                after: plan.after,
+                act: Act::Stream(stream),
+            };
+        }
+        // To who wants a stream, what is written for others is as odd as it is to them.
         if let Some(form) = self.form() {
             return odd(plan, form);
         }
         match *self {
-            Self::Stream { how, after } => match plan.act {
-                Act::Stream(stream) => ResponsePlan {
-                    after: plan.after,
-                    act: Act::Stream(StreamPlan {
-                        ending: Ending::Broken { after, how },
-                        ..stream
-                    }),
-                },
-                act => ResponsePlan { act, ..plan },
-            },
+            // Whole answers do not break like this.
+            Self::Stream { .. } => plan,
             Self::Reset => soon(Act::Reset),
             Self::Close => soon(Act::Close),
             Self::Refused | Self::TlsFailure => ResponsePlan {

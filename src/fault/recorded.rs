@@ -27,7 +27,13 @@ pub(super) fn failed(healthy: ResponsePlan, told: &Answer, failure: Outcome) -> 
 
 /// The fault that looks like this to whoever asked: for a stream, after so many of its tokens.
 fn kind(failure: Outcome, stream: Option<u32>) -> Option<FaultKind> {
-    let broken = |how| stream.map(|after| FaultKind::Stream { how, after });
+    let broken = |how| {
+        stream.map(|after| FaultKind::Stream {
+            how,
+            after,
+            has_role: false,
+        })
+    };
     let retry_after = None;
     Some(match failure {
         Outcome::Unauthorized => FaultKind::Unauthorized,
@@ -68,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::openai::Usage;
-    use crate::upstream::stream::{Ending, StreamPlan};
+    use crate::upstream::stream::{Ending, Manner, StreamPlan};
 
     fn played(end: Outcome, act: Act) -> ResponsePlan {
         let told = Answer {
@@ -100,6 +106,7 @@ mod tests {
             gap: Duration::from_millis(500),
             per_chunk: 1,
             ending: Ending::Whole,
+            manner: Manner::Usual,
         };
         for end in Outcome::ALL {
             let whole = match end {

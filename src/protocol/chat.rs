@@ -20,6 +20,8 @@ pub struct ChatHead {
     pub model: String,
     /// Whether a stream of events was asked for.
     pub stream: bool,
+    /// Whether the stream is to state its tokens.
+    pub usage: bool,
     /// Whether there are tools, or functions as they used to be called.
     pub tools: bool,
     /// `user`, the caller's name of the end user.
@@ -43,6 +45,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     model: &'a RawValue,
     stream: Option<bool>,
+    #[serde(borrow)]
+    stream_options: Option<&'a RawValue>,
     user: Option<String>,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
@@ -73,6 +77,7 @@ impl ChatHead {
         Ok(Self {
             model,
             stream: fields.stream.unwrap_or(false),
+            usage: fields.stream_options.is_some_and(asks_for_usage),
             tools: has_items(fields.tools) || has_items(fields.functions),
             user: fields.user,
             model_span: start..start + raw.len(),
@@ -88,6 +93,15 @@ impl ChatHead {
         edited.extend_from_slice(&body[self.model_span.end..]);
         edited
     }
+}
+
+fn asks_for_usage(options: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Options {
+        include_usage: Option<bool>,
+    }
+    let options = serde_json::from_str::<Options>(options.get());
+    options.is_ok_and(|options| options.include_usage == Some(true))
 }
 
 /// Is this a list with anything in it?

@@ -18,7 +18,7 @@ pub enum DriftKind {
     IncompleteUsage,
     /// `metadata` beside the choices.
     ExtraMetadata,
-    /// No `id`, `object`, `created` or `model`.
+    /// No `id`, `object`, `created` or `model`; in a chunk of a stream also no `index` of a choice.
     MissingFields,
     /// No choices with messages, or an error beside them: no completion at all.
     MissingChoices,
@@ -81,6 +81,12 @@ impl Drift {
         } else {
             self
         }
+    }
+
+    /// Everything in which either of both differs.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The kinds, in the order of the enum.

@@ -4,6 +4,7 @@
 //! matches on [`outcome::Outcome`].
 
 pub mod chat;
+mod chunk;
 pub mod drift;
 pub mod gateway;
 mod glance;

@@ -72,6 +72,12 @@ fn normalized(tree: &Value, body: &Bytes) -> Normalized {
     }
 }
 
+/// How the usage of a stream's chunk differs, and the chunk with it put right, when there is something to put right.
+pub(super) fn chunk_usage(text: &str) -> (Drift, Option<String>) {
+    let tokens = Tokens::of(&parse(text.as_bytes()));
+    (tokens.drift(), with_usage(text, &tokens))
+}
+
 /// An upstream's whole answer: what it means, and what the caller gets if it is passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {

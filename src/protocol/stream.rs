@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::chunk::{Delta, Found};
+use super::drift::{Drift, DriftKind};
 use super::openai::Usage;
 use super::outcome::Outcome;
 use super::sse::{Splitter, SseEvent};
@@ -19,8 +19,10 @@ pub const DONE: &[u8] = b"[DONE]";
 /// What one event brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Nothing to speak of: a comment, the role, a finish reason, the usage.
+    /// Nothing to speak of: the role, a finish reason, the usage.
     Frame,
+    /// Nothing at all: a comment. It says that the connection is alive, and nothing of the model.
+    Comment,
     /// Content of so many characters: text, a refusal, or part of a tool call. The first one is the
     /// first token.
     Content(u32),
@@ -28,7 +30,7 @@ pub enum News {
     Done,
     /// An error, although the status was a success.
     Error,
-    /// No chunk of a chat completion, or something after the end.
+    /// No chunk of a chat completion, or of another one, or something after the end.
     Malformed,
 }
 
@@ -55,61 +57,14 @@ pub struct StreamReader {
     is_spliced: bool,
     /// Did `[DONE]` come after the failure?
     is_done_after_failure: bool,
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    usage: Option<Usage>,
-    error: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    index: u32,
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Default, Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
-    /// What reasoning models write before they answer.
-    #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a serde_json::value::RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a serde_json::value::RawValue>,
-}
-
-impl Delta<'_> {
-    /// Does it bring anything but text?
-    fn is_more_than_text(&self) -> bool {
-        let texts = [&self.refusal, &self.reasoning_content];
-        let calls = [self.tool_calls, self.function_call];
-        texts.into_iter().any(Option::is_some) || calls.into_iter().any(|call| call.is_some())
-    }
-
-    /// How many characters of content it brings.
-    fn characters(&self) -> usize {
-        let texts = [&self.content, &self.refusal, &self.reasoning_content];
-        let text = texts.into_iter().flatten().map(|t| t.chars().count());
-        let calls = [self.tool_calls, self.function_call];
-        let call = calls.into_iter().flatten().map(|raw| raw.get().len());
-        text.chain(call).sum()
-    }
+    /// How its chunks differ from the OpenAI shape.
+    drift: Drift,
+    /// Was there a usage, whatever it said?
+    has_usage: bool,
+    /// Was there a chunk without choices, not even an empty list of them?
+    lacks_choices: bool,
+    /// The latest event in the OpenAI shape, where it had another.
+    shaped: Option<Bytes>,
 }
 
 impl StreamReader {
@@ -124,6 +79,7 @@ impl StreamReader {
             self.skim();
             return None;
         }
+        self.shaped = None;
         let event = match self.splitter.take() {
             Ok(event) => event?,
             Err(_) => {
@@ -140,7 +96,7 @@ impl StreamReader {
                 self.contents = self.contents.saturating_add(1);
                 self.characters += u64::from(characters);
             }
-            News::Frame => {}
+            News::Frame | News::Comment => {}
         }
         Some((event.raw, news))
     }
@@ -155,7 +111,7 @@ impl StreamReader {
     fn read(&mut self, event: &SseEvent) -> News {
         let Some(data) = &event.data else {
             // Comments keep a connection alive, also after the end.
-            return News::Frame;
+            return News::Comment;
         };
         if self.is_done {
             return News::Malformed;
@@ -163,33 +119,39 @@ impl StreamReader {
         if &data[..] == DONE {
             return News::Done;
         }
-        let chunk = std::str::from_utf8(data).ok();
-        let chunk = chunk.filter(|text| text.trim_start().starts_with('{'));
-        let chunk: Option<Chunk<'_>> = chunk.and_then(|text| serde_json::from_str(text).ok());
-        let Some(chunk) = chunk else {
+        let Some(found) = Found::read(data) else {
             return match event.is_error {
                 true => News::Error,
                 false => News::Malformed,
             };
         };
-        if event.is_error || chunk.error.is_some() {
+        if event.is_error || found.chunk.error.is_some() {
             return News::Error;
         }
-        self.note(chunk)
+        self.note(found)
     }
 
-    fn note(&mut self, chunk: Chunk<'_>) -> News {
+    fn note(&mut self, found: Found<'_>) -> News {
+        (self.usage, self.has_usage) = (
+            found.usage().or(self.usage),
+            self.has_usage || found.has_usage(),
+        );
+        let (drift, shaped) = found.shape();
+        let chunk = found.chunk;
         let Some(choices) = chunk.choices else {
+            self.lacks_choices = true;
             return News::Malformed;
         };
-        self.is_spliced |=
-            is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model);
-        self.usage = chunk.usage.or(self.usage);
+        if is_other(&mut self.id, chunk.id) | is_other(&mut self.model, chunk.model) {
+            self.is_spliced = true;
+            return News::Malformed;
+        }
+        (self.drift, self.shaped) = (self.drift.and(drift), shaped);
         let mut characters = 0;
         for choice in &choices {
-            note_index(&mut self.begun, choice.index);
+            note_index(&mut self.begun, choice.index());
             if choice.finish_reason.is_some() {
-                note_index(&mut self.finished, choice.index);
+                note_index(&mut self.finished, choice.index());
             }
             characters += choice.delta.as_ref().map_or(0, Delta::characters);
             self.is_not_all_text |= choice.delta.as_ref().is_some_and(Delta::is_more_than_text);
@@ -232,6 +194,23 @@ impl StreamReader {
     /// may send several at once.
     pub fn estimated_tokens(&self) -> u32 {
         self.contents
+    }
+
+    /// The event that was taken last in the OpenAI shape; none where it had that already.
+    pub fn shaped(&mut self) -> Option<Bytes> {
+        self.shaped.take()
+    }
+
+    /// How it differs from the OpenAI shape, for who wanted its usage or did not: a success by all that its chunks
+    /// were, and what is no answer at all by that. What broke off shows nothing.
+    pub fn drift(&self, is_usage_wanted: bool) -> Drift {
+        let is_missing = is_usage_wanted && !self.has_usage;
+        let is_empty = self.lacks_choices || (self.is_done && self.begun.is_empty());
+        match self.outcome(None) {
+            Outcome::Success => self.drift.with(DriftKind::MissingUsage, is_missing),
+            Outcome::Malformed => Drift::NONE.with(DriftKind::MissingChoices, is_empty),
+            _ => Drift::NONE,
+        }
     }
 
     /// Characters of content so far.
@@ -333,10 +312,10 @@ mod tests {
     #[test]
     fn a_whole_stream_is_a_success_with_its_tokens() {
         let (reader, news) = read(&whole().concat());
-        use News::{Content, Done, Frame};
+        use News::{Comment, Content, Done, Frame};
         assert_eq!(
             news,
-            [Frame, Frame, Content(3), Content(2), Frame, Frame, Done]
+            [Frame, Comment, Content(3), Content(2), Frame, Frame, Done]
         );
         assert_eq!(reader.outcome(None), Outcome::Success);
         // How the connection ends after that is nobody's concern.
@@ -414,11 +393,35 @@ mod tests {
     #[test]
     fn two_ids_or_models_are_two_answers() {
         let other = whole()[3].replace("c1", "c2");
-        let (reader, _) = read(&format!("{}{other}", whole()[2]));
+        let (reader, news) = read(&format!("{}{other}data: [DONE]\n\n", whole()[2]));
         assert!(reader.is_spliced());
+        assert_eq!(news, [News::Content(3), News::Malformed]);
+        assert_eq!(reader.outcome(None), Outcome::Malformed);
         let unnamed = whole()[3].replace("c1", "");
         let (reader, _) = read(&format!("{}{unnamed}", whole()[2]));
         assert!(!reader.is_spliced());
+    }
+
+    #[test]
+    fn drift_is_that_of_all_its_chunks() {
+        let fields = r#""object":"chat.completion.chunk","created":1,"model":"m""#;
+        let standard = whole().concat().replace(r#""model":"m""#, fields);
+        let kinds = |text: &str, wanted| Vec::from(read(text).0.drift(wanted));
+        assert_eq!(kinds(&standard, true), []);
+        let unstated = standard.replacen("\"usage\"", "\"used\"", 1);
+        assert_eq!(kinds(&unstated, true), [DriftKind::MissingUsage]);
+        assert_eq!(kinds(&unstated, false), []);
+        assert_eq!(kinds(&whole().concat(), true), [DriftKind::MissingFields]);
+        // What is no answer is told by that alone, and what is none yet by nothing.
+        let empty = "data: {\"choices\":[]}\n\n";
+        let done = "data: [DONE]\n\n";
+        assert_eq!(
+            kinds(&format!("{empty}{done}"), true),
+            [DriftKind::MissingChoices]
+        );
+        assert_eq!(kinds("data: {}\n\n", true), [DriftKind::MissingChoices]);
+        assert_eq!(kinds("data: <html>\n\n", true), []);
+        assert_eq!(kinds(&whole()[..4].concat(), true), []);
     }
 
     #[test]
@@ -439,10 +442,16 @@ mod tests {
             r#"{"tool_calls":[{"index":0}]}"#,
             r#"{"refusal":"no"}"#,
             r#"{"reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm"}"#,
         ] {
             let (_, news) = read(&chunk(delta, "null"));
             assert!(matches!(news[..], [News::Content(_)]), "{delta}");
         }
+        let both = r#"{"reasoning":"hm","reasoning_content":"hm"}"#;
+        let (_, news) = read(&chunk(both, "null"));
+        assert_eq!(news, [News::Content(2)]);
+        let (_, news) = read(&chunk(r#"{"reasoning":{"effort":"low"}}"#, "null"));
+        assert_eq!(news, [News::Frame]);
     }
 
     #[test]

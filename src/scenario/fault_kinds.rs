@@ -26,15 +26,23 @@ pub(super) fn read(fields: &Fields<'_, '_>) -> Option<FaultKind> {
 /// Kinds of which only streams break.
 fn of_a_stream(fields: &Fields<'_, '_>, kind: &str) -> Option<FaultKind> {
     let how = Breakage::ALL.into_iter().find(|how| how.name() == kind)?;
-    let after = fields.optional("after", tokens).unwrap_or(5);
-    Some(FaultKind::Stream { how, after })
+    let after = fields.optional("after", tokens);
+    let (after, has_role) = after.unwrap_or((5, false));
+    Some(FaultKind::Stream {
+        how,
+        after,
+        has_role,
+    })
 }
 
-/// Tokens that come before a stream breaks.
-fn tokens(cx: Cx<'_>, node: &Node) -> Option<u32> {
+/// Tokens that come before a stream breaks, and whether it is said before that who speaks, if none do.
+fn tokens(cx: Cx<'_>, node: &Node) -> Option<(u32, bool)> {
+    if matches!(&node.value, Value::Scalar(word) if word == "role") {
+        return Some((0, true));
+    }
     match u32::try_from(values::count(cx, node)?) {
-        Ok(tokens) => Some(tokens),
-        Err(_) => cx.wrong(node, "a number of tokens", "0, 5, 100"),
+        Ok(tokens) => Some((tokens, false)),
+        Err(_) => cx.wrong(node, "a number of tokens", "0, role, 5, 100"),
     }
 }
 

@@ -151,10 +151,7 @@ impl ResponsePlan {
     pub fn usage(&self) -> Option<Usage> {
         match &self.act {
             Act::Complete(usage) => Some(*usage),
-            Act::Stream(stream) => Some(Usage {
-                completion_tokens: stream.tokens_sent(),
-                ..stream.usage
-            }),
+            Act::Stream(stream) => stream.spent(),
             Act::Odd(odd) if matches!(odd.form, Form::Redirect { .. }) => None,
             Act::Odd(odd) => match odd.reading() {
                 reading if reading.outcome.is_success() => reading.usage,
@@ -178,6 +175,7 @@ impl ResponsePlan {
     pub fn drift(&self) -> Drift {
         match &self.act {
             Act::Odd(odd) => odd.reading().drift,
+            Act::Stream(stream) => stream.drift().0,
             _ => Drift::NONE,
         }
     }
@@ -186,6 +184,7 @@ impl ResponsePlan {
     pub fn remaining_drift(&self) -> Drift {
         match &self.act {
             Act::Odd(odd) => odd.reading().remaining,
+            Act::Stream(stream) => stream.drift().1,
             _ => Drift::NONE,
         }
     }

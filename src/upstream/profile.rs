@@ -12,7 +12,7 @@ use crate::upstream::capacity::Capacity;
 
 use crate::upstream::plan::{Act, ResponsePlan};
 use crate::upstream::recorded::Answers;
-use crate::upstream::stream::{Ending, StreamPlan};
+use crate::upstream::stream::{Ending, Manner, StreamPlan};
 
 /// Tokens of an answer when neither profile nor caller say anything.
 const DEFAULT_OUTPUT_TOKENS: u32 = 128;
@@ -133,6 +133,7 @@ impl Profile {
                     gap: micros(pace.gap * factor),
                     per_chunk,
                     ending: Ending::Whole,
+                    manner: Manner::Usual,
                 };
                 (pace.first, Act::Stream(stream))
             }

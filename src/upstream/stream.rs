@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use crate::protocol::drift::{Drift, DriftKind};
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
+use crate::upstream::odd::{Form, Odd, Reading, Shape};
 
 /// A streamed answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,29 @@ pub struct StreamPlan {
     pub per_chunk: u32,
     /// How it ends.
     pub ending: Ending,
+    /// In which form it comes.
+    pub manner: Manner,
+}
+
+/// In which form a stream comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// OpenAI's.
+    Usual,
+    /// OpenAI's, with the finish reason `content_filter`.
+    Filtered,
+    /// Another one: every chunk of it.
+    Drifted(Shape),
+}
+
+impl Manner {
+    /// The shape, when it is not OpenAI's.
+    pub fn shape(self) -> Option<Shape> {
+        match self {
+            Self::Drifted(shape) => Some(shape),
+            Self::Usual | Self::Filtered => None,
+        }
+    }
 }
 
 /// How a stream ends.
@@ -32,6 +57,8 @@ pub enum Ending {
         after: u32,
         /// What happens then.
         how: Breakage,
+        /// Without any token before it: is it said before that who speaks?
+        has_role: bool,
     },
 }
 
@@ -58,11 +85,15 @@ pub enum Breakage {
     Malformed,
     /// One chunk comes twice, and then the rest as if nothing had been.
     Duplicate,
+    /// It goes on as another answer, by another model, and ends as if nothing had been.
+    Splice,
+    /// Chunks without choices, and then `[DONE]`: no answer. A fault of whole answers, too, so not among [`Self::ALL`].
+    NoChoices,
 }
 
 impl Breakage {
-    /// Every one.
-    pub const ALL: [Self; 10] = [
+    /// Every one that is a kind of fault of its own.
+    pub const ALL: [Self; 11] = [
         Self::Close,
         Self::Cut,
         Self::Reset,
@@ -73,6 +104,7 @@ impl Breakage {
         Self::Error,
         Self::Malformed,
         Self::Duplicate,
+        Self::Splice,
     ];
 
     /// The name of its fault in files.
@@ -88,6 +120,8 @@ impl Breakage {
             Self::Error => "stream_error",
             Self::Malformed => "stream_malformed",
             Self::Duplicate => "stream_duplicate",
+            Self::Splice => "stream_splice",
+            Self::NoChoices => "empty_choices",
         }
     }
 
@@ -100,7 +134,7 @@ impl Breakage {
             Self::Reset => Some(Outcome::Reset),
             Self::Stall => None,
             Self::Error => Some(Outcome::StreamError),
-            Self::Malformed => Some(Outcome::Malformed),
+            Self::Malformed | Self::Splice | Self::NoChoices => Some(Outcome::Malformed),
             // Whoever reads it has no way to know.
             Self::Duplicate => Some(Outcome::Success),
         }
@@ -116,6 +150,8 @@ pub enum Piece {
     Tokens(u32),
     /// The same chunk of so many tokens again.
     Again(u32),
+    /// A chunk without choices.
+    Empty,
     /// The chunk with the finish reason.
     Finish,
     /// The chunk with the usage, for who asked for it.
@@ -126,6 +162,8 @@ pub enum Piece {
     Error,
     /// An event that is no chunk.
     Garbage,
+    /// A chunk of so many tokens and a finish reason, of another answer by another model.
+    Foreign(u32),
     /// The beginning of a chunk, up to the middle of a character.
     HalfCharacter,
     /// The beginning of a chunk, up to the middle of a string.
@@ -159,6 +197,7 @@ impl StreamPlan {
         gap: Duration::ZERO,
         per_chunk: 1,
         ending: Ending::Whole,
+        manner: Manner::Usual,
     };
 
     /// All it does, when its first token comes after `first`. The role comes half-way there, as from servers
@@ -218,13 +257,30 @@ impl StreamPlan {
                     let odd = [(Piece::Again(again), rest)];
                     odd.into_iter().chain(finish).chain(done).collect()
                 }
+                Breakage::NoChoices => {
+                    let empty = [(Piece::Empty, 0)];
+                    empty.into_iter().chain(done).collect()
+                }
+                Breakage::Splice => {
+                    let sent = self.tokens_of_first(self.chunks_sent());
+                    let left = self.usage.completion_tokens - sent;
+                    let other = [(Piece::Foreign(left.max(1)), 0)];
+                    other.into_iter().chain(done).collect()
+                }
             },
         }
     }
 
-    /// Does anything come before the breakage?
+    /// Does anything come before the breakage? What goes on as another answer must have begun as one.
     fn says_role(&self) -> bool {
-        !matches!(self.ending, Ending::Broken { after: 0, .. })
+        match self.ending {
+            Ending::Broken {
+                after,
+                how,
+                has_role,
+            } => after > 0 || has_role || how == Breakage::Splice,
+            Ending::Whole => true,
+        }
     }
 
     /// Chunks of the whole answer.
@@ -351,7 +407,49 @@ impl StreamPlan {
             Ending::Whole => true,
             Ending::Broken { how, .. } => matches!(how, Breakage::NoDone | Breakage::Duplicate),
         };
-        states.then_some(self.usage)
+        match self.reading() {
+            Some(reading) => reading.usage.filter(|_| states),
+            None => states.then_some(self.usage),
+        }
+    }
+
+    /// What its shape means to its readers, if it is not OpenAI's: the same as for a whole answer.
+    fn reading(&self) -> Option<Reading> {
+        let shape = self.manner.shape()?;
+        let odd = Odd {
+            form: Form::Drifted(shape),
+            usage: self.usage,
+        };
+        Some(odd.reading())
+    }
+
+    /// The tokens that are spent on it, as far as the upstream can tell.
+    pub fn spent(&self) -> Option<Usage> {
+        let spent = Usage {
+            completion_tokens: self.tokens_sent(),
+            ..self.usage
+        };
+        let is_told = self.reading().is_none_or(|reading| reading.usage.is_some());
+        is_told.then_some(spent)
+    }
+
+    /// How it differs from the OpenAI shape, and how it still does once a gateway has put it right. What broke off
+    /// shows nothing.
+    pub fn drift(&self) -> (Drift, Drift) {
+        let outcome = match self.ending {
+            Ending::Whole => Some(Outcome::Success),
+            Ending::Broken {
+                how: Breakage::NoChoices,
+                ..
+            } => {
+                let nothing = Drift::NONE.with(DriftKind::MissingChoices, true);
+                return (nothing, nothing);
+            }
+            Ending::Broken { how, .. } => how.outcome(),
+        };
+        let reading = self.reading().filter(|_| outcome == Some(Outcome::Success));
+        let drift = |reading: Reading| (reading.drift, reading.remaining);
+        reading.map_or((Drift::NONE, Drift::NONE), drift)
     }
 
     /// Tokens that were sent, but for those that came twice.
@@ -397,6 +495,15 @@ mod tests {
             gap: Duration::from_millis(20),
             per_chunk,
             ending,
+            manner: Manner::Usual,
+        }
+    }
+
+    fn broken(after: u32, how: Breakage) -> Ending {
+        Ending::Broken {
+            after,
+            how,
+            has_role: false,
         }
     }
 
@@ -445,7 +552,7 @@ mod tests {
     #[test]
     fn a_chunk_that_comes_twice_is_followed_by_the_rest() {
         let how = Breakage::Duplicate;
-        let twice = plan(5, 2, Ending::Broken { after: 2, how });
+        let twice = plan(5, 2, broken(2, how));
         let first = Duration::from_millis(100);
         assert_eq!((twice.chunks_read(), twice.tokens_sent()), (3, 5));
         assert_eq!(twice.again(first), Some((first, 2)));
@@ -455,7 +562,7 @@ mod tests {
     #[test]
     fn a_breakage_comes_after_its_tokens() {
         use Piece::{Cut, Garbage, Role, Silence, Tokens};
-        let broken = |after, how| plan(3, 1, Ending::Broken { after, how });
+        let broken = |after, how| plan(3, 1, broken(after, how));
         assert_eq!(pieces(broken(0, Breakage::Cut)), [(100, Cut)]);
         assert_eq!(
             pieces(broken(1, Breakage::Stall)),

@@ -7,7 +7,7 @@ use graygate::stats::compare::{Comparison, Op};
 use graygate::verdict::result::Status;
 use graygate::verdict::spec::{ContractSpec, GateSpec};
 
-use crate::play::{CANARY, Play, STABLE, To, count, to};
+use crate::play::{CANARY, Play, STABLE, To, Tokens, count, to};
 
 fn spec() -> ContractSpec {
     ContractSpec {
@@ -87,6 +87,26 @@ fn what_a_version_sends_is_held_against_it_and_what_is_put_right_reaches_nobody(
     let with = |to| status(drift.clone(), &[beside.as_slice(), &[to]].concat());
     assert_eq!(with(refused), Status::Pass);
     assert_eq!(with(empty), Status::Fail);
+}
+
+/// What was not looked at is not passed off as fine without a word.
+#[test]
+fn answers_that_broke_off_are_named() {
+    let both = ContractSpec {
+        drift: zero(),
+        answers: zero(),
+        ..spec()
+    };
+    let mut play = Play::new(&[GateSpec::Contract(both)]);
+    play.tokens = Some(Tokens::new(20, 3, 10));
+    play.requests(1, (0.0, 1.0), &[fine(STABLE)]);
+    play.requests(3, (1.0, 2.0), &[fine(CANARY)]);
+    play.requests(2, (2.0, 3.0), &[to(CANARY, Outcome::Truncated)]);
+    let gate = play.gate();
+    let of_canary = gate.checks.iter().filter(|c| c.condition.contains("v2"));
+    let seen: Vec<&str> = of_canary.map(|check| check.seen.as_str()).collect();
+    let expected = "0 of 3 answers; 2 more broke off and were not looked at";
+    assert_eq!(seen, [expected, expected]);
 }
 
 #[test]

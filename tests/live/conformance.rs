@@ -7,7 +7,7 @@ use graygate::fault::kind::FaultKind;
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::Claim;
 use graygate::observe::meta::Engine;
-use graygate::observe::story::{Attempt, Story, StreamEnd};
+use graygate::observe::story::{Attempt, Story};
 use graygate::protocol::drift::Drift;
 use graygate::protocol::outcome::Outcome;
 use graygate::runner::{RunOptions, RunOutput};
@@ -16,7 +16,7 @@ use graygate::traffic::caller::Intent;
 use graygate::upstream::stream::Breakage;
 use graygate::verdict::result::Status;
 
-use crate::support::{Stories, gate, keys, live_run, run_with, shipped, written};
+use crate::support::{Stories, keys, live_run, run_with, shipped, written};
 
 /// What happened to a request, as far as both engines must agree.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(crate) fn virtual_stories(scenario: &Scenario) -> (RunOutput, Vec<Story>) {
 }
 
 /// Runs a scenario on both engines and compares the requests one by one.
-fn same_on_both(scenario: &Scenario) -> Vec<Story> {
+pub(crate) fn same_on_both(scenario: &Scenario) -> Vec<Story> {
     let (simulated_run, simulated) = virtual_stories(scenario);
     let (live_output, live) = live_run(scenario);
     for output in [&simulated_run, &live_output] {
@@ -196,7 +196,7 @@ fn every_kind_of_fault_is_compared() {
     let all = || FAULTS.iter().chain(&SLOW_FAULTS).chain(&CLOSED_DOORS);
     for name in FaultKind::NAMES {
         let is_it = |fault: &&str| fault.split([',', ' ']).any(|word| word == name);
-        // Those of streams are all compared, below.
+        // Those of streams are all compared in `conformance_streams`.
         let is_of_streams = Breakage::ALL.iter().any(|how| how.name() == name);
         assert!(is_of_streams || all().any(is_it), "{name}");
     }
@@ -217,74 +217,6 @@ fn every_one_hits_the_same(server: &str, faults: &[&str]) {
 fn every_fault_hits_the_same_requests_the_same_way_on_both_engines() {
     every_one_hits_the_same("native", &FAULTS);
     every_one_hits_the_same("native", &SLOW_FAULTS);
-}
-
-/// Streams alone, with one fault on the canary from the start.
-fn with_streams(fault: &str) -> Scenario {
-    let text = format!(
-        "
-name: conformance
-seed: 14
-duration: 1s
-router:
-  versions:
-    v1: {{role: stable, model: a, api_key_env: A}}
-    v2: {{role: canary, model: b, api_key_env: B}}
-  split: {{weights: {{v1: 40, v2: 60}}}}
-  timeouts: {{first_token: 600ms, idle: 600ms, attempt: 3s, request: 6s}}
-  judge: off
-upstreams:
-  v1: {{mock: {{first_token: 30ms, tokens_per_second: 50, output_tokens: 8}}}}
-  v2: {{mock: {{like: v1, tokens_per_chunk: 2}}}}
-traffic:
-  synthetic: {{arrivals: {{constant: 60/s}}, stream: 100%}}
-faults:
-  - {{on: v2, {fault}, share: 50%}}
-expect:
-  - attribution
-  - stream
-  - generator: {{dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}}
-"
-    );
-    written("conformance", &text)
-}
-
-/// What came of a stream: how it ended, its tokens, and those that its content amounts to.
-pub(crate) fn stream_fate(story: &Story) -> (Option<StreamEnd>, Option<(u32, Option<u32>)>) {
-    let streamed = story.streamed();
-    (story.stream_end(), streamed.map(|s| (s.tokens, s.content)))
-}
-
-/// Every way in which a stream can break, before its first token and after its fourth.
-#[test]
-fn every_fault_of_streams_is_the_same_on_both_engines() {
-    for (how, after) in Breakage::ALL
-        .into_iter()
-        .flat_map(|how| [(how, 0), (how, 4)])
-    {
-        let fault = format!("kind: {}, after: {after}", how.name());
-        let scenario = with_streams(&fault);
-        let (_, simulated) = virtual_stories(&scenario);
-        let (output, live) = live_run(&scenario);
-        assert_eq!(keys(&simulated), keys(&live));
-        for (a, b) in simulated.iter().zip(&live) {
-            let (one, two) = (stream_fate(a), stream_fate(b));
-            assert_eq!(one, two, "{fault}, request {}", a.key);
-        }
-        for (a, b) in fates(&simulated).iter().zip(&fates(&live)) {
-            assert_eq!(a, b, "{fault}");
-        }
-        let hit = live.iter().flat_map(|s| &s.attempts);
-        let hit = hit.filter(|a| a.fault.is_some()).count();
-        assert!(hit >= 5, "{fault} hit next to nothing");
-        // Whoever is sent a chunk twice gets it twice.
-        let expected = match how {
-            Breakage::Duplicate => Status::Fail,
-            _ => Status::Pass,
-        };
-        let gate = gate(&output, "stream");
-        assert_eq!(gate.status, expected, "{fault}: {gate:#?}");
-    }
 }
 
 #[test]
@@ -399,16 +331,62 @@ fn what_breaks_behind_tls_breaks_in_front_of_it() {
 /// at the very edge.
 #[test]
 fn patterns_hit_the_same_requests_on_both_engines() {
-    let pattern = "flapping: {on: 400ms, off: 300ms}";
-    let scenario = with_fault("native", &format!("kind: server_error, {pattern}"));
-    let (_, simulated) = virtual_stories(&scenario);
-    let (_, live) = live_run(&scenario);
-    let hit = |s: &&Story| s.attempts.first().is_some_and(|a| a.fault.is_some());
-    let pairs = simulated.iter().zip(&live);
-    let differ = pairs.filter(|(a, b)| hit(a) != hit(b)).count();
-    let hits = simulated.iter().filter(hit).count();
-    assert!(hits > 20 && simulated.len() - hits > 20, "{hits}");
-    assert!(differ <= 8, "{differ} of {}", simulated.len());
+    for pattern in [
+        "flapping: {on: 400ms, off: 300ms}",
+        "bursts: {mean: 200ms, gap: 300ms}",
+        "ramp: {from: 0%, to: 90%}, for: 1500ms",
+    ] {
+        let scenario = with_fault("native", &format!("kind: server_error, {pattern}"));
+        let (_, simulated) = virtual_stories(&scenario);
+        let (_, live) = live_run(&scenario);
+        let hit = |s: &&Story| s.attempts.first().is_some_and(|a| a.fault.is_some());
+        let pairs = simulated.iter().zip(&live);
+        let differ = pairs.filter(|(a, b)| hit(a) != hit(b)).count();
+        let hits = simulated.iter().filter(hit).count();
+        let missed = simulated.len() - hits;
+        assert!(hits > 20 && missed > 20, "{pattern}: {hits}");
+        assert!(differ <= 8, "{pattern}: {differ} of {}", simulated.len());
+    }
+}
+
+/// Whoever meets it at one version meets it at the other, on both engines.
+#[test]
+fn an_outage_of_both_versions_hits_the_same_requests_on_both_engines() {
+    let text = "
+name: outage
+seed: 15
+duration: 1500ms
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A}
+    v2: {role: canary, model: b, api_key_env: B}
+  split: {weights: {v1: 50, v2: 50}}
+  retry: {max_retries: 0}
+  timeouts: {attempt: 400ms, request: 5s}
+  judge: off
+upstreams:
+  v1: {mock: {latency: 10ms, server: native}}
+  v2: {mock: {latency: 10ms, server: native}}
+traffic:
+  synthetic: {arrivals: {constant: 100/s}}
+faults: [{on: [v1, v2], kind: server_error, share: 40%, correlated: true}]
+expect:
+  - attribution
+  - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
+";
+    let stories = same_on_both(&written("outage", text));
+    let (mut lost, mut tried_both) = (0, 0);
+    for story in &stories {
+        let first = story.attempts.first().expect("an attempt");
+        let is_hit = first.fault.is_some();
+        lost += usize::from(is_hit);
+        tried_both += usize::from(story.attempts.len() > 1);
+        assert!(story.attempts.iter().all(|a| a.fault.is_some() == is_hit));
+    }
+    assert!(
+        (40..=80).contains(&lost) && tried_both > 10,
+        "{lost}, {tried_both}"
+    );
 }
 
 #[test]
@@ -420,188 +398,6 @@ fn a_healthy_run_is_the_same_on_both_engines() {
     ] {
         same_on_both(&shipped(name));
     }
-}
-
-/// Forced to a version by the harness, beside a split of their own: the same requests on both engines.
-#[test]
-fn forced_requests_meet_their_version_on_both_engines() {
-    let text = "
-name: forced
-seed: 13
-duration: 1500ms
-router:
-  versions:
-    v1: {role: stable, model: a, api_key_env: A}
-    v2: {role: canary, model: b, api_key_env: B}
-  split: {weights: {v1: 60, v2: 40}}
-  judge: off
-traffic:
-  synthetic: {arrivals: {constant: 100/s}, forced: {v1: 20%, v2: 30%}}
-expect:
-  - requests: {misrouted: \"0\", min_n: 40}
-  - generator: {dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 10%\"}
-";
-    let stories = same_on_both(&written("forced", text));
-    for version in [VersionId(0), VersionId(1)] {
-        let is_forced = |s: &&Story| {
-            s.sent
-                .is_some_and(|(_, sent)| sent.intent == Intent::Forced(version))
-        };
-        let forced: Vec<_> = stories.iter().filter(is_forced).collect();
-        assert!(forced.len() >= 15, "{} to {version:?}", forced.len());
-        assert!(forced.iter().all(|s| s.first_version() == Some(version)));
-    }
-}
-
-/// A run of these arrivals and callers beside a split, with nobody who judges.
-fn with_traffic(latencies: (&str, &str), split: &str, synthetic: &str) -> Scenario {
-    let (stable, canary) = latencies;
-    let text = format!(
-        "
-name: callers
-seed: 14
-router:
-  versions:
-    v1: {{role: stable, model: a, api_key_env: A}}
-    v2: {{role: canary, model: b, api_key_env: B}}
-  split: {{weights: {{v1: 60, v2: 40}}}}
-  timeouts: {{attempt: 3s, request: 6s}}
-  judge: off
-upstreams:
-  v1: {{mock: {{latency: {stable}, server: native}}}}
-  v2: {{mock: {{latency: {canary}, server: native}}}}
-traffic:
-  synthetic: {{{synthetic}}}
-expect:
-  - attribution
-  - generator: {{dispatch_delay_p99: \"<= 100ms\", rate_error: \"<= 20%\"}}
-"
-    );
-    let split = format!("  split: {{weights: {{v1: 60, v2: 40}}{split}");
-    written(
-        "callers",
-        &text.replace("  split: {weights: {v1: 60, v2: 40}}", &split),
-    )
-}
-
-/// Half of the callers hang up well before the slow canary can answer, and well after stable has.
-#[test]
-fn the_same_callers_hang_up_on_both_engines() {
-    let synthetic = "arrivals: {poisson: 80/s}, requests: 200, cancel: {share: 50%, after: 400ms}";
-    let stories = same_on_both(&with_traffic(("10ms", "1200ms"), "}", synthetic));
-    let gone: Vec<_> = stories.iter().filter(|s| s.client_hung_up()).collect();
-    assert!(gone.len() >= 20, "{}", gone.len());
-    for story in gone {
-        assert_eq!(story.first_version(), Some(VersionId(1)));
-        let out = &story.attempts[0];
-        assert!(out.cancelled_at.is_some());
-        assert_eq!(out.outcome, Some(Outcome::ClientGone), "{story:?}");
-    }
-}
-
-/// Conversations are numbered by their beginning: the same turns of the same users, with the same history.
-#[test]
-fn the_same_conversations_are_held_on_both_engines() {
-    let synthetic = "arrivals: {sessions: {arrivals: {gamma: {rate: 30/s, cv: 2}}, turns: {lognormal: \
-                     {median: 3, p99: 9}}, think: {exponential: 80ms}}}, requests: 200, \
-                     users: {count: 40, premium: 20%}";
-    let latency = "{lognormal: {median: 20ms, p99: 80ms}}";
-    let stories = same_on_both(&with_traffic(
-        (latency, latency),
-        ", sticky: user}",
-        synthetic,
-    ));
-    assert_eq!(stories.len(), 200);
-    let turns = stories.windows(2).filter(|pair| {
-        let sent = |i: usize| pair[i].sent.map(|(_, sent)| sent);
-        let tokens = |i| sent(i).map(|s| s.input_tokens);
-        tokens(1) > tokens(0) && sent(0).map(|s| s.caller) == sent(1).map(|s| s.caller)
-    });
-    assert!(turns.count() > 80);
-    // A turn comes after the answer to the one before it.
-    for pair in stories.windows(2) {
-        let is_next = pair[1].sent.is_some_and(|(_, s)| s.input_tokens > 100);
-        let (answered, sent) = (pair[0].answered, pair[1].sent);
-        if let (true, Some((answered_at, _)), Some((sent_at, _))) = (is_next, answered, sent) {
-            assert!(answered_at <= sent_at);
-        }
-    }
-}
-
-/// Callers of a closed loop think; tenants are pinned by a rule.
-#[test]
-fn tenants_and_callers_who_think_are_the_same_on_both_engines() {
-    let synthetic = "arrivals: {closed: {callers: 10, think: {exponential: 50ms}}}, requests: 200, \
-                     tenants: {acme: 50%, globex: 30%}";
-    let rules = "}\n  routes: [{when: {tenant: globex}, to: v2}]";
-    let latency = "{lognormal: {median: 20ms, p99: 80ms}}";
-    let stories = same_on_both(&with_traffic((latency, latency), rules, synthetic));
-    let is_pinned = |s: &&Story| {
-        s.sent
-            .is_some_and(|(_, sent)| sent.intent == Intent::Pinned(VersionId(1)))
-    };
-    let pinned: Vec<_> = stories.iter().filter(is_pinned).collect();
-    assert!((35..=85).contains(&pinned.len()), "{}", pinned.len());
-    assert!(
-        pinned
-            .iter()
-            .all(|s| s.first_version() == Some(VersionId(1)))
-    );
-}
-
-/// With a rollback in the loop: it comes within 0.5 s of the virtual moment, after the same number of
-/// canary requests give or take 15 %, and before it the requests are the same, but for those that came
-/// when the fault went on: whether it hit them is a matter of microseconds.
-#[test]
-fn a_rollback_comes_at_the_same_moment_on_both_engines() {
-    let scenario = shipped("server-errors-above-threshold");
-    let (simulated_run, simulated) = virtual_stories(&scenario);
-    let (live_output, live) = live_run(&scenario);
-    let decided = |output: &RunOutput| output.report.summary.rollbacks[0].decided_at.as_secs_f64();
-    let (virtual_at, live_at) = (decided(&simulated_run), decided(&live_output));
-    assert!(
-        (virtual_at - live_at).abs() <= 0.5,
-        "virtual {virtual_at} s, live {live_at} s"
-    );
-    let met = |stories: &[Story]| {
-        let canary = scenario.experiment.router.canary;
-        stories.iter().filter(|s| s.touched(canary)).count() as f64
-    };
-    let ratio = met(&live) / met(&simulated);
-    assert!((0.85..=1.15).contains(&ratio), "{ratio}");
-    // Requests that were over well before either rollback cannot know of it.
-    let before = |story: &&Story| {
-        let at = story.answered.map_or(f64::MAX, |(at, _)| at.as_secs_f64());
-        at < virtual_at.min(live_at) - 0.3
-    };
-    let edges: Vec<f64> = scenario
-        .experiment
-        .upstreams
-        .faults
-        .iter()
-        .flat_map(|fault| std::iter::once(fault.from).chain(fault.until))
-        .map(|at| at.as_secs_f64())
-        .collect();
-    let is_clear = |story: &&Story| {
-        let taken = story.attempts.iter().filter_map(|a| a.accepted_at);
-        taken.map(|at| at.as_secs_f64()).all(|at| {
-            let distance = |edge: &f64| (edge - at).abs();
-            edges.iter().all(|edge| distance(edge) > 0.3)
-        })
-    };
-    let early: Vec<Story> = simulated
-        .iter()
-        .filter(before)
-        .filter(is_clear)
-        .cloned()
-        .collect();
-    let same: Vec<Story> = live
-        .iter()
-        .filter(|s| early.iter().any(|e| e.key == s.key))
-        .cloned()
-        .collect();
-    assert!(early.len() > 400);
-    assert_eq!(fates(&early), fates(&same));
 }
 
 /// Which server played each version's upstream, by the report.

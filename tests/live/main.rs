@@ -4,6 +4,8 @@ mod admin;
 mod capacity;
 mod closing;
 mod conformance;
+mod conformance_streams;
+mod conformance_traffic;
 mod connections;
 mod cost;
 mod drain;
@@ -30,6 +32,7 @@ mod responder;
 mod retry_after;
 mod shipped;
 mod start_up;
+mod stream_forms;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -16,7 +16,8 @@ use graygate::verdict::result::Status;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::conformance::{FAULTS, fates, stream_fate, virtual_stories};
+use crate::conformance::{FAULTS, fates, virtual_stories};
+use crate::conformance_streams::stream_fate;
 use crate::process::{Server, client};
 use crate::support::{Stories, alone, gate, in_company, keys, run_with, written};
 
@@ -381,7 +382,7 @@ fn every_fault_before_a_real_server_is_the_same_as_at_a_mock() {
 #[test]
 fn every_fault_of_streams_before_a_real_server_is_the_same_as_at_a_mock() {
     let server = server();
-    for after in [0, 2, 9] {
+    for after in ["0", "role", "2", "9"] {
         let faults =
             Breakage::ALL.map(|how| format!("kind: {}, after: {after}, share: 20%", how.name()));
         for group in faults.chunks(5) {

@@ -17,10 +17,10 @@ use crate::process::{KEYS, Server, client, router_file, wait_for};
 use crate::support::in_company;
 
 /// Long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway, and a client of it.
-struct Stand {
+pub(crate) struct Stand {
     gateway: Server,
     _mocks: Vec<Server>,
     folder: tempfile::TempDir,
@@ -30,7 +30,12 @@ struct Stand {
 
 impl Stand {
     /// A gateway before these two upstreams.
-    fn before(folder: tempfile::TempDir, bases: [&str; 2], mocks: Vec<Server>, more: &str) -> Self {
+    pub(crate) fn before(
+        folder: tempfile::TempDir,
+        bases: [&str; 2],
+        mocks: Vec<Server>,
+        more: &str,
+    ) -> Self {
         let router = router_file(folder.path(), bases[0], bases[1], more);
         Self {
             gateway: Server::start(&["serve", &router], &KEYS),
@@ -66,7 +71,7 @@ impl Stand {
     }
 
     /// Asks the canary for a stream.
-    fn ask(&self) -> Stream<'_> {
+    pub(crate) fn ask(&self) -> Stream<'_> {
         let url = format!("{}/chat/completions", self.gateway.base);
         let messages = json!([{"role": "user", "content": "hello"}]);
         let body = json!({"model": "gpt-4.1", "stream": true, "messages": messages});
@@ -89,7 +94,7 @@ impl Stand {
 }
 
 /// A stream as its client reads it.
-struct Stream<'s> {
+pub(crate) struct Stream<'s> {
     response: Response,
     runtime: &'s tokio::runtime::Runtime,
     read: String,
@@ -111,13 +116,13 @@ impl Stream<'_> {
     }
 
     /// Reads until this is there.
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         while !self.read.contains(text) {
             assert!(self.more(), "it ended before {text:?}: {}", self.read);
         }
     }
 
-    fn rest(mut self) -> String {
+    pub(crate) fn rest(mut self) -> String {
         while self.more() {}
         self.read
     }
@@ -133,7 +138,7 @@ fn tokens(text: &str) -> usize {
 }
 
 /// An upstream that does with every chat request what `script` says.
-fn upstream(script: impl Fn(&mut TcpStream) + Send + 'static) -> String {
+pub(crate) fn upstream(script: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let base = format!("http://{}/v1", listener.local_addr().expect("its address"));
     std::thread::spawn(move || {
@@ -175,11 +180,11 @@ fn list_models(stream: &mut TcpStream) {
     let _ = write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{models}");
 }
 
-const HEAD: &str =
+pub(crate) const HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
 /// The beginning of a stream up to its first token, with what clients rarely see.
-const BEGINNING: &str = ": hello\n\n\
+pub(crate) const BEGINNING: &str = ": hello\n\n\
     data: {\"id\":\"c1\",\"model\":\"gpt-4.1-new\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n\
     data: {\"id\":\"c1\",\"model\":\"gpt-4.1-new\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hé\"}}]}\n\n";
 
@@ -294,7 +299,8 @@ fn what_breaks_after_its_first_token_ends_with_an_error_and_without_done() {
     }
 }
 
-const LIMITS: &str = "timeouts: {first_token: 700ms, idle: 700ms, attempt: 20s, request: 40s}";
+pub(crate) const LIMITS: &str =
+    "timeouts: {first_token: 700ms, idle: 700ms, attempt: 20s, request: 40s}";
 const LIMIT: Duration = Duration::from_millis(700);
 
 /// They come when they are due, and not before; and much sooner than the limit of the whole attempt.

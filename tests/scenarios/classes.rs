@@ -14,25 +14,21 @@ use crate::support::{Stories, run_with, written};
 /// For the gateway, and for its caller.
 type Class = (Outcome, Outcome);
 
-/// A fault, with its class for a whole answer, for a stream that has not begun, and for one after its fourth token.
+/// A fault, with its class for a whole answer, for a stream before its first token (whether it is said who speaks or
+/// not), and for one after its fourth token.
 type Line = (&'static str, Class, Class, Class);
 
 /// It cannot happen there, so nothing does.
 const NONE: Class = (Success, Success);
 
 /// An answer in place of the model's: the same whatever was asked for.
-const fn refusal(kind: &'static str, gateway: Outcome, caller: Outcome) -> Line {
+const fn instead(kind: &'static str, gateway: Outcome, caller: Outcome) -> Line {
     (
         kind,
         (gateway, caller),
         (gateway, caller),
         (gateway, caller),
     )
-}
-
-/// A whole answer that is odd. Streams are left alone.
-const fn odd(kind: &'static str, gateway: Outcome, caller: Outcome) -> Line {
-    (kind, (gateway, caller), NONE, NONE)
 }
 
 /// A stream that breaks. After its first token every failure is an error in the stream for the caller.
@@ -43,33 +39,33 @@ const fn stream(kind: &'static str, gateway: Outcome, before: Outcome) -> Line {
 /// What a gateway cannot know it cannot tell.
 const UNNOTICED: Line = ("stream_duplicate", NONE, NONE, NONE);
 
-const TABLE: [Line; 36] = [
-    refusal("unauthorized", Unauthorized, Unauthorized),
-    refusal("forbidden", Forbidden, Forbidden),
-    refusal("timeout", Timeout, Timeout),
-    refusal("request_timeout", Timeout, Timeout),
-    refusal("rate_limited", RateLimited, RateLimited),
-    refusal("insufficient_quota", QuotaExhausted, QuotaExhausted),
-    refusal("model_not_found", ModelNotFound, ModelNotFound),
-    refusal("bad_request", BadRequest, BadRequest),
-    refusal("context_length", BadRequest, BadRequest),
-    refusal("content_filter", BadRequest, BadRequest),
-    refusal("overloaded", Overloaded, Overloaded),
-    refusal("server_error", ServerError, ServerError),
-    refusal("reset", Reset, ServerError),
-    refusal("close", Reset, ServerError),
-    refusal("slow, delay: 50ms", Success, Success),
-    refusal("refused", Connect, ServerError),
-    refusal("tls_failure", Connect, ServerError),
-    odd("malformed", Malformed, ServerError),
-    odd("empty_choices", Malformed, ServerError),
-    odd("wrong_content_type", Malformed, ServerError),
-    odd("schema_drift", Success, Success),
-    odd("cut", Truncated, ServerError),
-    odd("wrong_content_length", Malformed, ServerError),
-    odd("slow_body, over: 50ms", Success, Success),
-    odd("huge_body", Malformed, ServerError),
-    odd("redirect", Malformed, ServerError),
+const TABLE: [Line; 37] = [
+    instead("unauthorized", Unauthorized, Unauthorized),
+    instead("forbidden", Forbidden, Forbidden),
+    instead("timeout", Timeout, Timeout),
+    instead("request_timeout", Timeout, Timeout),
+    instead("rate_limited", RateLimited, RateLimited),
+    instead("insufficient_quota", QuotaExhausted, QuotaExhausted),
+    instead("model_not_found", ModelNotFound, ModelNotFound),
+    instead("bad_request", BadRequest, BadRequest),
+    instead("context_length", BadRequest, BadRequest),
+    instead("content_filter", BadRequest, BadRequest),
+    instead("overloaded", Overloaded, Overloaded),
+    instead("server_error", ServerError, ServerError),
+    instead("reset", Reset, ServerError),
+    instead("close", Reset, ServerError),
+    instead("slow, delay: 50ms", Success, Success),
+    instead("refused", Connect, ServerError),
+    instead("tls_failure", Connect, ServerError),
+    instead("malformed", Malformed, ServerError),
+    instead("empty_choices", Malformed, ServerError),
+    instead("wrong_content_type", Malformed, ServerError),
+    instead("schema_drift", Success, Success),
+    instead("cut", Truncated, ServerError),
+    instead("wrong_content_length", Malformed, ServerError),
+    instead("slow_body, over: 50ms", Success, Success),
+    instead("huge_body", Malformed, ServerError),
+    instead("redirect", Malformed, ServerError),
     stream("stream_close", Truncated, ServerError),
     stream("stream_cut", Truncated, ServerError),
     stream("stream_reset", Reset, ServerError),
@@ -85,6 +81,7 @@ const TABLE: [Line; 36] = [
     ),
     stream("stream_error", StreamError, ServerError),
     stream("stream_malformed", Malformed, ServerError),
+    stream("stream_splice", Malformed, ServerError),
     UNNOTICED,
 ];
 
@@ -137,20 +134,21 @@ fn every_fault_has_its_class_at_every_stage() {
     known.sort_unstable();
     assert_eq!(named, known);
     for (fault, whole, before, after) in TABLE {
-        let at = |tokens: u32| match fault.starts_with("stream_") {
-            true => format!("{fault}, after: {tokens}"),
+        let at = |point: &str| match fault.starts_with("stream_") {
+            true => format!("{fault}, after: {point}"),
             false => fault.to_owned(),
         };
-        assert_eq!(class(&at(0), "0%"), whole, "{fault}, a whole answer");
-        assert_eq!(
-            class(&at(0), "100%"),
-            before,
-            "{fault}, before the first token"
-        );
-        assert_eq!(
-            class(&at(4), "100%"),
-            after,
-            "{fault}, after the fourth token"
-        );
+        for (point, share, expected) in [
+            ("0", "0%", whole),
+            ("0", "100%", before),
+            ("role", "100%", before),
+            ("4", "100%", after),
+        ] {
+            let found = class(&at(point), share);
+            assert_eq!(
+                found, expected,
+                "{fault} after {point} with {share} streams"
+            );
+        }
     }
 }

@@ -326,6 +326,7 @@ impl RequestTask<'_> {
             key: self.key,
             n: config.is_harness.then_some(attempt.n),
             is_stream: self.head.stream,
+            wants_usage: self.head.usage,
         };
         let upstream = self.release.upstream.clone();
         Box::pin(upstream.attempt(version, message))
@@ -383,7 +384,7 @@ impl RequestTask<'_> {
         let mut reply = relay(head);
         self.sign(reply.headers_mut(), signature);
         let begun = (reader, coming, first);
-        let asked = self.body.len();
+        let asked = (self.body.len(), self.head.usage);
         let body = StreamReply::new(self.call, self.orders, attempt, self.release, begun, asked);
         reply.map(|_| ReplyBody::stream(body))
     }

@@ -1,4 +1,4 @@
-//! The answer to a caller who wants a stream: events of one upstream, passed on as they come.
+//! The answer to a caller who wants a stream: events of one upstream, passed on as they come, in the OpenAI shape.
 //!
 //! Once the first of them is on its way nothing is retried or spliced: a stream that breaks ends with an
 //! error event and without `[DONE]`. The caller reads as fast as it likes; what it does not read is not
@@ -19,7 +19,6 @@ use crate::live::gateway::release::Release;
 use crate::live::gateway::server::Call;
 use crate::live::gateway::upstream::{Coming, stream_outcome};
 use crate::live::http::Break;
-use crate::protocol::drift::Drift;
 use crate::protocol::gateway;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
@@ -43,6 +42,8 @@ pub(super) struct StreamReply {
     ready: VecDeque<Bytes>,
     /// Tokens of the prompt, by its length.
     prompt_tokens: u32,
+    /// Is it to state its tokens at its end?
+    wants_usage: bool,
     /// When the core was told last that the stream goes on.
     told: Timestamp,
     is_over: bool,
@@ -56,12 +57,13 @@ impl StreamReply {
         attempt: AttemptId,
         release: Arc<Release>,
         begun: (StreamReader, Coming, Bytes),
-        body_bytes: usize,
+        (body_bytes, wants_usage): (usize, bool),
     ) -> Self {
         let (reader, coming, first) = begun;
         Self {
             told: call.driver.now(),
             prompt_tokens: u32::try_from(body_bytes / BYTES_OF_A_TOKEN).unwrap_or(u32::MAX),
+            wants_usage,
             call,
             orders,
             attempt,
@@ -107,13 +109,17 @@ impl StreamReply {
     /// Takes the events that have come whole.
     fn take_events(&mut self) {
         while !self.is_over
+            && self.coming.is_some()
             && let Some((raw, news)) = self.reader.take()
         {
+            let raw = self.reader.shaped().unwrap_or(raw);
             match news {
                 News::Content(_) | News::Frame => {
                     self.ready.push_back(raw);
                     self.go_on();
                 }
+                // A connection can be alive long after its model.
+                News::Comment => self.ready.push_back(raw),
                 News::Done => {
                     let outcome = self.reader.outcome(None);
                     self.end(outcome);
@@ -165,7 +171,7 @@ impl StreamReply {
         AnswerTraits {
             usage: stated.or(Some(counted)),
             is_estimated: stated.is_none(),
-            drift: Drift::NONE,
+            drift: self.reader.drift(self.wants_usage),
         }
     }
 
@@ -179,7 +185,6 @@ impl StreamReply {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.reader.push(data);
-                    self.take_events();
                 }
                 true
             }
@@ -217,6 +222,8 @@ impl Body for StreamReply {
                 return Poll::Ready(None);
             }
             this.obey(context);
+            // The first token may not have come alone.
+            this.take_events();
             if this.ready.is_empty() && !this.is_over && !this.read(context) {
                 return Poll::Pending;
             }

@@ -90,6 +90,8 @@ pub struct Message {
     pub n: Option<u32>,
     /// Does it ask for a stream?
     pub is_stream: bool,
+    /// And for the tokens at its end?
+    pub wants_usage: bool,
 }
 
 impl UpstreamClient {
@@ -108,14 +110,14 @@ impl UpstreamClient {
     /// Sends one attempt and waits for its whole answer, or for the first token where a stream was asked
     /// for. Cancelled by dropping.
     pub async fn attempt(self: Arc<Self>, version: VersionId, message: Message) -> Attempted {
-        let is_stream = message.is_stream;
+        let (is_stream, wants_usage) = (message.is_stream, message.wants_usage);
         let (head, body) = match self.send(version, message).await {
             Ok(answer) => answer,
             Err(outcome) => return Attempted::lost(outcome),
         };
         let is_events = stream::is_event_stream(http::header(&head.headers, "content-type"));
         if is_stream && is_events && head.status.is_success() {
-            return self.targets[version].begin(head, body).await;
+            return self.targets[version].begin(head, body, wants_usage).await;
         }
         match self.collect(version, head, body).await {
             Ok(result) => match result.outcome.of_whole_answer(is_stream) {
@@ -304,16 +306,17 @@ impl Target {
 
     /// Reads a stream up to its first token. Until then nothing is passed on, so that a failure can be
     /// made good by another attempt.
-    async fn begin(&self, head: Parts, mut coming: Coming) -> Attempted {
+    async fn begin(&self, head: Parts, mut coming: Coming, wants_usage: bool) -> Attempted {
         let mut reader = StreamReader::default();
         let mut held = BytesMut::new();
         let is_begun = loop {
             match reader.take() {
-                Some((raw, News::Content(_))) => {
-                    held.extend_from_slice(&raw);
-                    break true;
+                Some((raw, news)) => {
+                    held.extend_from_slice(&reader.shaped().unwrap_or(raw));
+                    if let News::Content(_) = news {
+                        break true;
+                    }
                 }
-                Some((raw, _)) => held.extend_from_slice(&raw),
                 None if reader.is_over() => break false,
                 None => match coming.frame().await {
                     Some(Ok(frame)) => reader.push(frame.data_ref().map_or(&[][..], |data| data)),
@@ -341,8 +344,7 @@ impl Target {
         Attempted::Ended(AttemptResult {
             outcome,
             retry_after: None,
-            // Usage comes with a stream only when it was asked for.
-            drift: Drift::NONE,
+            drift: reader.drift(wants_usage),
             usage: reader.usage(),
             reply: outcome.is_success().then_some(head),
         })

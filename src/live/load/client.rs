@@ -287,8 +287,11 @@ impl LoadClient {
             origin: self.origin(reader.id(), reader.model()),
             streamed: reading.streamed(),
             gaps: outcome.is_success().then(|| reading.gaps(key)),
-            // Of a stream it is not looked for.
-            drift: Drift::NONE,
+            drift: match outcome.is_success() {
+                // Every request for a stream asks for its usage.
+                true => reader.drift(true),
+                false => Drift::NONE,
+            },
         }
     }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::protocol::openai::ErrorReply;
-use crate::upstream::stream::{Moment, Piece, StreamPlan};
+use crate::upstream::odd::Shape;
+use crate::upstream::stream::{Manner, Moment, Piece, StreamPlan};
 
 /// The word of one token, as whole answers have it. All are of one length, so that the length of a text
 /// tells the number of its tokens.
@@ -33,7 +34,7 @@ impl Events {
         Self {
             plan,
             head: format!(
-                "data: {{\"id\":{id},\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":{model},\"choices\":"
+                "{{\"id\":{id},\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":{model},\"choices\":"
             ),
             states_usage,
         }
@@ -49,19 +50,24 @@ impl Events {
         let text = match piece {
             Piece::Role => self.chunk(r#"{"role":"assistant","content":""}"#, "null"),
             Piece::Tokens(n) | Piece::Again(n) => self.tokens(n),
-            Piece::Finish => self.chunk("{}", "\"stop\""),
-            Piece::Usage => self.states_usage.then(|| self.usage())?,
+            Piece::Empty => self.event("[]"),
+            Piece::Finish => match self.plan.manner {
+                Manner::Filtered => self.chunk("{}", "\"content_filter\""),
+                Manner::Usual | Manner::Drifted(_) => self.chunk("{}", "\"stop\""),
+            },
+            Piece::Usage => self.usage()?,
             Piece::Done => "data: [DONE]\n\n".to_owned(),
             Piece::Error => format!("data: {}\n\n", overloaded().body()),
-            Piece::Garbage => format!("{}[{{\"delta\":<html>\n\n", self.head),
+            Piece::Garbage => format!("data: {}[{{\"delta\":<html>\n\n", self.head),
             Piece::HalfCharacter => {
                 let mut half =
-                    format!("{}[{{\"delta\":{{\"content\":\"caf", self.head).into_bytes();
+                    format!("data: {}[{{\"delta\":{{\"content\":\"caf", self.head).into_bytes();
                 // The first of the two bytes of an e with an accent.
                 half.push(0xc3);
                 return Some(Bytes::from(half));
             }
-            Piece::HalfString => format!("{}[{{\"delta\":{{\"content\":\"to", self.head),
+            Piece::Foreign(n) => self.foreign(n),
+            Piece::HalfString => format!("data: {}[{{\"delta\":{{\"content\":\"to", self.head),
             Piece::End | Piece::Cut | Piece::Reset | Piece::Silence => return None,
         };
         Some(Bytes::from(text))
@@ -72,20 +78,49 @@ impl Events {
         self.chunk(&format!("{{\"content\":\"{words}\"}}"), "null")
     }
 
-    fn chunk(&self, delta: &str, finish: &str) -> String {
-        let head = &self.head;
-        format!("{head}[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
+    /// A chunk of another answer.
+    fn foreign(&self, n: u32) -> String {
+        let other = Self::like("chatcmpl-another", "another-model");
+        let words = TOKEN.repeat(n as usize);
+        other.chunk(&format!("{{\"content\":\"{words}\"}}"), "\"stop\"")
     }
 
-    fn usage(&self) -> String {
+    fn chunk(&self, delta: &str, finish: &str) -> String {
+        let choice = format!("[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]");
+        self.event(&choice)
+    }
+
+    /// An event with these choices, and what else a chunk has.
+    fn event(&self, choices: &str) -> String {
+        let head = &self.head;
+        match self.plan.manner.shape() {
+            None | Some(Shape::TokensConsumed | Shape::MissingUsage) => {
+                format!("data: {head}{choices}}}\n\n")
+            }
+            Some(Shape::Metadata) => {
+                format!("data: {head}{choices},\"metadata\":{{\"latency\":45}}}}\n\n")
+            }
+            Some(Shape::Wrapped) => format!("data: {{\"data\":{head}{choices}}}}}\n\n"),
+        }
+    }
+
+    /// The event with its tokens, if it is to state them.
+    fn usage(&self) -> Option<String> {
+        let shape = self.plan.manner.shape();
+        if !self.states_usage || shape == Some(Shape::MissingUsage) {
+            return None;
+        }
         let usage = self.plan.usage;
         let all = u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens);
-        let usage = json!({
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": all,
-        });
-        format!("{}[],\"usage\":{usage}}}\n\n", self.head)
+        let usage = match shape {
+            Some(Shape::TokensConsumed) => json!({"tokens_consumed": all}),
+            _ => json!({
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "total_tokens": all,
+            }),
+        };
+        Some(self.event(&format!("[],\"usage\":{usage}")))
     }
 
     /// Everything it does, and when, with its first token after `first`.
@@ -136,30 +171,72 @@ mod tests {
         (outcome, reader)
     }
 
+    fn plan(ending: Ending, per_chunk: u32, manner: Manner) -> StreamPlan {
+        StreamPlan {
+            usage: Usage {
+                prompt_tokens: 3,
+                completion_tokens: 7,
+            },
+            gap: Duration::from_millis(20),
+            per_chunk,
+            ending,
+            manner,
+        }
+    }
+
+    fn is_same(plan: StreamPlan) {
+        let (outcome, reader) = read(plan);
+        let planned = plan.end(Duration::from_millis(100));
+        assert_eq!(outcome, planned.map(|(_, o)| o), "{plan:?}");
+        if outcome == Some(Outcome::Success) {
+            assert_eq!(reader.usage(), plan.stated_usage(), "{plan:?}");
+        }
+        let is_foreign = |moment: Moment| matches!(moment.piece, Piece::Foreign(_));
+        let is_spliced = plan.moments(Duration::ZERO).any(is_foreign);
+        assert_eq!(reader.is_spliced(), is_spliced, "{plan:?}");
+        assert_eq!(reader.drift(true), plan.drift().0, "{plan:?}");
+    }
+
     #[test]
     fn every_stream_reads_as_its_plan_says() {
-        let breakages = Breakage::ALL
-            .into_iter()
-            .flat_map(|how| [0, 1, 4, 7, 99].map(|after| Ending::Broken { after, how }));
-        for ending in std::iter::once(Ending::Whole).chain(breakages) {
+        let breakages = Breakage::ALL.into_iter().flat_map(|how| {
+            let points = [(0, false), (0, true), (1, false), (4, false), (7, false)];
+            let more = [(99, false)];
+            let points = points.into_iter().chain(more);
+            points.map(move |(after, has_role)| Ending::Broken {
+                after,
+                how,
+                has_role,
+            })
+        });
+        let empty = Ending::Broken {
+            after: 0,
+            how: Breakage::NoChoices,
+            has_role: false,
+        };
+        for ending in [Ending::Whole, empty].into_iter().chain(breakages) {
             for per_chunk in [1, 3] {
-                let plan = StreamPlan {
-                    usage: Usage {
-                        prompt_tokens: 3,
-                        completion_tokens: 7,
-                    },
-                    gap: Duration::from_millis(20),
-                    per_chunk,
-                    ending,
-                };
-                let (outcome, reader) = read(plan);
-                let planned = plan.end(Duration::from_millis(100));
-                assert_eq!(outcome, planned.map(|(_, o)| o), "{ending:?} {per_chunk}");
-                if outcome == Some(Outcome::Success) {
-                    assert_eq!(reader.usage(), Some(plan.usage), "{ending:?}");
-                }
-                assert!(!reader.is_spliced());
+                is_same(plan(ending, per_chunk, Manner::Usual));
             }
+        }
+    }
+
+    /// Read again as the gateway passes it on, it differs as its plan says.
+    #[test]
+    fn every_manner_reads_as_its_plan_says() {
+        let shapes = Shape::NAMED.map(|(_, shape)| Manner::Drifted(shape));
+        for manner in shapes.into_iter().chain([Manner::Filtered]) {
+            let plan = plan(Ending::Whole, 2, manner);
+            is_same(plan);
+            let mut reader = StreamReader::default();
+            reader.push(&Events::new(plan, "c-1", "m", true).concat(Duration::ZERO));
+            let mut caller = StreamReader::default();
+            while let Some((raw, _)) = reader.take() {
+                caller.push(&reader.shaped().unwrap_or(raw));
+            }
+            while caller.take().is_some() {}
+            assert_eq!(caller.outcome(None), Outcome::Success);
+            assert_eq!(caller.drift(true), plan.drift().1, "{manner:?}");
         }
     }
 }

@@ -116,7 +116,9 @@ impl Body for MockStream {
             };
             match piece {
                 // A reader that is told so reads no further.
-                Piece::Error | Piece::Garbage | Piece::Done | Piece::End => this.end(),
+                Piece::Error | Piece::Garbage | Piece::Foreign(_) | Piece::Done | Piece::End => {
+                    this.end();
+                }
                 Piece::Cut | Piece::Reset if this.is_unflushed => {
                     // What was given is written only when nothing more comes for a moment.
                     this.is_unflushed = false;

@@ -39,7 +39,7 @@ fn refusal(status: u16) -> Refusal {
         403 => ("invalid_request_error", "permission_denied"),
         404 => ("invalid_request_error", "model_not_found"),
         429 => ("rate_limit_error", "rate_limit_exceeded"),
-        503 => ("server_error", "overloaded"),
+        503 | 529 => ("server_error", "overloaded"),
         500..=599 => ("server_error", "server_error"),
         _ => ("invalid_request_error", "invalid_request"),
     };
@@ -56,6 +56,16 @@ fn refusal(status: u16) -> Refusal {
 mod tests {
     use super::*;
     use crate::protocol::outcome::Outcome;
+
+    #[test]
+    fn both_ways_to_be_overloaded_say_so() {
+        for status in ["503", "529"] {
+            let Act::Refuse(refusal) = answer(status).act else {
+                panic!("{status} is an error");
+            };
+            assert_eq!(refusal.code, "overloaded", "{status}");
+        }
+    }
 
     #[test]
     fn a_status_is_returned_and_anything_else_is_explained() {

@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) row: Row,
     /// What was set aside for it.
     pub(super) reserved: Reserved,
+    /// Was a stream asked to state its tokens?
+    pub(super) wants_usage: bool,
 }
 
 /// A stream that is passed on.
@@ -38,6 +40,8 @@ pub(super) struct Passing {
     reader: StreamReader,
     /// After so many chunks of content, this happens.
     breakage: Option<(u32, Breakage)>,
+    /// Is it said before that who speaks, if it comes before the first token?
+    has_role: bool,
     /// Chunks of content that were passed on, and the last of them.
     contents: u32,
     last: Bytes,
@@ -78,12 +82,13 @@ impl Passing {
                 how: how @ Breakage::NoDone,
                 ..
             } => Some((u32::MAX, how)),
-            Ending::Broken { after, how } => Some((after, how)),
+            Ending::Broken { after, how, .. } => Some((after, how)),
         };
         Self {
             coming: Some(coming),
             reader: StreamReader::default(),
             breakage,
+            has_role: matches!(ending, Ending::Broken { has_role: true, .. }),
             contents: 0,
             last: Bytes::new(),
             total: None,
@@ -107,10 +112,11 @@ impl Passing {
     fn take(&mut self, raw: Bytes, news: News) {
         // A stream may be shorter than a fault would have it.
         let is_last = self.reader.is_finished() || is_end(news);
+        let is_role = self.has_role && matches!(news, News::Frame | News::Comment);
         match self.breakage {
             // What is told by the missing end has everything else.
             Some((_, Breakage::NoDone)) if !is_end(news) => self.pass(raw, news),
-            Some((after, how)) if after == 0 || is_last => {
+            Some((after, how)) if is_last || (after == 0 && !is_role) => {
                 self.break_off(how);
                 if self.coming.is_some() {
                     self.pass(raw, news);
@@ -141,6 +147,7 @@ impl Passing {
         self.steps.push_back(Step::Send(raw));
         if let Some((after, how)) = self.breakage
             && self.contents >= after
+            && news != News::Comment
         {
             self.break_off(how);
         }
@@ -167,6 +174,25 @@ impl Passing {
             Breakage::Stall => (None, Some(Step::Wait)),
             Breakage::Error => (send(Piece::Error), Some(Step::End)),
             Breakage::Malformed => (send(Piece::Garbage), None),
+            Breakage::NoChoices => {
+                let pieces = [Piece::Empty, Piece::Done];
+                let bytes: Vec<u8> = pieces
+                    .into_iter()
+                    .filter_map(|p| events.bytes(p))
+                    .flatten()
+                    .collect();
+                (Some(Step::Send(bytes.into())), Some(Step::End))
+            }
+            // It may be that nothing was passed on yet.
+            Breakage::Splice => {
+                let pieces = [Piece::Role, Piece::Foreign(1), Piece::Done];
+                let bytes: Vec<u8> = pieces
+                    .into_iter()
+                    .filter_map(|p| events.bytes(p))
+                    .flatten()
+                    .collect();
+                (Some(Step::Send(bytes.into())), Some(Step::End))
+            }
             Breakage::Duplicate => (Some(Step::Send(self.last.clone())), None),
         };
         // What only disturbs is followed by the rest.
@@ -196,7 +222,11 @@ impl Passing {
         };
         // Some servers state what they have used so far with every chunk.
         let usage = self.reader.usage().filter(|_| outcome.is_success());
-        held.row.spends(usage, Drift::NONE);
+        let drift = match outcome {
+            Outcome::Success | Outcome::Malformed => self.reader.drift(held.wants_usage),
+            _ => Drift::NONE,
+        };
+        held.row.spends(usage, drift);
         held.row.end(outcome);
         let used = usage.and_then(|usage| Spending::stated(usage, self.total, self.price.as_ref()));
         if let Some(used) = used {

@@ -29,6 +29,7 @@ use crate::live::real::passing::{Held, Passing};
 use crate::live::real::purse::{Reserved, SharedPurse};
 use crate::observe::event::What;
 use crate::pricing::Price;
+use crate::protocol::openai::{Completion, Usage};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::{chat, headers, normalize, openai, stream};
 use crate::time::Timestamp;
@@ -79,6 +80,7 @@ struct Taken {
     most: Spending,
     request_id: HeaderValue,
     is_stream: bool,
+    wants_usage: bool,
 }
 
 /// A wait at the caps: told when it is over, also when whoever waited has left.
@@ -177,6 +179,7 @@ impl Proxy {
                 .cloned()
                 .unwrap_or(HeaderValue::from_static("graygate")),
             is_stream,
+            wants_usage: chat::wants_usage(&fields),
         })
     }
 
@@ -192,7 +195,7 @@ impl Proxy {
                 self.pass(taken, plan.after, stream.ending, None, connection)
                     .await
             }
-            Act::Odd(odd) if needs_model(odd.form) => {
+            Act::Odd(odd) if needs_model(odd.form) && !taken.is_stream => {
                 let odd = Some(odd.form);
                 self.pass(taken, Duration::ZERO, Ending::Whole, odd, connection)
                     .await
@@ -201,7 +204,7 @@ impl Proxy {
             _ => {
                 let (mut row, times) = (taken.row, (self.clock, taken.at));
                 row.spends(plan.usage(), plan.drift());
-                native::act(plan, times, |_| String::new(), row, connection).await
+                native::act(plan, times, written, row, connection).await
             }
         }
     }
@@ -223,10 +226,12 @@ impl Proxy {
             key: None,
             n: None,
             is_stream: taken.is_stream,
+            wants_usage: taken.wants_usage,
         };
         let held = Held {
             row: taken.row,
             reserved,
+            wants_usage: taken.wants_usage,
         };
         let (head, coming) = match self.client.send(self.version, message).await {
             Ok(answer) => answer,
@@ -294,7 +299,9 @@ impl Proxy {
         } = reply_held;
         let content_type = http::header(&headers, "content-type");
         let received = normalize::receive(status, content_type, body.clone());
-        let Held { mut row, reserved } = held;
+        let Held {
+            mut row, reserved, ..
+        } = held;
         let total = openai::total_tokens(&body);
         let price = self.price.as_ref();
         let stated = received.usage;
@@ -342,6 +349,17 @@ fn lost(held: Held, outcome: Outcome, connection: &Socket) -> Break {
         held.reserved.used(Spending::default());
     }
     Break
+}
+
+/// An answer that nobody gave, for faults that spoil one.
+fn written(usage: Usage) -> String {
+    let answer = Completion {
+        id: "chatcmpl".to_owned(),
+        model: "m",
+        content: "tok",
+        usage,
+    };
+    answer.body()
 }
 
 /// Must the model have answered, so that its answer can be made odd?

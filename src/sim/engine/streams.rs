@@ -102,7 +102,10 @@ impl<C: Core + ?Sized> Engine<'_, C> {
                 .and_then(|out| out.plan.stated_usage()),
             origin: self.origin(flight, out.map(|out| out.version)),
             streamed: flight.seen(at),
-            drift: Drift::NONE,
+            drift: match out.filter(|_| outcome.is_success()) {
+                Some(out) => out.plan.remaining_drift(),
+                None => Drift::NONE,
+            },
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `contract`: answers have the OpenAI shape, whichever version gives them.
 //!
 //! What versions send is told by their upstreams' ledgers (`drift`); what callers get, after the gateway
-//! has put right what it can, by the callers (`answers`). A gateway that counts drift itself must count
+//! has put right what it can, by the callers (`answers`). Streams are looked at
+//! chunk by chunk; what broke off shows nothing, and the gate says how many did. A gateway that counts drift itself must count
 //! what was there. A census.
 
 use crate::id::{PerVersion, VersionId};
-use crate::observe::story::{Attempt, Story};
+use crate::observe::story::{Attempt, Story, StreamEnd};
 use crate::protocol::drift::Drift;
 use crate::protocol::outcome::Outcome;
 use crate::stats::compare::Comparison;
@@ -31,6 +32,8 @@ struct Differing {
     differ: u64,
     kinds: Drift,
     offenders: Offenders,
+    /// Answers that broke off: what there was of them is not looked at.
+    broken: u64,
 }
 
 impl Differing {
@@ -57,6 +60,13 @@ impl Differing {
             true => format!("{differ} of {answers} answers"),
             false => format!("{differ} of {answers} answers: {}", self.kinds),
         };
+        let seen = match self.broken {
+            0 => seen,
+            n => format!(
+                "{seen}; {} more broke off and were not looked at",
+                grouped(n)
+            ),
+        };
         Check::census(condition, status, seen)
             .figure(Some(self.differ as f64), "answers", self.answers)
             .offenders(self.offenders.keys())
@@ -77,6 +87,9 @@ impl ContractGate {
     }
 
     fn attempt(&mut self, story: &Story, attempt: &Attempt) {
+        if let Some(Outcome::Truncated | Outcome::StreamError) = attempt.outcome {
+            self.sent[attempt.version].broken += 1;
+        }
         let should_be_completion = |o: Outcome| matches!(o, Outcome::Success | Outcome::Malformed);
         if attempt.was_given_up() || !attempt.outcome.is_some_and(should_be_completion) {
             return;
@@ -119,6 +132,9 @@ impl Gate for ContractGate {
         }
         for attempt in &story.attempts {
             self.attempt(story, attempt);
+        }
+        if let (Some(StreamEnd::Broken), Some(last)) = (story.stream_end(), story.attempts.last()) {
+            self.got[last.version].broken += 1;
         }
         if let (Some(server), Some((_, answered))) = (story.served_by(), story.answered) {
             self.got[server].note(story, answered.drift);
