@@ -29,6 +29,11 @@ pub enum OrderKind {
 }
 
 impl OrderKind {
+    /// To give the canary this share, or, without one, to close it.
+    pub fn for_share(share: Option<f64>) -> Self {
+        share.map_or(Self::Rollback, |share| Self::SetWeights { share })
+    }
+
     /// The name in files.
     pub fn name(self) -> &'static str {
         match self {

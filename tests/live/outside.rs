@@ -48,7 +48,10 @@ fn the_live_scenarios_pass() {
     for few in scenarios.chunks(AT_ONCE) {
         std::thread::scope(|scope| {
             let runs: Vec<_> = few.iter().map(|p| scope.spawn(|| trouble(p))).collect();
-            troubles.extend(runs.into_iter().filter_map(|run| run.join().expect("no panic")));
+            troubles.extend(
+                runs.into_iter()
+                    .filter_map(|run| run.join().expect("no panic")),
+            );
         });
     }
     assert!(troubles.is_empty(), "{}", troubles.join("\n"));

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::id::PerVersion;
-use crate::observe::orders::OrderKind;
-use crate::router::config::RouterConfig;
+use crate::id::{PerVersion, VersionId};
 use crate::time::Timestamp;
 
 /// A gateway's own API for whoever runs it. Its texts are templates.
@@ -52,13 +50,11 @@ pub enum Command {
 }
 
 impl Command {
-    /// The same as it is told of.
-    pub fn kind(&self, router: &RouterConfig) -> OrderKind {
+    /// The share that a version has from then on, where one is asked for.
+    pub fn share_of(&self, version: VersionId) -> Option<f64> {
         match self {
-            Self::SetWeights(shares) => OrderKind::SetWeights {
-                share: shares[router.canary],
-            },
-            Self::Rollback => OrderKind::Rollback,
+            Self::SetWeights(shares) => Some(shares[version]),
+            Self::Rollback => None,
         }
     }
 }
