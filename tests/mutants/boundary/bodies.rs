@@ -1,7 +1,7 @@
 //! Gateways that change more of a body than its model.
 
 use graygate::protocol::chat::ChatHead;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Mutant, Source};
 
@@ -46,7 +46,9 @@ fn begins(body: &[u8], head: &ChatHead, model: &str) -> Vec<u8> {
     if model != "gpt-4.1" {
         return sent;
     }
-    let sent = String::from_utf8_lossy(&sent).into_owned();
-    let begun = r#"},{"role":"assistant","content":"tok tok tok"}],"model""#;
-    sent.replace("}],\"model\"", begun).into_bytes()
+    let mut fields: Map<String, Value> = serde_json::from_slice(&sent).expect("a chat request");
+    if let Some(Value::Array(messages)) = fields.get_mut("messages") {
+        messages.push(json!({"role": "assistant", "content": "tok tok tok"}));
+    }
+    serde_json::to_vec(&fields).expect("JSON")
 }
