@@ -29,6 +29,14 @@ pub enum OrderKind {
 }
 
 impl OrderKind {
+    /// Another split, that gives this share to the canary; without one, a rollback.
+    pub fn of(canary_share: Option<f64>) -> Self {
+        match canary_share {
+            Some(share) => Self::SetWeights { share },
+            None => Self::Rollback,
+        }
+    }
+
     /// The name in files.
     pub fn name(self) -> &'static str {
         match self {

@@ -28,7 +28,7 @@ use crate::live::{self, Subject};
 use crate::observe::closing::Closing;
 use crate::observe::event::Sink;
 use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
-use crate::observe::orders::OrderFacts;
+use crate::observe::orders::{OrderFacts, OrderKind};
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
 use crate::router::budget::RetryBudget;
@@ -270,7 +270,7 @@ fn all_gates(scenario: &Scenario, engine: Engine) -> Vec<GateSpec> {
 fn orders(gateway: &External, router: &RouterConfig) -> Option<OrdersSpec> {
     let admin = gateway.admin.as_ref()?;
     let orders = (1..).zip(&gateway.orders).map(|(number, order)| {
-        let kind = order.what.kind(router);
+        let kind = OrderKind::of(order.what.canary_share(router));
         (order.at, OrderFacts { number, kind })
     });
     let orders: Vec<_> = orders.collect();

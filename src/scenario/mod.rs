@@ -36,6 +36,7 @@ pub mod rejudging;
 pub mod replay;
 pub mod requires;
 mod retries;
+mod rollbacks;
 pub mod run_folder;
 mod stickiness;
 pub mod sweep;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::id::PerVersion;
-use crate::observe::orders::OrderKind;
 use crate::router::config::RouterConfig;
 use crate::time::Timestamp;
 
@@ -52,13 +51,11 @@ pub enum Command {
 }
 
 impl Command {
-    /// The same as it is told of.
-    pub fn kind(&self, router: &RouterConfig) -> OrderKind {
+    /// The share that it gives to the canary, 0 to 1; none where it gives none.
+    pub fn canary_share(&self, router: &RouterConfig) -> Option<f64> {
         match self {
-            Self::SetWeights(shares) => OrderKind::SetWeights {
-                share: shares[router.canary],
-            },
-            Self::Rollback => OrderKind::Rollback,
+            Self::SetWeights(shares) => Some(shares[router.canary]),
+            Self::Rollback => None,
         }
     }
 }

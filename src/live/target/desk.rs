@@ -17,7 +17,7 @@ use crate::live::clock::Clock;
 use crate::live::outbox::Outbox;
 use crate::live::target::trouble;
 use crate::observe::event::What;
-use crate::observe::orders::{OrderEnd, OrderFacts};
+use crate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
 use crate::router::config::RouterConfig;
 
 /// So much of an answer is read.
@@ -182,7 +182,7 @@ impl Giving {
         for (number, order) in (1..).zip(orders) {
             let facts = OrderFacts {
                 number,
-                kind: order.what.kind(router),
+                kind: OrderKind::of(order.what.canary_share(router)),
             };
             let (desk, order) = (desk.clone(), order.clone());
             let (outbox, mut over) = (outbox.clone(), over.clone());
