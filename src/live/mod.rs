@@ -49,7 +49,6 @@ use mock::ledger::{Ledger, Underway};
 use outbox::{Outbox, outbox};
 use real::RealEndpoints;
 use real::purse::SharedPurse;
-use target::desk::Giving;
 use tested::{Opened, Tested};
 use upstreams::{Acting, Means, Servers};
 
@@ -401,7 +400,8 @@ impl Stage {
     ) -> Result<Ending, StartError> {
         let clocks = BothClocks::now();
         self.announce_faults();
-        let giving = self.give_orders();
+        let way = (self.clock, &self.outbox);
+        let giving = self.tested.give_orders(&self.experiment, way);
         let load = load::send(source, self.client.clone(), self.clock);
         let mut ending = tokio::select! {
             () = load => Ok(Ending::Complete),
@@ -448,18 +448,6 @@ impl Stage {
                 self.outbox.send(until, What::Fault { index, on: false });
             }
         }
-    }
-
-    /// From now on another gateway is given its orders. Dropped, nobody gives any, or waits for an answer.
-    fn give_orders(&self) -> Option<Giving> {
-        let Tested::External { target, .. } = &self.tested else {
-            return None;
-        };
-        let desk = target.desk.as_ref()?;
-        let orders = &self.experiment.gateway.as_ref()?.orders;
-        let router = &self.experiment.router;
-        let way = (self.clock, &self.outbox);
-        Some(Giving::begin(desk, orders, router, way))
     }
 
     async fn target_died(&self) -> StartError {

@@ -7,9 +7,12 @@ use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 
 use crate::experiment::Experiment;
+use crate::live::clock::Clock;
 use crate::live::gateway::driver::Driver;
 use crate::live::load::client::Asked;
 use crate::live::mock::keys::KeyCounts;
+use crate::live::outbox::Outbox;
+use crate::live::target::desk::Giving;
 use crate::live::target::reception::Reception;
 use crate::live::target::{self, Target};
 use crate::live::upstreams::Servers;
@@ -81,6 +84,22 @@ pub(super) enum Tested {
         /// Which keys of requests it lets through.
         keys: KeyCounts,
     },
+}
+
+impl Tested {
+    /// From now on another gateway is given its orders. Dropped, nobody gives any, or waits for an answer.
+    pub(super) fn give_orders(
+        &self,
+        experiment: &Experiment,
+        way: (Clock, &Outbox),
+    ) -> Option<Giving> {
+        let Self::External { target, .. } = self else {
+            return None;
+        };
+        let desk = target.desk.as_ref()?;
+        let orders = &experiment.gateway.as_ref()?.orders;
+        Some(Giving::begin(desk, orders, &experiment.router, way))
+    }
 }
 
 fn chat_uri(listener: &TcpListener) -> Result<hyper::Uri, StartError> {
