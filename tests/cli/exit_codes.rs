@@ -412,3 +412,15 @@ fn closed_outputs_do_no_harm() {
         .join("reports/good/virtual-seed3/summary.json");
     assert!(summary.exists());
 }
+
+/// The first command of the README, as far as no time has to pass.
+#[test]
+fn the_folder_of_shipped_scenarios_can_be_run_as_a_whole() {
+    let folder = Folder::new();
+    let done = run(
+        &folder,
+        &["scenarios/"],
+        &["--engine", "virtual", "--records", "none", "--quiet"],
+    );
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+}

@@ -13,10 +13,10 @@ use crate::support::{run, shipped};
 /// The live scenarios, of five seconds at most each.
 pub(crate) const LIVE: [&str; 12] = [
     "live/canary-at-zero",
-    "live/each-failure-falls-back",
+    "live/every-failure-falls-back",
     "live/harmless-canary-is-kept",
     "live/hopeless-requests",
-    "live/rate-limited-canary",
+    "live/limited-canary-is-not-flooded",
     "live/refused-key-is-rolled-back",
     "live/retry-storm",
     "live/slow-canary-is-rolled-back",

@@ -52,10 +52,10 @@ const fn live(
     }
 }
 
-const EACH: &str = "live/each-failure-falls-back";
+const EACH: &str = "live/every-failure-falls-back";
 const HARMLESS: &str = "live/harmless-canary-is-kept";
 const HOPELESS: &str = "live/hopeless-requests";
-const LIMITED: &str = "live/rate-limited-canary";
+const LIMITED: &str = "live/limited-canary-is-not-flooded";
 const REFUSED: &str = "live/refused-key-is-rolled-back";
 const RULES: &str = "live/split-and-rules";
 const SLOW: &str = "live/slow-canary-is-rolled-back";
