@@ -2,7 +2,6 @@
 //! the upstreams' ledgers show of each.
 
 use std::net::TcpListener;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,7 +14,7 @@ use axum::routing::post;
 use serde_json::Value;
 
 use crate::external::{Case, said};
-use crate::support::{alone, project};
+use crate::support::alone;
 
 /// What a gateway of this test does with its canary.
 #[derive(Clone, Copy, PartialEq)]
@@ -331,24 +330,4 @@ fn an_order_that_comes_too_late_is_not_given() {
     );
     assert_eq!(code, Some(3));
     assert_eq!(states, ["pass", "inconclusive"]);
-}
-
-#[test]
-fn the_built_in_gateway_closes_a_failing_canary_and_obeys() {
-    for name in ["builtin-rolls-back", "builtin-obeys-orders"] {
-        let _alone = alone();
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().display().to_string();
-        let file = project(&format!("scenarios/gateways/{name}.yaml"));
-        let run = || {
-            Command::new(env!("CARGO_BIN_EXE_graygate"))
-                .args(["run", &file.display().to_string(), "--out", &out])
-                .output()
-                .expect("graygate runs")
-        };
-        let mut runs = (0..5).map(|_| run());
-        let output = runs.find(|output| output.status.code() != Some(4));
-        let output = output.expect("the machine is overloaded");
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    }
 }

@@ -1,4 +1,4 @@
-//! The live scenarios: `graygate serve` as a process of its own, judged from outside like any other gateway.
+//! The shipped scenarios with `graygate serve` as a process of its own, judged from outside like any other gateway.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,9 +12,15 @@ const REPEATS: usize = 3;
 /// Its exit code.
 const INVALID: i32 = 4;
 
-fn scenarios() -> Vec<PathBuf> {
-    let folder = std::fs::read_dir(project("scenarios/live")).expect("the live scenarios");
-    let mut paths: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();
+/// The scenarios of a folder whose names begin like this.
+fn scenarios(folder: &str, beginning: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(project(folder)).expect("shipped scenarios");
+    let paths = entries.map(|entry| entry.expect("a file").path());
+    let is_wanted = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(beginning) && name.ends_with(".yaml"))
+    };
+    let mut paths: Vec<PathBuf> = paths.filter(is_wanted).collect();
     paths.sort();
     paths
 }
@@ -39,20 +45,30 @@ fn trouble(path: &Path) -> Option<String> {
     (!done.status.success()).then(|| format!("{}: {}\n{told}", path.display(), done.status))
 }
 
-#[test]
-fn the_live_scenarios_pass() {
+/// All of them pass, a few at a time.
+fn all_pass(scenarios: &[PathBuf]) {
     let _alone = alone();
-    let scenarios = scenarios();
-    assert!((1..=12).contains(&scenarios.len()), "{scenarios:?}");
     let mut troubles = Vec::new();
     for few in scenarios.chunks(AT_ONCE) {
         std::thread::scope(|scope| {
             let runs: Vec<_> = few.iter().map(|p| scope.spawn(|| trouble(p))).collect();
-            troubles.extend(
-                runs.into_iter()
-                    .filter_map(|run| run.join().expect("no panic")),
-            );
+            let done = runs.into_iter().map(|run| run.join().expect("no panic"));
+            troubles.extend(done.flatten());
         });
     }
     assert!(troubles.is_empty(), "{}", troubles.join("\n"));
+}
+
+#[test]
+fn the_live_scenarios_pass() {
+    let scenarios = scenarios("scenarios/live", "");
+    assert!((1..=12).contains(&scenarios.len()), "{scenarios:?}");
+    all_pass(&scenarios);
+}
+
+#[test]
+fn the_scenarios_of_the_built_in_gateway_pass() {
+    let scenarios = scenarios("scenarios/gateways", "builtin");
+    assert_eq!(scenarios.len(), 3, "{scenarios:?}");
+    all_pass(&scenarios);
 }
