@@ -40,6 +40,11 @@ pub(crate) fn summary(folder: &Folder) -> Value {
     summary
 }
 
+fn plot(folder: &Folder, name: &str) -> String {
+    let out = folder.path().join("audits").display().to_string();
+    std::fs::read_to_string(Path::new(&only(&only(&out))).join(name)).expect("a plot")
+}
+
 fn read_summary(run: &str) -> Value {
     let text = std::fs::read_to_string(Path::new(run).join("summary.json")).expect("a summary");
     serde_json::from_str(&text).expect("JSON")
@@ -218,6 +223,7 @@ fn without_a_router_file_names_and_a_share_are_enough() {
     );
     assert!(done.out.contains("✓ split"), "{}", done.out);
     assert!(done.out.contains("✗ no_rollback"), "{}", done.out);
+    let costs = plot(&folder, "cost.svg");
     let found = summary(&folder);
     let judges = found["audit"]["judges"].as_array().expect("judges");
     for judge in judges {
@@ -236,6 +242,9 @@ fn without_a_router_file_names_and_a_share_are_enough() {
         1_600_000_000_u64
     );
     assert_eq!(found["audit"]["closed_in_log"], Value::Null);
+    assert!(costs.contains("canary: $1.60"), "{costs}");
+    // It would have; the log's gateway did not.
+    assert!(costs.contains("would roll back at"), "{costs}");
 }
 
 #[test]

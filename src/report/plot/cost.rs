@@ -23,7 +23,7 @@ pub fn cost(report: &Report) -> Result<String, String> {
     let meta = &report.meta;
     let priced: Vec<(VersionId, RGBColor)> = [(meta.stable, STABLE), (meta.canary, CANARY)]
         .into_iter()
-        .filter(|(version, _)| meta.versions[*version].price.is_some())
+        .filter(|(version, _)| report.summary.costs.versions[*version].is_priced())
         .collect();
     let lines = |part: fn(&VersionStep) -> Cost| -> Vec<Line> {
         let line =

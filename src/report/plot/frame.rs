@@ -178,12 +178,20 @@ fn legend(root: &Area<'_>, frame: &Frame<'_>) -> Result<(), String> {
     let faults = (!meta.faults.is_empty())
         .then(|| Legend::new(fault_names(frame.report), FAULT, Mark::Area(0.35)));
     let rollback = (!frame.report.summary.rollbacks.is_empty())
-        .then(|| Legend::new("rollback", HARM, Mark::Dashes));
+        .then(|| Legend::new(rolled_back(frame.report), HARM, Mark::Dashes));
     entries(
         root,
         frame.legend.iter().chain(&faults).chain(&rollback),
         68,
     )
+}
+
+/// A log is judged as if: whether its gateway rolled back, it does not say.
+fn rolled_back(report: &Report) -> &'static str {
+    match report.meta.engine {
+        Some(_) => "rollback",
+        None => "would roll back",
+    }
 }
 
 /// Entries of a legend, from this height on.
@@ -300,7 +308,7 @@ impl Canvas<'_, '_> {
                 true => (HPos::Left, 6),
                 false => (HPos::Right, -6),
             };
-            let words = format!("rollback at {}", when(record.decided_at));
+            let words = format!("{} at {}", rolled_back(report), when(record.decided_at));
             let anchor = Pos::new(side, VPos::Top);
             let style = (FONT, 15).into_font().color(&HARM).pos(anchor);
             let label =
