@@ -14,6 +14,7 @@ use crate::observe::meta::Engine;
 use crate::report::json::{not_run, skipped};
 use crate::report::runs::{Runs, json, pretty};
 use crate::runner::repeat::{self, Repetition};
+use crate::runner::run_dir::RunDir;
 use crate::runner::{RunError, RunOptions};
 use crate::scenario::Scenario;
 use crate::verdict::result::{Status, grouped};
@@ -79,8 +80,12 @@ pub(super) fn run(request: &Request<'_>, scenarios: &[Scenario], cancel: &Arc<At
 
 fn refuse(live: &[&Scenario]) {
     for scenario in live {
+        let remedy = match scenario.experiment.gateway.is_some() {
+            true => "another gateway needs real time: leave this one out",
+            false => "say --engine virtual",
+        };
         error(format_args!(
-            "{}: --runs repeats in virtual time, and this would run live\n   = hint: say --engine virtual",
+            "{}: --runs repeats in virtual time, and this would run live\n   = hint: {remedy}",
             scenario.path.display()
         ));
     }
@@ -96,6 +101,9 @@ fn one(
         say(format_args!("skipped: {}: {why}", scenario.path.display()));
         let code = request.require_all.then_some(exit::BROKEN);
         return (code, skipped(&scenario.name, &why));
+    }
+    if let Err(trouble) = RunDir::check(&request.flags.out, &scenario.name) {
+        return broken(scenario, &RunError::Output(trouble));
     }
     let repetition = Repetition {
         runs: request.runs,

@@ -10,6 +10,7 @@ use crate::cli::{exit, real, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::Seed;
 use crate::report::tune::{Tuned, json, pretty};
+use crate::runner::run_dir::RunDir;
 use crate::runner::tune::{self, Tuning, is_of_canary_alone};
 use crate::scenario::compile::version_names;
 use crate::scenario::replay::read_fault;
@@ -65,6 +66,10 @@ pub(super) fn run(args: &TuneArgs) -> u8 {
     };
     if let Err(why) = real::look(&scenario, false, false) {
         error(format_args!("{}: {why}", scenario.path.display()));
+        return exit::BROKEN;
+    }
+    if let Err(trouble) = RunDir::check(&args.out, &scenario.name) {
+        error(trouble);
         return exit::BROKEN;
     }
     let cancel = signals::install();

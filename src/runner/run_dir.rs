@@ -85,6 +85,14 @@ impl RunDir {
         })
     }
 
+    /// Can a folder of a run be made there? Asked before hours of work whose result would have no place.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn check(out: &Path, scenario: &str) -> Result<(), OutputError> {
+        Self::create(out, scenario, "check").map(drop)
+    }
+
     /// Opens a file of the run for writing.
     ///
     /// # Errors

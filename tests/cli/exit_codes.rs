@@ -209,6 +209,25 @@ fn five_before_the_run_when_the_junit_file_cannot_be_written() {
     assert!(!folder.path().join("reports").exists(), "nothing is run");
 }
 
+/// Nor hours of runs.
+#[test]
+fn five_before_many_runs_when_the_output_folder_cannot_be_written() {
+    let folder = Folder::new();
+    let file = folder.write("good.yaml", &scenario(PASSES));
+    folder.write("occupied", "a file stands here");
+    let out = folder.path().join("occupied").display().to_string();
+    // So many runs would take the better part of a day.
+    let many = ["--out", &out, "--runs", "1000000"];
+    let fault = ["--fault", "kind: server_error, on: v2, at: 1s"];
+    let run = [&["run", file.as_str()][..], &many].concat();
+    let tune = [&["tune", file.as_str()][..], &many, &fault].concat();
+    for args in [run, tune] {
+        let done = graygate(&args);
+        assert_eq!((done.code, done.out.as_str()), (Some(5), ""), "{args:?}");
+        assert!(done.err.contains("--out DIR"), "{}", done.err);
+    }
+}
+
 #[test]
 fn five_when_the_port_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

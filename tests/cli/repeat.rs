@@ -183,6 +183,13 @@ fn only_virtual_time_is_repeated() {
     let done = run(&folder, &file, &["--runs", "2"]);
     assert_eq!(done.code, Some(2), "{}", done.out);
     assert!(done.err.contains("repeats in virtual time"), "{}", done.err);
+    let outside = run(&folder, "scenarios/gateways/builtin.yaml", &["--runs", "2"]);
+    assert_eq!(outside.code, Some(2), "{}", outside.out);
+    assert!(
+        outside.err.contains("leave this one out"),
+        "{}",
+        outside.err
+    );
     assert!(!folder.path().join("reports").exists(), "nothing is run");
     let asked = run(&folder, &file, &["--runs", "2", "--engine", "virtual"]);
     assert_eq!(asked.code, Some(0), "{}", asked.err);
