@@ -64,7 +64,9 @@ fn soak() {
     println!("|---|---|---|---|---|---|");
     let mut survived = Vec::new();
     let mut mutants = all();
-    mutants.retain(|mutant| mutant.id.contains(&wanted));
+    // A whole name means that mutant alone.
+    let is_whole = mutants.iter().any(|mutant| mutant.id == wanted);
+    mutants.retain(|mutant| mutant.id == wanted || (!is_whole && mutant.id.contains(&wanted)));
     // The shortest first, so that a run that is stopped has shown as much as it could.
     mutants.sort_by(|a, b| length(a).total_cmp(&length(b)));
     for mutant in &mutants {
