@@ -75,9 +75,10 @@ fn synthetic(
     let stream = fields.optional("stream", values::share);
     let arrivals_at = fields.node("arrivals").map_or(node.place, |n| n.place);
     fields.finish();
-    if !length.is_given && requests.is_none() {
+    let stages_end = arrivals.as_ref().and_then(Arrivals::length);
+    if !length.is_given && requests.is_none() && stages_end.is_none() {
         let message = "nothing ends the traffic";
-        let expected = "duration: 10m at the top of the scenario, or requests: 1000 here";
+        let expected = "duration: 10m at the top of the scenario, requests: 1000 here, or stages that all have a length";
         return cx.error(cx.at(node.place, message).expected(expected));
     }
     let users = Users {
@@ -90,7 +91,7 @@ fn synthetic(
     }
     let config = SyntheticConfig {
         arrivals: arrivals?,
-        duration: length.duration.unwrap_or(Duration::MAX),
+        duration: length.duration.or(stages_end).unwrap_or(Duration::MAX),
         requests: requests.map(u64::from),
         users,
         stream: stream.unwrap_or(0.0),

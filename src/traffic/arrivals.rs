@@ -57,6 +57,14 @@ pub struct Stage {
 }
 
 impl Arrivals {
+    /// When they end by themselves; none where they never do, or where answers have a say in it.
+    pub fn length(&self) -> Option<Duration> {
+        match self {
+            Self::Open(stages) => stages.iter().map(|stage| stage.length).sum(),
+            Self::Closed(_) | Self::Sessions(_) => None,
+        }
+    }
+
     /// The number of requests to expect within `length`; none where answers set the pace alone.
     /// Of sessions, the turns count as if they came at once.
     pub fn expected(&self, length: Duration) -> Option<f64> {

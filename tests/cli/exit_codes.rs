@@ -432,6 +432,21 @@ fn closed_outputs_do_no_harm() {
     assert!(summary.exists());
 }
 
+#[test]
+fn stages_need_no_duration() {
+    let folder = Folder::new();
+    let stages = "{stages: [{constant: 100/s, for: 1s}, {constant: 50/s, for: 1s}]}";
+    let text = scenario(PASSES).replace("duration: 1s\n", "");
+    let staged = folder.write("staged.yaml", &text.replace("{constant: 100/s}", stages));
+    let done = run(&folder, &[&staged], &[]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(done.out.contains("150 requests"), "{}", done.out);
+    let endless = folder.write("endless.yaml", &text);
+    let done = run(&folder, &[&endless], &[]);
+    assert_eq!(done.code, Some(2), "{}{}", done.out, done.err);
+    assert!(done.err.contains("stages"), "{}", done.err);
+}
+
 /// The first command of the README, as far as no time has to pass.
 #[test]
 fn the_folder_of_shipped_scenarios_can_be_run_as_a_whole() {
