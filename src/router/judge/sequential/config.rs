@@ -100,7 +100,8 @@ impl Default for SequentialConfig {
             bake: Duration::ZERO,
             attempt_limit: Duration::from_secs(60),
             horizon: Duration::from_secs(3_600),
-            alpha_split: 0.001,
+            // A step that is held for nothing is a release that is stopped for nothing.
+            alpha_split: 1e-4,
             max_callers: 100_000,
         }
     }
