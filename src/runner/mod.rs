@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::canonical;
 use crate::config::redact::redact;
 use crate::experiment::external::External;
+use crate::experiment::external::admin::Order;
 use crate::experiment::{Experiment, Traffic};
 use crate::id::PerVersion;
 use crate::live::real::RealEndpoints;
@@ -287,14 +288,19 @@ fn orders(gateway: &External, router: &RouterConfig) -> Option<OrdersSpec> {
     })
 }
 
-/// Who hears in the ledgers that another gateway closes its canary. The last silence of a run tells only where somebody
+/// Who hears in the ledgers that another gateway closes its canary: nobody where neither a gate nor an order asks about it, for
+/// then a canary that is left out is a split that is wrong. The last silence of a run tells only where somebody
 /// expects a rollback: of a thousand healthy canaries, one is silent then by chance.
 fn closing(experiment: &Experiment, gates: &[GateSpec]) -> Option<Closing> {
     let gateway = experiment.gateway.as_ref()?;
     let router = &experiment.router;
     let is_awaited =
         |gate: &GateSpec| matches!(gate, GateSpec::Rollback(_) | GateSpec::AfterRollback(_));
-    gateway.can_roll_back().then(|| {
+    let is_asked = |gate: &GateSpec| is_awaited(gate) || matches!(gate, GateSpec::NoRollback(_));
+    let share_of = |order: &Order| order.what.share_of(router.canary);
+    let is_ordered = |order: &Order| share_of(order).is_none_or(|share| share <= 0.0);
+    let is_heard = gates.iter().any(is_asked) || gateway.orders.iter().any(is_ordered);
+    (gateway.can_roll_back() && is_heard).then(|| {
         let canary = (router.canary, router.canary_share());
         Closing::new(router.stable, canary).awaited(gates.iter().any(is_awaited))
     })

@@ -2,8 +2,8 @@
 //! the upstreams' ledgers show of each.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,7 +18,7 @@ use crate::support::alone;
 
 /// What a gateway of this test does with its canary.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+pub(crate) enum Manner {
     /// It closes the canary after so many failures of it, for good.
     ClosesAfter(u64),
     /// It does so, and opens it again after so many requests.
@@ -31,6 +31,14 @@ enum Manner {
     Refuses,
     /// It says that it does, and does not.
     Pretends,
+    /// It gives every caller the answer of the one before.
+    Swaps,
+    /// It closes the canary as it should, and sends it once more, much later, what an earlier caller had asked.
+    RepeatsAfter(u64),
+    /// The same with a question of its own.
+    AsksAfter(u64),
+    /// It asks the canary for stable's model.
+    OtherModel,
 }
 
 /// A gateway that gives every second request to an open canary.
@@ -43,8 +51,16 @@ struct Fake {
     failures: AtomicU64,
     /// Requests when the canary was closed.
     closed_at: AtomicU64,
+    /// The answer before this one.
+    answer_before: Mutex<Option<Bytes>>,
+    /// What the first caller asked.
+    first: OnceLock<Bytes>,
 }
 
+/// How long after its closing a canary is asked again, in requests.
+const MUCH_LATER: u64 = 250;
+/// A question that nobody of the run asked.
+const OWN: &str = r#"{"model": "a", "messages": [{"role": "user", "content": "Are you there?"}]}"#;
 /// A secret that the gateway says again.
 const TOKEN: &str = "open-sesame-please";
 
@@ -61,6 +77,8 @@ impl Fake {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
+            answer_before: Mutex::new(None),
+            first: OnceLock::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -100,29 +118,60 @@ impl Fake {
             .failures
             .fetch_add(u64::from(is_failure), Ordering::SeqCst);
         match self.manner {
-            Manner::ClosesAfter(n) | Manner::ReopensAfter(n, _) if failures >= n => self.close(now),
+            Manner::ClosesAfter(n)
+            | Manner::ReopensAfter(n, _)
+            | Manner::RepeatsAfter(n)
+            | Manner::AsksAfter(n)
+                if failures >= n =>
+            {
+                self.close(now);
+            }
             Manner::ClosesForNothing(n) if now >= n => self.close(now),
             _ => {}
         }
     }
 }
 
+impl Fake {
+    async fn ask(&self, is_canary: bool, body: Bytes) -> (StatusCode, Bytes) {
+        let port = self.upstreams[usize::from(is_canary)];
+        let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
+        let request = self.client.post(url);
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(body).send().await.expect("an answer");
+        (answer.status(), answer.bytes().await.expect("a body"))
+    }
+
+    /// What it asks a canary that is closed.
+    fn haunts(&self, now: u64) -> Option<Bytes> {
+        let is_closed = self.is_closed.load(Ordering::SeqCst);
+        let is_time = now == self.closed_at.load(Ordering::SeqCst) + MUCH_LATER;
+        match self.manner {
+            Manner::RepeatsAfter(_) if is_closed && is_time => self.first.get().cloned(),
+            Manner::AsksAfter(_) if is_closed && is_time => {
+                Some(Bytes::from_static(OWN.as_bytes()))
+            }
+            _ => None,
+        }
+    }
+}
+
 async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
     let now = fake.requests.fetch_add(1, Ordering::SeqCst);
+    fake.first.get_or_init(|| body.clone());
+    if let Some(question) = fake.haunts(now) {
+        fake.ask(true, question).await;
+    }
     let to_canary = fake.goes_to_canary(now);
-    let port = fake.upstreams[usize::from(to_canary)];
-    let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
-    let request = fake
-        .client
-        .post(url)
-        .header("content-type", "application/json");
-    let answer = request.body(body).send().await.expect("an answer");
-    let status = answer.status();
+    let (status, mut answer) = fake.ask(to_canary, body).await;
     if to_canary {
         fake.saw(now, !status.is_success());
     }
-    let kind = [("content-type", "application/json")];
-    (status, kind, answer.bytes().await.expect("a body"))
+    if fake.manner == Manner::Swaps {
+        let before = fake.answer_before.lock().unwrap().replace(answer.clone());
+        answer = before.unwrap_or(answer);
+    }
+    (status, [("content-type", "application/json")], answer)
 }
 
 async fn close(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> (StatusCode, String) {
@@ -147,6 +196,10 @@ fn case(manner: Manner, rest: &str) -> Case {
     let upstreams = ports();
     let port = Fake::serve(manner, upstreams);
     let [v1, v2] = upstreams;
+    let model = match manner {
+        Manner::OtherModel => "b",
+        _ => "a",
+    };
     let can = match manner {
         Manner::Obeys | Manner::Refuses | Manner::Pretends => format!(
             "admin: {{url: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {TOKEN}\"}}, \
@@ -163,7 +216,7 @@ router:
     {can}
     versions:
       v1: {{role: stable, model: a, weight: 50, port: {v1}}}
-      v2: {{role: canary, model: a, weight: 50, port: {v2}}}
+      v2: {{role: canary, model: {model}, weight: 50, port: {v2}}}
 upstreams: {{v1: {{mock: {{latency: {{constant: 5ms}}}}}}, v2: {{mock: {{like: v1}}}}}}
 traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500}}}}
 {rest}
@@ -173,7 +226,7 @@ traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500}}}}
     ))
 }
 
-const BROKEN: &str = "faults: [{on: v2, at: 500ms, kind: server_error}]
+pub(crate) const BROKEN: &str = "faults: [{on: v2, at: 500ms, kind: server_error}]
 expect:
   - rollback: {within: 1s}
   - after_rollback";
@@ -182,14 +235,18 @@ expect:
   - rollback: {within: 1s}
   - after_rollback";
 
-fn gate<'s>(summary: &'s Value, name: &str) -> &'s Value {
+pub(crate) fn gate<'s>(summary: &'s Value, name: &str) -> &'s Value {
     let gates = summary["gates"].as_array().unwrap();
     gates.iter().find(|g| g["name"] == name).expect("the gate")
 }
 
 /// Runs it; the run, its exit code, and the states of these gates. A run that the machine disturbed is repeated with another
 /// gateway, since this one knows what it has seen.
-fn judged(manner: Manner, rest: &str, gates: &[&str]) -> (Case, Option<i32>, Vec<String>) {
+pub(crate) fn judged(
+    manner: Manner,
+    rest: &str,
+    gates: &[&str],
+) -> (Case, Option<i32>, Vec<String>) {
     let _alone = alone();
     let mut runs = (0..5).map(|_| {
         let case = case(manner, rest);

@@ -8,6 +8,7 @@ mod conformance_streams;
 mod conformance_traffic;
 mod connections;
 mod cost;
+mod door_traps;
 mod drain;
 mod external;
 mod files;

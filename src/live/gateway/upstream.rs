@@ -17,6 +17,7 @@ use hyper::{Method, Request, Uri};
 use crate::id::{PerVersion, RequestKey, VersionId};
 use crate::live::gateway::connections::{self, Connections, Lost, TooLarge};
 use crate::live::gateway::{Endpoint, Secret};
+use crate::live::http::body::MAX_ANSWER;
 use crate::live::http::client::{POOL_IDLE, SecurePool, Trust, secure_pool};
 use crate::live::{clock, http};
 use crate::protocol::drift::Drift;
@@ -47,9 +48,6 @@ struct Target {
     /// None when it speaks more than plain HTTP.
     connections: Option<Connections>,
 }
-
-/// Largest answer of an upstream that is read: far more than any chat completion.
-const MAX_ANSWER: usize = 64 << 20;
 
 /// How an attempt ended.
 #[derive(Debug)]

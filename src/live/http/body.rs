@@ -11,6 +11,8 @@ use crate::live::http::{Break, Reply, refuse, set};
 
 /// Largest body of a request that is read.
 pub const MAX_BODY: usize = 16 << 20;
+/// Largest answer that is read, of an upstream or a gateway: far more than any chat completion.
+pub const MAX_ANSWER: usize = 64 << 20;
 /// Time for a client to send its body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the rest of a body that is too large is read and thrown away. A client that still sends when

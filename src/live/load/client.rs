@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
@@ -13,6 +13,7 @@ use crate::experiment::Experiment;
 use crate::id::RequestKey;
 use crate::live::clock::Clock;
 use crate::live::http;
+use crate::live::http::body::MAX_ANSWER;
 use crate::live::http::client::{POOL_IDLE, Pool, pool};
 use crate::live::http::files;
 use crate::live::load::reading::Reading;
@@ -235,8 +236,12 @@ impl LoadClient {
         if stream && head.status.is_success() && stream::is_event_stream(content_type) {
             return self.read_stream(key, &head.headers, body, reading).await;
         }
-        let Ok(body) = body.collect().await else {
-            return End::broken(Outcome::Truncated);
+        let body = match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(body) => body,
+            Err(error) if error.is::<LengthLimitError>() => {
+                return End::broken(Outcome::Malformed);
+            }
+            Err(_) => return End::broken(Outcome::Truncated),
         };
         let body = body.to_bytes();
         let reading = openai::read(HttpAnswer {

@@ -53,6 +53,8 @@ impl Desk {
             .retry(reqwest::retry::never())
             .no_proxy()
             .timeout(admin.within)
+            // Orders are rare: the gateway may have closed what stayed open since the last one.
+            .pool_max_idle_per_host(0)
             .build()
             .map_err(|e| trouble(format!("no orders can be given to the gateway: {e}")))?;
         let filled = |call: &Call| Call {
@@ -147,8 +149,8 @@ fn headers(values: &[(&String, String)]) -> Result<HeaderMap, StartError> {
     Ok(headers)
 }
 
-/// The parts of a header's value that may be a secret: short words are none, and names of types neither.
-fn secrets(value: &str) -> Vec<String> {
+/// The parts of a value that may be a secret: short words are none, and names of types neither.
+pub(super) fn secrets(value: &str) -> Vec<String> {
     let is_secret = |word: &&str| word.len() >= 8 && !word.contains('/');
     let words = value.split_whitespace().filter(is_secret);
     words.map(str::to_owned).collect()

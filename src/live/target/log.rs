@@ -31,14 +31,19 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log that is kept in this file, if in any, and the ends of a pipe for what is printed as output and as errors.
+    /// A log that is kept in this file, if in any, without these secrets, and the ends of a pipe for what is printed as output and
+    /// as errors.
     ///
     /// # Errors
     /// When there is no room for the file or the pipe.
-    pub(super) fn open(path: Option<&Path>) -> io::Result<(Self, PipeWriter, PipeWriter)> {
+    pub(super) fn open(
+        path: Option<&Path>,
+        secrets: Vec<String>,
+    ) -> io::Result<(Self, PipeWriter, PipeWriter)> {
         let kept = Kept {
             file: path.map(File::create).transpose()?,
             left: MOST_BYTES,
+            secrets,
         };
         // One pipe for both, so that lines are kept in the order in which they came.
         let (reader, out) = io::pipe()?;
@@ -77,7 +82,7 @@ async fn read(
 ) {
     let mut chunk = [0; 4_096];
     let mut keep = |line: &[u8]| {
-        let line = redact(&plain(&String::from_utf8_lossy(line)));
+        let line = kept.without_secrets(&plain(&String::from_utf8_lossy(line)));
         kept.write(&line);
         let mut tail = lock(&tail);
         tail.push_back(line);
@@ -116,9 +121,16 @@ impl Lines {
 struct Kept {
     file: Option<File>,
     left: usize,
+    /// What no shape tells to be a key.
+    secrets: Vec<String>,
 }
 
 impl Kept {
+    fn without_secrets(&self, line: &str) -> String {
+        let hide = |line: String, secret: &String| line.replace(secret.as_str(), "***");
+        redact(&self.secrets.iter().fold(line.to_owned(), hide))
+    }
+
     fn write(&mut self, line: &str) {
         let Some(file) = &mut self.file else {
             return;
@@ -175,10 +187,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn secrets_of_no_known_shape_are_hidden_too() {
+        let kept = Kept {
+            file: None,
+            left: 0,
+            secrets: vec!["open-sesame".to_owned()],
+        };
+        let line = kept.without_secrets("password=open-sesame key=sk-abcdefgh0123456789");
+        assert_eq!(line, "password=*** key=sk-***");
+    }
+
     #[tokio::test]
     async fn the_last_lines_and_the_file_have_what_was_printed() {
         let path = std::env::temp_dir().join(format!("log-{}", crate::live::clock::secret_word()));
-        let (log, mut out, mut err) = Log::open(Some(&path)).expect("a log");
+        let (log, mut out, mut err) = Log::open(Some(&path), Vec::new()).expect("a log");
         (0..20).for_each(|n| writeln!(out, "line {n}").expect("room"));
         write!(err, "{}", "x".repeat(LONGEST + 9)).expect("room");
         drop((out, err));
@@ -196,7 +219,11 @@ mod tests {
     fn a_file_that_is_full_says_so_once() {
         let path = std::env::temp_dir().join(format!("log-{}", crate::live::clock::secret_word()));
         let file = Some(File::create(&path).expect("a file"));
-        let mut kept = Kept { file, left: 6 };
+        let mut kept = Kept {
+            file,
+            left: 6,
+            secrets: Vec::new(),
+        };
         ["one", "two", "three"]
             .iter()
             .for_each(|line| kept.write(line));

@@ -27,6 +27,22 @@ use folder::Folder;
 use slots::Slots;
 use started::Started;
 
+/// Whatever a variable of such a name holds is not for everybody.
+const SECRET_NAMES: [&str; 5] = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH"];
+
+/// What a gateway is told, and must not be read in its log: its own key, those in its environment, and its admin API's.
+fn secrets(external: &External, launch: &Launch, slots: &Slots<'_>) -> Vec<String> {
+    let is_secret = |name: &String| {
+        let name = name.to_uppercase();
+        SECRET_NAMES.iter().any(|part| name.contains(part))
+    };
+    let variables = launch.env.iter().filter(|(name, _)| is_secret(name));
+    let headers = external.admin.iter().flat_map(|admin| &admin.headers);
+    let values = variables.chain(headers).map(|(_, value)| slots.fill(value));
+    let words = values.flat_map(|value| desk::secrets(&value));
+    words.chain([slots.key.clone()]).collect()
+}
+
 /// What a gateway finds, and where what it prints is kept.
 pub(super) struct Setting<'a> {
     /// The names of the versions.
@@ -97,7 +113,8 @@ impl Target {
             .map_err(|e| trouble(format!("the gateway cannot be told of its run: {e}")))?;
         let uri = chat_uri(&slots.url("/v1"))?;
         let desk = desk(external, setting, |text| slots.fill(text))?;
-        let started = Started::new(launch, setting, &slots, folder)?;
+        let secrets = secrets(external, launch, &slots);
+        let started = Started::new(launch, setting, &slots, folder, secrets)?;
         started.get_ready(launch, &slots, cancel).await?;
         Ok(Self {
             uri,

@@ -33,6 +33,7 @@ impl Started {
         setting: &Setting<'_>,
         slots: &Slots<'_>,
         folder: Folder,
+        secrets: Vec<String>,
     ) -> Result<Self, StartError> {
         for (name, text) in &launch.files {
             let written = folder.write(name, &slots.fill(text));
@@ -40,7 +41,7 @@ impl Started {
         }
         let guard = Guard::new(folder.path())
             .map_err(|e| trouble(format!("`sh`, which guards the gateway: {e}")))?;
-        let (log, out, err) = Log::open(setting.log.as_deref())
+        let (log, out, err) = Log::open(setting.log.as_deref(), secrets)
             .map_err(|e| trouble(format!("what the gateway prints cannot be kept: {e}")))?;
         let mut words = launch.command.iter().map(|word| slots.fill(word));
         let program = words.next().unwrap_or_default();

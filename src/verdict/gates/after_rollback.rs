@@ -22,6 +22,9 @@ pub struct AfterRollbackGate {
     randomised: u64,
     pinned: u64,
     offenders: Offenders,
+    /// When the canary was closed, grace included, once that is told; and who came there later without a key.
+    closed_at: Option<Timestamp>,
+    nameless: u64,
     /// The last arrival at the canary, and the requests over so far that were sent since then: a rollback that ledgers alone
     /// show is told long after it happened.
     last_at: Timestamp,
@@ -38,6 +41,8 @@ impl AfterRollbackGate {
             randomised: 0,
             pinned: 0,
             offenders: Offenders::default(),
+            closed_at: None,
+            nameless: 0,
             last_at: Timestamp::ZERO,
             since_last: [0; 2],
         }
@@ -55,17 +60,33 @@ impl AfterRollbackGate {
     }
 }
 
+impl AfterRollbackGate {
+    /// Somebody's traffic, or a look at the canary's health: nobody can tell.
+    fn strays(&self) -> Check {
+        let condition = "nobody without a key comes to the canary";
+        let seen = format!("{} came", grouped(self.nameless));
+        Check::census(condition, Status::Inconclusive, seen).figure(
+            Some(self.nameless as f64),
+            "attempts",
+            self.nameless,
+        )
+    }
+}
+
 impl Gate for AfterRollbackGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
         match &event.what {
             What::Accepted(row) if row.version == self.canary => {
                 self.last_at = event.at;
                 self.since_last = [0; 2];
+                let is_late = self.closed_at.is_some_and(|closed| event.at > closed);
+                self.nameless += u64::from(is_late && row.key.is_none());
             }
             What::RolledBack(record) if record.is_inferred() => {
                 let [randomised, pinned] = self.since_last;
                 self.randomised += randomised;
                 self.pinned += pinned;
+                self.closed_at = Some(record.decided_at + self.spec.grace);
             }
             _ => {}
         }
@@ -84,7 +105,8 @@ impl Gate for AfterRollbackGate {
         self.randomised += randomised;
         self.pinned += pinned;
         // A ledger row without its request may be of an attempt that was sent long before.
-        let is_known = story.sent.is_some();
+        // That of another gateway tells when it arrived, which is what counts.
+        let is_known = story.sent.is_some() || rollback.is_inferred();
         let is_late = story
             .attempts
             .iter()
@@ -119,6 +141,9 @@ impl Gate for AfterRollbackGate {
                 .offenders(self.offenders.keys())
                 .needs(n, min_n),
         ];
+        if self.nameless > 0 {
+            checks.push(self.strays());
+        }
         if end.join_is_leaky {
             weaken(&mut checks);
         }

@@ -1,14 +1,21 @@
 //! `join`: requests and the upstreams' ledgers could be put together. Every run has this gate.
 
+use crate::observe::story::Story;
 use crate::observe::summary::Summary;
-use crate::verdict::gates::{End, Gate};
-use crate::verdict::result::{Check, GateResult, Status, share_of};
+use crate::verdict::gates::{End, Gate, SoFar};
+use crate::verdict::result::{Check, GateResult, Offenders, Status, share_of};
 
 /// One in this many rows or answers may stay unexplained: 0.1 %.
 const TOLERATED: u64 = 1_000;
 
-/// The gate at work. Everything it needs is in the summary.
-pub struct JoinGate;
+/// The gate at work. Most of what it needs is in the summary.
+#[derive(Default)]
+pub struct JoinGate {
+    /// Successes whose answer says by its id whose it is, and those that are somebody else's.
+    named: u64,
+    swapped: u64,
+    offenders: Offenders,
+}
 
 /// Is this many of that many too many?
 pub fn is_leaky(part: u64, whole: u64) -> bool {
@@ -64,11 +71,38 @@ fn check(condition: &str, part: u64, whole: u64, status: Status) -> Check {
     Check::census(condition, status, share_of(part, whole)).figure(share, "share", whole)
 }
 
+impl JoinGate {
+    /// What an upstream made up for one request, another one's caller got. Of the built-in router, `attribution` tells it.
+    fn swaps(&self) -> Check {
+        let status = match self.swapped {
+            0 => Status::Pass,
+            _ => Status::Fail,
+        };
+        let condition = "answers of another request == 0";
+        check(condition, self.swapped, self.named, status).offenders(self.offenders.keys())
+    }
+}
+
 impl Gate for JoinGate {
+    fn story(&mut self, story: &Story, _so_far: &SoFar) {
+        let answered = story.answered.filter(|(_, a)| a.outcome.is_success());
+        let Some(owner) = answered.and_then(|(_, answered)| answered.origin.key) else {
+            return;
+        };
+        self.named += 1;
+        if owner != story.key {
+            self.swapped += 1;
+            self.offenders.note(story.key);
+        }
+    }
+
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = vec![unexplained(end.summary), stray_rows(end.summary)];
         if !end.cut_short {
             checks.push(unanswered(end.summary));
+        }
+        if end.summary.keys.is_some() {
+            checks.push(self.swaps());
         }
         GateResult::of("join", checks)
     }

@@ -1,14 +1,17 @@
 //! `sample`: there was something to judge. Every run has this gate: no requests, none at the canary,
 //! or a fault that hit nothing never passes, whatever the other gates say.
 
+use std::collections::BTreeSet;
+
 use crate::id::VersionId;
-use crate::observe::event::{RunEvent, What};
+use crate::observe::event::{RunEvent, Sent, UpstreamEnded, What};
 use crate::observe::join::Joined;
 use crate::observe::meta::FaultMeta;
+use crate::protocol::outcome::Outcome;
 use crate::stats::proportion::draws_to_meet;
 use crate::time::{Human, Timestamp};
 use crate::verdict::gates::{End, Gate, MISSED};
-use crate::verdict::result::{Check, GateResult, Status, grouped};
+use crate::verdict::result::{Check, GateResult, Status, grouped, share_of};
 
 /// The gate at work. All but the faults is in the summary.
 pub struct SampleGate {
@@ -16,6 +19,10 @@ pub struct SampleGate {
     faults: Vec<FaultMeta>,
     /// Requests that chance assigned, sent while the fault of the same place kept everybody out.
     sent_meanwhile: Vec<u64>,
+    /// Attempts that a fault hits and that are not over: by version, and their line in its ledger.
+    hit: BTreeSet<(VersionId, u64)>,
+    /// Attempts that asked an upstream for a model that it does not have, though no fault took it away.
+    strangers: u64,
 }
 
 impl SampleGate {
@@ -25,6 +32,8 @@ impl SampleGate {
             canary_share,
             faults: faults.to_vec(),
             sent_meanwhile: vec![0; faults.len()],
+            hit: BTreeSet::new(),
+            strangers: 0,
         }
     }
 
@@ -77,6 +86,38 @@ impl SampleGate {
         draws_to_meet(met * fault.share, MISSED)
     }
 
+    fn sent(&mut self, at: Timestamp, sent: &Sent) {
+        let is_on = |fault: &FaultMeta| {
+            let until = fault.until.unwrap_or(Timestamp::MAX);
+            fault.keeps_out && (fault.from..until).contains(&at)
+        };
+        for (fault, n) in self.faults.iter().zip(&mut self.sent_meanwhile) {
+            *n += u64::from(sent.intent.named().is_none() && is_on(fault));
+        }
+    }
+
+    fn upstream_ended(&mut self, ended: &UpstreamEnded) {
+        let is_hit = self.hit.remove(&(ended.version, ended.row));
+        let is_refused = ended.outcome == Outcome::ModelNotFound;
+        self.strangers += u64::from(is_refused && !is_hit);
+    }
+
+    /// A version that is asked for another model than it has was never on trial.
+    fn models(&self, end: &End<'_>) -> Check {
+        let status = match self.strangers {
+            0 => Status::Pass,
+            _ => Status::Inconclusive,
+        };
+        let seen = share_of(self.strangers, end.summary.ledger_rows);
+        let condition = "attempts for a model that their upstream does not have == 0";
+        let check = Check::census(condition, status, seen);
+        check.figure(
+            Some(self.strangers as f64),
+            "attempts",
+            end.summary.ledger_rows,
+        )
+    }
+
     fn requests(&self, end: &End<'_>) -> [Check; 2] {
         let summary = end.summary;
         let check = |condition: &str, n: u64, more: Option<u64>| {
@@ -102,20 +143,22 @@ fn came_too_late(fault: &FaultMeta, end: &End<'_>) -> bool {
 
 impl Gate for SampleGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
-        let What::Sent(sent) = &event.what else {
-            return;
-        };
-        let is_on = |fault: &FaultMeta| {
-            let until = fault.until.unwrap_or(Timestamp::MAX);
-            fault.keeps_out && (fault.from..until).contains(&event.at)
-        };
-        for (fault, n) in self.faults.iter().zip(&mut self.sent_meanwhile) {
-            *n += u64::from(sent.intent.named().is_none() && is_on(fault));
+        match &event.what {
+            What::Sent(sent) => self.sent(event.at, sent),
+            What::Accepted(row) if row.fault.is_some() => {
+                self.hit.insert((row.version, row.row));
+            }
+            What::UpstreamEnded(ended) => self.upstream_ended(ended),
+            _ => {}
         }
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
         let mut checks = self.requests(end).to_vec();
+        // Of another gateway; the built-in one's file says the models itself.
+        if end.summary.keys.is_some() {
+            checks.push(self.models(end));
+        }
         checks.extend((0..self.faults.len()).map(|index| self.hit(index, end)));
         GateResult::of("sample", checks)
     }

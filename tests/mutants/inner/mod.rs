@@ -149,7 +149,8 @@ fn measuring() -> Vec<Mutant> {
             "judges by what users see, whom the fallback serves",
             Family(15),
         )
-        .caught(DEAD, "rollback", ONCE),
+        // Where the canary has a past: in a run of three dozen requests, a few that stable has not answered yet look like failures.
+        .caught(REFUSED, "rollback", ONCE),
         switched(
             "port-mean-for-p99",
             "takes the mean latency for the 99th percentile",

@@ -1,0 +1,57 @@
+//! Gateways that are wrong in a way that looks right from where one usually looks.
+
+use crate::closing::{BROKEN, Manner, gate, judged};
+
+const SPLIT: &str = "expect:\n  - split: {v2: 50%, tolerance: 25pp}";
+
+/// Nobody asked whether it rolls back, so that a canary that gets nothing is a split that is wrong.
+#[test]
+fn a_canary_that_is_closed_in_silence_is_a_wrong_split() {
+    let (_, code, states) = judged(Manner::ClosesForNothing(100), SPLIT, &["split"]);
+    assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
+    let (_, code, states) = judged(Manner::ClosesForNothing(u64::MAX), SPLIT, &["split"]);
+    assert_eq!((code, states), (Some(0), vec!["pass".to_owned()]));
+}
+
+#[test]
+fn answers_of_other_callers_are_found() {
+    let fine = "expect:\n  - requests: {success: \"100%\"}";
+    let (case, code, states) = judged(Manner::Swaps, fine, &["requests", "join"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["pass", "fail"]);
+    let summary = case.summary();
+    let checks = gate(&summary, "join")["checks"].as_array().unwrap();
+    let check = checks.iter().find(|c| c["status"] == "fail").unwrap();
+    assert_eq!(check["condition"], "answers of another request == 0");
+    assert!(
+        !check["offenders"].as_array().unwrap().is_empty(),
+        "{check}"
+    );
+}
+
+/// The request that it repeats is long over, and nobody waits for the answer.
+#[test]
+fn a_closed_canary_that_is_asked_once_more_is_found() {
+    let gates = &["after_rollback"];
+    let (_, code, states) = judged(Manner::RepeatsAfter(20), BROKEN, gates);
+    assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
+    // A question that bears no key may have been a look at the canary's health.
+    let (_, code, states) = judged(Manner::AsksAfter(20), BROKEN, gates);
+    assert_eq!((code, states), (Some(3), vec!["inconclusive".to_owned()]));
+}
+
+/// Half of the requests ask the canary's upstream for another model than it has.
+#[test]
+fn a_canary_that_is_asked_for_another_model_was_never_on_trial() {
+    let (case, code, states) = judged(Manner::OtherModel, SPLIT, &["split", "sample"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(states, ["pass", "inconclusive"]);
+    let summary = case.summary();
+    let checks = gate(&summary, "sample")["checks"].as_array().unwrap();
+    let seen = checks.iter().filter(|c| c["status"] == "inconclusive");
+    let conditions: Vec<_> = seen.map(|c| c["condition"].as_str().unwrap()).collect();
+    assert_eq!(
+        conditions,
+        ["attempts for a model that their upstream does not have == 0"]
+    );
+}
