@@ -149,6 +149,10 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
     // A seed without the figure had no rollback in its trouble: it is red, too.
     let within = samples.sorted().iter().filter(|s| **s <= budget).count() as u64;
     let red = n - within;
+    let found = samples.count();
+    if found < n {
+        return never(figure, (found, n));
+    }
     let most = clopper_pearson(red, n, CONFIDENCE).map_or(1.0, |limits| limits.high);
     let show = |value: Option<u64>| value.map_or("none".to_owned(), |v| figure.text(v));
     let (extreme, largest) = (figure.extreme(), samples.max());
@@ -180,6 +184,18 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
         grouped(red),
         grouped(n),
         of_ten_thousand(most).trim_start_matches("about "),
+    ));
+}
+
+/// Where some seeds were never rolled back, the rest says nothing of a budget that holds.
+fn never(figure: &Figure, (found, n): (u64, u64)) {
+    let median = figure.samples.seen_at(Quantile::P50);
+    let median = median.map_or("none".to_owned(), |value| figure.text(value));
+    line(&format!(
+        "{} of {} seeds were never rolled back in their trouble: no budget holds, and none is suggested ({} of the others: median {median})",
+        grouped(n - found),
+        grouped(n),
+        figure.name,
     ));
 }
 

@@ -151,6 +151,16 @@ fn shown(args: &TuneArgs, tuned: &Tuned) -> u8 {
             None
         }
     };
+    if !args.quiet
+        && tuned
+            .policies
+            .iter()
+            .all(|policy| policy.detection.count() == 0)
+    {
+        say(
+            "warning: no policy found the trouble in any run: does its fault meet anybody, and long enough?",
+        );
+    }
     match args.format {
         TuneFormat::Pretty => data(&pretty::render(tuned, folder.as_deref())),
         TuneFormat::Json => data(&format!("{:#}\n", json::value(tuned))),

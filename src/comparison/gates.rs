@@ -91,14 +91,31 @@ fn gate(name: &str, a: Option<&Gate>, b: Option<&Gate>) -> GateChange {
     let checks = |gate: Option<&Gate>| gate.map_or(Vec::new(), |gate| gate.checks.clone());
     let (one, other) = (checks(a), checks(b));
     let (a, b) = (a.map(|gate| gate.status), b.map(|gate| gate.status));
+    let is_asked = |check: &Check| other.iter().any(|c| c.condition == check.condition);
+    let change = match change(a, b) {
+        // Both passed, but what A was asked nobody asked of B.
+        Change::Same
+            if b == Some(Status::Pass) && !is_counted(name) && !one.iter().all(is_asked) =>
+        {
+            Change::Unknown
+        }
+        change => change,
+    };
     GateChange {
         name: name.to_owned(),
-        change: change(a, b),
+        change,
         a,
         b,
         same_conditions: one.iter().map(asked).eq(other.iter().map(asked)),
         checks: check_changes(&one, &other),
     }
+}
+
+/// Gates that every run has, whose conditions say what it had to do, and not what somebody expects of it.
+const COUNTED: [&str; 6] = ["policy", "budget", "generator", "join", "sample", "log"];
+
+fn is_counted(name: &str) -> bool {
+    COUNTED.contains(&name)
 }
 
 /// What holds must be shown by both: what B does not show, or has no gate for, is not as good as what A passed. What A

@@ -1,10 +1,12 @@
 //! Judges a run again, by other expectations, from the files that it left behind. Nothing is run, and nothing written.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::id::{PerVersion, Seed};
 use crate::observe::event::{RunEvent, Sink};
 use crate::observe::meta::{Ending, Engine, RunMeta};
+use crate::protocol::outcome::Outcome;
 use crate::report::read::summary::{Gate, Summary};
 use crate::report::read::{Unreadable, summary, told};
 use crate::report::{RecordsKept, Report};
@@ -66,11 +68,37 @@ pub fn run(scenario: &Scenario, folder: &Path) -> Result<Report, JudgeError> {
     let mut recorder = recorder.again();
     events.iter().for_each(|event| recorder.event(event));
     let mut report = recorder.finish(ending(&recorded)).report;
+    agrees(&report, &recorded).map_err(JudgeError::Unfit)?;
     report.verdict = settled(report.verdict, &recorded);
     report.records = RecordsKept { kept: "all", rows };
     // Of streams, only their first tokens were told.
     report.summary.streams = None;
     Ok(report)
+}
+
+/// Do rows and events say what the summary says? Else somebody changed one of them, and nobody knows which to believe.
+fn agrees(report: &Report, recorded: &Summary) -> Result<(), String> {
+    let differ = |file: &str, what: &str, told: u64, summed: u64| {
+        Err(format!(
+            "{file} tells of {told} {what} where summary.json tells of {summed}"
+        ))
+    };
+    let (told, summed) = (report.summary.rollbacks.len(), recorded.rollbacks.len());
+    if told != summed {
+        return differ("events.jsonl", "rollbacks", told as u64, summed as u64);
+    }
+    for outcome in Outcome::ALL {
+        let of = |counts: &BTreeMap<String, u64>| counts.get(outcome.name()).copied().unwrap_or(0);
+        let (told, summed) = (
+            report.summary.answers.of(outcome),
+            of(&recorded.requests.outcomes),
+        );
+        if told != summed {
+            let what = format!("requests that ended as {}", outcome.name());
+            return differ("requests.csv", &what, told, summed);
+        }
+    }
+    Ok(())
 }
 
 fn engine(recorded: &Summary) -> Result<Engine, String> {

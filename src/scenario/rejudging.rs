@@ -10,10 +10,11 @@ use crate::scenario::{Scenario, compile, gates};
 use crate::verdict::spec::{GateSpec, RequestsSpec, TokenMeasure};
 
 /// What needs a witness that rows do not keep, and what that is.
-const NOT_IN_ROWS: [(&str, &str); 5] = [
+const NOT_IN_ROWS: [(&str, &str); 6] = [
     ("attribution", "what the router and its headers claimed"),
     ("contract", "how answers differed from the OpenAI shape"),
     ("memory", "how much the router held at each moment"),
+    ("notification", "what webhooks and peers were told"),
     ("stickiness", "who sent what in which header"),
     ("stream", "the chunks of streams"),
 ];

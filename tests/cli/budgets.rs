@@ -116,3 +116,19 @@ fn where_there_is_no_formula_seeds_are_asked_for() {
     let done = validate(LITERAL, "reason: error_rate", &["--runs", "2"]);
     assert!(!done.out.contains("rollback:"), "{}", done.out);
 }
+
+/// The seeds that are found say nothing of those that are not.
+#[test]
+fn no_budget_is_suggested_where_some_seeds_are_never_rolled_back() {
+    let folder = Folder::new();
+    let text = scenario(LITERAL, "within: 15s").replace("share: 30%", "share: 5%");
+    let file = folder.write("budget.yaml", &text);
+    let done = graygate(&["validate", &file, "--runs", "60"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(
+        done.out.contains("of 60 seeds were never rolled back"),
+        "{}",
+        done.out
+    );
+    assert!(!done.out.contains("suggested: "), "{}", done.out);
+}

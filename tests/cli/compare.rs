@@ -137,6 +137,19 @@ fn a_gate_that_passed_and_fails_is_a_regression_and_comes_first() {
     );
 }
 
+/// B passes because it is asked for less.
+#[test]
+fn a_gate_that_was_loosened_is_not_shown_to_hold() {
+    let folder = Folder::new();
+    let a = run(&folder, "a", LOGNORMAL, FAST, &[]);
+    let loose = FAST.replace("150ms", "20s");
+    let b = run(&folder, "b", LOGNORMAL, &loose, &[]);
+    let (code, comparison) = json(&a, &b, &[]);
+    assert_eq!(code, Some(3), "{comparison}");
+    let text = compare(&a, &b, &[]).out;
+    assert!(text.contains("its conditions are not the same"), "{text}");
+}
+
 #[test]
 fn errors_are_compared_with_newcombes_interval() {
     let folder = Folder::new();

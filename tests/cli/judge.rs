@@ -6,8 +6,10 @@ use serde_json::Value;
 
 use crate::support::{Done, FAILS, Folder, PASSES, graygate, scenario};
 
+const ROLLED_BACK: &str = "scenarios/fallback-masks-dead-canary.yaml";
 /// Gates that rows cannot tell of.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 7] = [
+    "notification",
     "attribution",
     "contract",
     "generator",
@@ -243,6 +245,35 @@ fn a_live_run_is_judged_by_what_was_measured_and_an_invalid_one_stays_invalid() 
         checks[1]["status"], "fail",
         "upstreams took 5 ms: {checks:#}"
     );
+}
+
+/// Whoever changed one file of a run, nobody knows which to believe.
+#[test]
+fn files_that_contradict_each_other_are_refused() {
+    let folder = Folder::new();
+    let run = run(&folder, ROLLED_BACK, &["--records", "all"]);
+    let expect = folder.write("gates.yaml", "[no_rollback]");
+    let more = ["--scenario", ROLLED_BACK];
+    let events = Path::new(&run).join("events.jsonl");
+    let told = std::fs::read_to_string(&events).unwrap();
+    let kept = told
+        .lines()
+        .filter(|line| !line.contains("\"rolled_back\""));
+    std::fs::write(
+        &events,
+        kept.map(|line| format!("{line}\n")).collect::<String>(),
+    )
+    .unwrap();
+    let done = judge(&run, &expect, &more);
+    assert_ne!(done.code, Some(0), "{}", done.out);
+    assert!(done.err.contains("tells of 0 rollbacks"), "{}", done.err);
+    std::fs::write(&events, told).unwrap();
+    let requests = Path::new(&run).join("requests.csv");
+    let rows = std::fs::read_to_string(&requests).unwrap();
+    std::fs::write(&requests, rows.replacen(",success,", ",timeout,", 1)).unwrap();
+    let done = judge(&run, &expect, &more);
+    assert_ne!(done.code, Some(0), "{}", done.out);
+    assert!(done.err.contains("requests that ended as"), "{}", done.err);
 }
 
 #[test]

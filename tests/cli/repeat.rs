@@ -220,4 +220,7 @@ fn an_interrupt_leaves_what_was_run() {
     assert!(!rows.is_empty());
     assert_eq!(summary["runs"], rows.len());
     assert_eq!(summary["interrupted"], true);
+    // What was not run may have failed.
+    assert_eq!(summary["status"], "inconclusive");
+    assert_eq!(summary["all_gates"]["status"], "inconclusive");
 }

@@ -128,6 +128,24 @@ fn more_evidence_costs_exposure_and_saves_false_rollbacks() {
     assert_eq!(summary["policies"].as_array().unwrap().len(), 6);
 }
 
+/// The fault comes in the last second: nobody can find it in time, and no policy is the best at that.
+#[test]
+fn where_nothing_is_found_nothing_is_best() {
+    let folder = Folder::new();
+    let file = folder.write("late.yaml", &NOISY.replace("at: 20s", "at: 59s"));
+    let more = ["--runs", "3", "--sweep", "judge.min_requests: [20, 50]"];
+    let done = tune(&folder, &file, &more);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.err.contains("no policy found the trouble"),
+        "{}",
+        done.err
+    );
+    let files = files_of(&folder, "late");
+    let rows = rows(&files["tune.csv"]);
+    assert!(rows.iter().all(|row| row["pareto"] == "false"), "{rows:?}");
+}
+
 #[test]
 fn the_number_of_threads_changes_no_byte() {
     let folders = [Folder::new(), Folder::new()];

@@ -37,8 +37,8 @@ pub fn value(runs: &Runs) -> Value {
         "planned_runs": runs.planned,
         "max_red": runs.max_red,
         "requests": runs.requests(),
-        "all_gates": tally(&runs.whole(), runs.max_red),
-        "gates": runs.tallies().iter().map(|t| tally(t, runs.max_red)).collect::<Vec<_>>(),
+        "all_gates": tally(&runs.whole(), runs),
+        "gates": runs.tallies().iter().map(|t| tally(t, runs)).collect::<Vec<_>>(),
         "trouble_from_s": runs.since.map(crate::time::Timestamp::as_secs_f64),
         "rolled_back": rolled_back,
         "rolled_back_before_the_trouble": early,
@@ -47,7 +47,7 @@ pub fn value(runs: &Runs) -> Value {
     })
 }
 
-fn tally(tally: &Tally, max_red: u64) -> Value {
+fn tally(tally: &Tally, runs: &Runs) -> Value {
     let shares = Tally::ORDER.map(|status| {
         let interval = tally.interval(status).map(|l| [l.low, l.high]);
         let value = json!({
@@ -60,7 +60,7 @@ fn tally(tally: &Tally, max_red: u64) -> Value {
     let red = tally.red();
     let mut value = json!({
         "name": tally.name,
-        "status": tally.status(max_red),
+        "status": runs.judged(tally),
         "n": tally.total(),
         "method": "clopper-pearson",
         "confidence": CONFIDENCE,

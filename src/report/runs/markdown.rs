@@ -64,7 +64,7 @@ fn gates(text: &mut String, runs: &Runs) -> std::fmt::Result {
             text,
             "| {} | {} | {} | {} | {} |",
             escape(&tally.name),
-            tally.status(runs.max_red).name(),
+            runs.judged(tally).name(),
             cells.join(" | "),
             words::at_most(tally),
             words::at_least(tally),

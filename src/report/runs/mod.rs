@@ -92,7 +92,16 @@ impl Runs {
 
     /// The verdict over all of them: it fails when more runs failed than may.
     pub fn status(&self) -> Status {
-        self.whole().status(self.max_red)
+        self.judged(&self.whole())
+    }
+
+    /// The verdict of a gate, or of all: nothing that was not seen to its end has passed.
+    pub fn judged(&self, tally: &Tally) -> Status {
+        let status = tally.status(self.max_red);
+        match self.interrupted {
+            true => status.max(Status::Inconclusive),
+            false => status,
+        }
     }
 
     /// Requests of all runs together.

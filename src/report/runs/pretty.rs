@@ -48,7 +48,7 @@ fn gates(text: &mut String, runs: &Runs, style: Style) -> std::fmt::Result {
         "pass", "fail", "inconclusive", "invalid", "flake ≤", "power ≥",
     )?;
     for tally in runs.tallies().iter().chain([&runs.whole()]) {
-        let status = tally.status(runs.max_red);
+        let status = runs.judged(tally);
         let mark = style.paint(status, mark(status));
         let cells = Tally::ORDER.map(|status| words::share(tally, status));
         let [pass, fail, inconclusive, invalid] = &cells;

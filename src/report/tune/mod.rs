@@ -65,8 +65,9 @@ impl PolicyRuns {
         self.exposed.seen_at(Quantile::P50)
     }
 
-    /// What a choice weighs: healthy rollbacks (of as many runs) against requests.
+    /// What a choice weighs: healthy rollbacks (of as many runs) against requests. A policy that finds nothing is no choice.
     fn costs(&self) -> Option<(f64, u64)> {
+        self.found().filter(|found| *found > 0.0)?;
         Some((self.false_rate()?, self.exposure()?))
     }
 }

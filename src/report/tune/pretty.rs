@@ -99,7 +99,7 @@ fn false_rollbacks(policy: &PolicyRuns) -> Option<String> {
 fn foot(text: &mut String, tuned: &Tuned, folder: Option<&str>) -> std::fmt::Result {
     writeln!(
         text,
-        "◆ no other policy has fewer false rollbacks and less exposure (median) · * as it is in the file"
+        "◆ finds the trouble, and no other policy is better in false rollbacks or exposure (median) and worse in neither · * as it is in the file"
     )?;
     writeln!(
         text,

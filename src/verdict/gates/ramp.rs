@@ -11,10 +11,11 @@ use std::time::Duration;
 use crate::id::{IdMap, VersionId};
 use crate::observe::event::{Missing, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
+use crate::stats::proportion::draws_to_meet;
 use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson};
 use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
-use crate::verdict::gates::{End, Gate};
+use crate::verdict::gates::{End, Gate, MISSED};
 use crate::verdict::result::{Check, Evidence, GateResult, Status, grouped, percent, weaken};
 use crate::verdict::spec::RampSpec;
 
@@ -152,6 +153,7 @@ impl RampGate {
                         format!("{x} of {n} requests at the canary{within}"),
                     )
                 }
+                .needs(met.all, enough(step.share))
             })
             .collect()
     }
@@ -265,6 +267,11 @@ fn pass_if(holds: bool) -> Status {
         true => Status::Pass,
         false => Status::Fail,
     }
+}
+
+/// So many requests that a step of this share was seen: fewer may miss the canary, or stable, by chance.
+fn enough(share: f64) -> u64 {
+    draws_to_meet(share.min(1.0 - share), MISSED).unwrap_or(1)
 }
 
 impl Gate for RampGate {
