@@ -267,6 +267,17 @@ fn those_whom_a_rule_pins_say_nothing_of_a_weight_and_sticky_callers_count_once(
     );
 }
 
+/// Nobody came while it was in force: whether it was given, nobody saw.
+#[test]
+fn a_step_that_nobody_met_is_not_shown() {
+    let mut play = play(spec());
+    traffic(&mut play, (0, 60), 20);
+    begin(&mut play, 60.0, 1);
+    let gate = play.gate();
+    assert_eq!(check(&gate, "initial has 5 %"), Status::Pass);
+    assert_eq!(gate.status, Status::Inconclusive);
+}
+
 #[test]
 fn nothing_rises_after_a_rollback() {
     let after = |share: f64| {

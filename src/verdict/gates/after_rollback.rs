@@ -58,9 +58,7 @@ impl AfterRollbackGate {
             Some(version) => [0, u64::from(version == self.canary)],
         }
     }
-}
 
-impl AfterRollbackGate {
     /// Somebody's traffic, or a look at the canary's health: nobody can tell.
     fn strays(&self) -> Check {
         let condition = "nobody without a key comes to the canary";

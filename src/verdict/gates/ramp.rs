@@ -11,8 +11,7 @@ use std::time::Duration;
 use crate::id::{IdMap, VersionId};
 use crate::observe::event::{Missing, RunEvent, StandingFacts, What};
 use crate::observe::join::Joined;
-use crate::stats::proportion::draws_to_meet;
-use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson};
+use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson, draws_to_meet};
 use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, MISSED};
@@ -123,13 +122,15 @@ impl RampGate {
         (n > 0).then(|| check.figure(Some(short.len() as f64), "steps", n))
     }
 
-    /// The weights that the upstreams saw.
+    /// The weights that the upstreams saw: of steps that were begun, though nobody came, and of those that were only seen there.
     fn weights(&self, flake: f64) -> Vec<Check> {
-        let steps = self.spec.steps.iter().zip(&self.met);
+        let begun = self.begun();
+        let is_begun = |place: usize| begun.iter().any(|(_, step)| *step == place);
+        let steps = self.spec.steps.iter().zip(&self.met).enumerate();
         let flake = flake / self.spec.steps.len().max(1) as f64;
         steps
-            .filter(|(_, met)| met.all > 0)
-            .map(|(step, met)| {
+            .filter(|(place, (_, met))| met.all > 0 || is_begun(*place))
+            .map(|(_, (step, met))| {
                 let p = binomial_two_sided(met.at_canary, met.all, step.share);
                 let status = pass_if(p >= flake);
                 let (x, n) = (grouped(met.at_canary), grouped(met.all));
@@ -140,7 +141,7 @@ impl RampGate {
                 });
                 Check {
                     evidence: Evidence {
-                        estimate: Some(met.at_canary as f64 / met.all as f64),
+                        estimate: (met.all > 0).then(|| met.at_canary as f64 / met.all as f64),
                         interval: limits.map(|l| [l.low, l.high]),
                         confidence: limits.map(|_| 1.0 - flake),
                         unit: "share",

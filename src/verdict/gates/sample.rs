@@ -20,7 +20,7 @@ pub struct SampleGate {
     /// Requests that chance assigned, sent while the fault of the same place kept everybody out.
     sent_meanwhile: Vec<u64>,
     /// Attempts that a fault hits and that are not over: by version, and their line in its ledger.
-    hit: BTreeSet<(VersionId, u64)>,
+    faulted: BTreeSet<(VersionId, u64)>,
     /// Attempts that asked an upstream for a model that it does not have, though no fault took it away.
     strangers: u64,
 }
@@ -32,7 +32,7 @@ impl SampleGate {
             canary_share,
             faults: faults.to_vec(),
             sent_meanwhile: vec![0; faults.len()],
-            hit: BTreeSet::new(),
+            faulted: BTreeSet::new(),
             strangers: 0,
         }
     }
@@ -97,7 +97,7 @@ impl SampleGate {
     }
 
     fn upstream_ended(&mut self, ended: &UpstreamEnded) {
-        let is_hit = self.hit.remove(&(ended.version, ended.row));
+        let is_hit = self.faulted.remove(&(ended.version, ended.row));
         let is_refused = ended.outcome == Outcome::ModelNotFound;
         self.strangers += u64::from(is_refused && !is_hit);
     }
@@ -146,7 +146,7 @@ impl Gate for SampleGate {
         match &event.what {
             What::Sent(sent) => self.sent(event.at, sent),
             What::Accepted(row) if row.fault.is_some() => {
-                self.hit.insert((row.version, row.row));
+                self.faulted.insert((row.version, row.row));
             }
             What::UpstreamEnded(ended) => self.upstream_ended(ended),
             _ => {}
