@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::id::{PerVersion, Seed};
 use crate::observe::event::{RunEvent, Sink};
 use crate::observe::meta::{Ending, Engine, RunMeta};
+use crate::observe::summary::OutcomeCounts;
 use crate::protocol::outcome::Outcome;
 use crate::report::read::summary::{Gate, Summary};
 use crate::report::read::{Unreadable, summary, told};
@@ -87,18 +88,30 @@ fn agrees(report: &Report, recorded: &Summary) -> Result<(), String> {
     if told != summed {
         return differ("events.jsonl", "rollbacks", told as u64, summed as u64);
     }
-    for outcome in Outcome::ALL {
-        let of = |counts: &BTreeMap<String, u64>| counts.get(outcome.name()).copied().unwrap_or(0);
-        let (told, summed) = (
-            report.summary.answers.of(outcome),
-            of(&recorded.requests.outcomes),
-        );
-        if told != summed {
-            let what = format!("requests that ended as {}", outcome.name());
-            return differ("requests.csv", &what, told, summed);
+    let (told, summed) = (&report.summary.answers, &recorded.requests.outcomes);
+    if let Some((outcome, told, summed)) = difference(told, summed) {
+        let what = format!("requests that ended as {}", outcome.name());
+        return differ("requests.csv", &what, told, summed);
+    }
+    for (id, version) in report.summary.versions.iter() {
+        let name = report.meta.name(id);
+        let summed = recorded.versions.get(name).map(|v| &v.outcomes);
+        let found = summed.and_then(|summed| difference(&version.attempts, summed));
+        if let Some((outcome, told, summed)) = found {
+            let what = format!("attempts at {name} that ended as {}", outcome.name());
+            return differ("attempts.csv", &what, told, summed);
         }
     }
     Ok(())
+}
+
+/// The first outcome that is not as frequent in both.
+fn difference(told: &OutcomeCounts, summed: &BTreeMap<String, u64>) -> Option<(Outcome, u64, u64)> {
+    let both = Outcome::ALL.map(|outcome| {
+        let summed = summed.get(outcome.name()).copied().unwrap_or(0);
+        (outcome, told.of(outcome), summed)
+    });
+    both.into_iter().find(|(_, told, summed)| told != summed)
 }
 
 fn engine(recorded: &Summary) -> Result<Engine, String> {

@@ -274,6 +274,20 @@ fn files_that_contradict_each_other_are_refused() {
     let done = judge(&run, &expect, &more);
     assert_ne!(done.code, Some(0), "{}", done.out);
     assert!(done.err.contains("requests that ended as"), "{}", done.err);
+    std::fs::write(&requests, rows).unwrap();
+    let attempts = Path::new(&run).join("attempts.csv");
+    let rows = std::fs::read_to_string(&attempts).unwrap();
+    let changed = rows.replacen(",overloaded,v2,", ",success,v2,", 1);
+    let longer = format!("{rows}{}\n", rows.lines().last().unwrap());
+    for (text, said) in [
+        (changed, "attempts at v2 that ended as"),
+        (longer, "more rows than requests.csv tells of"),
+    ] {
+        std::fs::write(&attempts, text).unwrap();
+        let done = judge(&run, &expect, &more);
+        assert_eq!(done.code, Some(2), "{}", done.out);
+        assert!(done.err.contains(said), "{}", done.err);
+    }
 }
 
 #[test]

@@ -94,6 +94,10 @@ pub fn events(
         rest = others;
         teller.story(request, own);
     }
+    if !rest.is_empty() {
+        let why = "it has more rows than requests.csv tells of";
+        return Err(Unreadable::new(&path, why));
+    }
     // The sort is stable: what was told in order stays so.
     teller.events.sort_by_key(|event| event.at);
     teller.tell(end, What::Held(None));
