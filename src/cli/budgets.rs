@@ -132,10 +132,16 @@ fn measured(scenario: &Scenario, runs: &Runs) {
         ("detection", runs.budget.within.map(nanos)),
         ("exposed_requests", runs.budget.canary_requests),
     ];
+    let found = runs.seeds.iter().filter(|run| run.detection.is_some());
+    let missed = (runs.seeds.len() - found.count()) as u64;
     for (key, budget) in limits {
         let Some(budget) = budget else {
             continue;
         };
+        if missed > 0 {
+            never(runs, missed);
+            break;
+        }
         match of(key) {
             Some(figure) => by_seeds(scenario, runs, figure, budget),
             None => line("no seed was rolled back after its trouble began"),
@@ -146,13 +152,8 @@ fn measured(scenario: &Scenario, runs: &Runs) {
 fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
     let n = runs.seeds.len() as u64;
     let samples = &figure.samples;
-    // A seed without the figure had no rollback in its trouble: it is red, too.
     let within = samples.sorted().iter().filter(|s| **s <= budget).count() as u64;
     let red = n - within;
-    let found = samples.count();
-    if found < n {
-        return never(figure, (found, n));
-    }
     let most = clopper_pearson(red, n, CONFIDENCE).map_or(1.0, |limits| limits.high);
     let show = |value: Option<u64>| value.map_or("none".to_owned(), |v| figure.text(v));
     let (extreme, largest) = (figure.extreme(), samples.max());
@@ -188,14 +189,11 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
 }
 
 /// Where some seeds were never rolled back, the rest says nothing of a budget that holds.
-fn never(figure: &Figure, (found, n): (u64, u64)) {
-    let median = figure.samples.seen_at(Quantile::P50);
-    let median = median.map_or("none".to_owned(), |value| figure.text(value));
+fn never(runs: &Runs, missed: u64) {
     line(&format!(
-        "{} of {} seeds were never rolled back in their trouble: no budget holds, and none is suggested ({} of the others: median {median})",
-        grouped(n - found),
-        grouped(n),
-        figure.name,
+        "{} of {} seeds were never rolled back in their trouble: no budget holds, and none is suggested",
+        grouped(missed),
+        grouped(runs.seeds.len() as u64),
     ));
 }
 

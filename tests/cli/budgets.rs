@@ -121,7 +121,8 @@ fn where_there_is_no_formula_seeds_are_asked_for() {
 #[test]
 fn no_budget_is_suggested_where_some_seeds_are_never_rolled_back() {
     let folder = Folder::new();
-    let text = scenario(LITERAL, "within: 15s").replace("share: 30%", "share: 5%");
+    let text = scenario(LITERAL, "within: 15s, canary_requests: \"<= 300\"")
+        .replace("share: 30%", "share: 5%");
     let file = folder.write("budget.yaml", &text);
     let done = graygate(&["validate", &file, "--runs", "60"]);
     assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
