@@ -9,7 +9,7 @@ use crate::cli::repeat::Ticker;
 use crate::cli::{exit, real, signals};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::Seed;
-use crate::report::tune::{Tuned, json, pretty};
+use crate::report::tune::{PolicyRuns, Tuned, json, pretty};
 use crate::runner::run_dir::RunDir;
 use crate::runner::tune::{self, Tuning, is_of_canary_alone};
 use crate::scenario::compile::version_names;
@@ -151,12 +151,8 @@ fn shown(args: &TuneArgs, tuned: &Tuned) -> u8 {
             None
         }
     };
-    if !args.quiet
-        && tuned
-            .policies
-            .iter()
-            .all(|policy| policy.detection.count() == 0)
-    {
+    let finds_nothing = |policy: &PolicyRuns| policy.detection.count() == 0;
+    if !args.quiet && tuned.policies.iter().all(finds_nothing) {
         say(
             "warning: no policy found the trouble in any run: does its fault meet anybody, and long enough?",
         );
