@@ -151,7 +151,12 @@ fn headers(values: &[(&String, String)]) -> Result<HeaderMap, StartError> {
 
 /// The parts of a value that may be a secret: short words are none, and names of types neither.
 pub(super) fn secrets(value: &str) -> Vec<String> {
-    let is_secret = |word: &&str| word.len() >= 8 && !word.contains('/');
+    let is_type = |word: &str| {
+        ["application/", "text/"]
+            .iter()
+            .any(|kind| word.starts_with(kind))
+    };
+    let is_secret = |word: &&str| word.len() >= 8 && !is_type(word);
     let words = value.split_whitespace().filter(is_secret);
     words.map(str::to_owned).collect()
 }
@@ -231,6 +236,8 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use ::wiremock::matchers::{body_string, header, method, path, query_param};
     use ::wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -292,6 +299,35 @@ mod tests {
         let (status, answer) = desk(&server.uri()).give(&Command::Rollback).await.unwrap();
         assert_eq!((status, answer.len()), (403, MOST_SHOWN));
         assert!(answer.starts_with("no ***, sk-*** xxx"), "{answer}");
+    }
+
+    #[test]
+    fn words_that_may_be_secret_are_known() {
+        let value = "Bearer dGhlIGtl/eSBvZiBt+eQ== application/json short";
+        assert_eq!(secrets(value), ["dGhlIGtl/eSBvZiBt+eQ=="]);
+    }
+
+    /// A gateway that closes what is idle may do so while an order is on its way there.
+    #[tokio::test]
+    async fn every_order_has_a_connection_of_its_own() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4_096];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+                // Open, and nobody listens there any more.
+                kept.push(stream);
+            }
+        });
+        let desk = desk(&url);
+        for _ in 0..2 {
+            let done = desk.give(&Command::Rollback).await;
+            assert_eq!(done, Ok((200, "ok".to_owned())));
+        }
     }
 
     #[tokio::test]
