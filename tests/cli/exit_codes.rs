@@ -171,12 +171,17 @@ fn four_when_the_generator_was_late() {
     );
 }
 
+/// A file where a folder is needed.
+fn occupied(folder: &Folder) -> String {
+    folder.write("occupied", "a file stands here");
+    folder.path().join("occupied").display().to_string()
+}
+
 #[test]
 fn five_when_the_output_folder_cannot_be_written() {
     let folder = Folder::new();
     let file = folder.write("good.yaml", &scenario(PASSES));
-    folder.write("occupied", "a file stands here");
-    let out = folder.path().join("occupied").display().to_string();
+    let out = occupied(&folder);
     let done = graygate(&["run", &file, "--out", &out]);
     assert_eq!(done.code, Some(5));
     assert!(done.err.contains("--out DIR"), "{}", done.err);
@@ -191,12 +196,7 @@ fn five_when_the_output_folder_cannot_be_written() {
 fn five_before_the_run_when_the_junit_file_cannot_be_written() {
     let folder = Folder::new();
     let file = folder.write("good.yaml", &scenario(PASSES));
-    folder.write("occupied", "a file stands here");
-    let junit = folder
-        .path()
-        .join("occupied/junit.xml")
-        .display()
-        .to_string();
+    let junit = format!("{}/junit.xml", occupied(&folder));
     let done = run(&folder, &[&file], &["--junit", &junit]);
     assert_eq!(
         (done.code, done.out.as_str()),
@@ -214,8 +214,7 @@ fn five_before_the_run_when_the_junit_file_cannot_be_written() {
 fn five_before_many_runs_when_the_output_folder_cannot_be_written() {
     let folder = Folder::new();
     let file = folder.write("good.yaml", &scenario(PASSES));
-    folder.write("occupied", "a file stands here");
-    let out = folder.path().join("occupied").display().to_string();
+    let out = occupied(&folder);
     // So many runs would take the better part of a day.
     let many = ["--out", &out, "--runs", "1000000"];
     let fault = ["--fault", "kind: server_error, on: v2, at: 1s"];

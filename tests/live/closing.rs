@@ -39,6 +39,8 @@ pub(crate) enum Manner {
     AsksAfter(u64),
     /// It asks the canary for stable's model.
     OtherModel,
+    /// It sends more than anybody reads before its first answer.
+    Floods,
 }
 
 /// A gateway that gives every second request to an open canary.
@@ -170,6 +172,10 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
     if fake.manner == Manner::Swaps {
         let before = fake.answer_before.lock().unwrap().replace(answer.clone());
         answer = before.unwrap_or(answer);
+    }
+    if fake.manner == Manner::Floods && now == 0 {
+        // JSON all the same.
+        answer = [vec![b' '; 64 << 20].as_slice(), &answer].concat().into();
     }
     (status, [("content-type", "application/json")], answer)
 }

@@ -55,3 +55,12 @@ fn a_canary_that_is_asked_for_another_model_was_never_on_trial() {
         ["attempts for a model that their upstream does not have == 0"]
     );
 }
+
+/// An answer without end would fill the memory of whoever reads it.
+#[test]
+fn an_answer_beyond_all_measure_is_none() {
+    let fine = "expect:\n  - requests: {success: \"100%\"}";
+    let (case, code, states) = judged(Manner::Floods, fine, &["requests"]);
+    assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
+    assert_eq!(case.summary()["requests"]["outcomes"]["malformed"], 1);
+}
