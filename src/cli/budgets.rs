@@ -14,15 +14,14 @@ use crate::runner::RunOptions;
 use crate::runner::repeat::{self, Repetition};
 use crate::scenario::Scenario;
 use crate::scenario::budgets::{self, Wait};
+use crate::stats::allowance::{Allowance, Rounding};
 use crate::stats::proportion::clopper_pearson;
 use crate::stats::quantile::Quantile;
-use crate::time::{Human, nanos, seconds};
+use crate::time::{Human, nanos};
 use crate::verdict::evaluate::FLAKE;
 use crate::verdict::result::{grouped, percent};
 use crate::verdict::spec::{GateSpec, RollbackSpec};
 
-/// A live run's machine takes its time, too.
-const LIVE: f64 = 1.5;
 /// The confidence of what seeds show.
 const CONFIDENCE: f64 = 0.95;
 
@@ -46,7 +45,7 @@ pub(super) fn tell(scenario: &Scenario, seeds: Option<&Seeds>) -> u8 {
     });
     let gates: Vec<&RollbackSpec> = gates.collect();
     for spec in &gates {
-        let wait = budgets::wait(&scenario.experiment, spec);
+        let wait = budgets::wait(&scenario.experiment, spec.since);
         lines(scenario, spec, wait, seeds.is_some());
     }
     match seeds.filter(|_| !gates.is_empty()) {
@@ -72,22 +71,23 @@ fn lines(scenario: &Scenario, spec: &RollbackSpec, wait: Option<Wait>, has_seeds
         }
         return;
     };
-    let flake = budgets::flake_per_limit(&scenario.gates);
+    let flake = budgets::flake_per_limit(&scenario.gates, 0);
+    let slack = budgets::slack(scenario.engine);
     if let Some(within) = within {
         let at = |tail| wait.time(tail).map_or("?".to_owned(), time);
-        let needed = wait
-            .time(flake)
-            .map(|needed| suggested_time(needed, scenario));
         let red = wait.later_than(within);
-        by_formula(&time(within), at, red, needed);
+        let suggested = wait
+            .allowed_time(flake, slack)
+            .map(|a| nanoseconds(a.suggested));
+        by_formula(&time(within), at, red, suggested);
     }
     if let Some(most) = requests {
         let at = |tail| wait.requests(tail).map_or("?".to_owned(), grouped);
-        let needed = wait
-            .requests(flake)
-            .map(|needed| suggested_count(needed, scenario));
         let red = wait.more_than(most);
-        by_formula(&count(most), at, red, needed);
+        let suggested = wait
+            .allowed_requests(flake, slack)
+            .map(|a| grouped(a.suggested));
+        by_formula(&count(most), at, red, suggested);
     }
 }
 
@@ -156,26 +156,31 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
     let red = n - within;
     let most = clopper_pearson(red, n, CONFIDENCE).map_or(1.0, |limits| limits.high);
     let show = |value: Option<u64>| value.map_or("none".to_owned(), |v| figure.text(v));
-    let (extreme, largest) = (figure.extreme(), samples.max());
-    let reach = match extreme {
+    let slack = budgets::slack(scenario.engine);
+    let rounding = match figure.is_time {
+        true => Rounding::of_time(slack),
+        false => Rounding::of_count(slack),
+    };
+    let Some(allowed) = Allowance::of_samples(samples, rounding) else {
+        return;
+    };
+    let reach = match allowed.extreme {
         Some(extreme) => format!("99.99 % quantile at most {}", figure.text(extreme)),
         None => format!(
             "largest {}, which bounds the {} % quantile only",
-            show(largest),
+            show(samples.max()),
             percent(libm::pow(1.0 - CONFIDENCE, 1.0 / n.max(1) as f64)),
         ),
     };
-    let needed = extreme.or(largest).unwrap_or(0);
-    let suggested = match figure.is_time {
-        true => suggested_time(Duration::from_nanos(needed), scenario),
-        false => suggested_count(needed, scenario),
+    let least = match allowed.extreme {
+        None => "at least ",
+        Some(_) => "",
     };
-    let least = if extreme.is_none() { "at least " } else { "" };
     line(&format!(
         "budget {}; {} over {} seeds: median {}, {reach}; red in {} of {} (at most {} of 10,000, 95 %); suggested: \
-         {least}{suggested}",
+         {least}{}",
         if figure.is_time {
-            time(Duration::from_nanos(budget))
+            nanoseconds(budget)
         } else {
             count(budget)
         },
@@ -185,6 +190,7 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
         grouped(red),
         grouped(n),
         of_ten_thousand(most).trim_start_matches("about "),
+        figure.text(allowed.suggested),
     ));
 }
 
@@ -201,34 +207,12 @@ fn time(value: Duration) -> String {
     Human(value).to_string()
 }
 
+fn nanoseconds(value: u64) -> String {
+    time(Duration::from_nanos(value))
+}
+
 fn count(value: u64) -> String {
     format!("{} canary requests", grouped(value))
-}
-
-fn suggested_time(needed: Duration, scenario: &Scenario) -> String {
-    time(seconds(rounded_up(needed.as_secs_f64() * slack(scenario))))
-}
-
-fn suggested_count(needed: u64, scenario: &Scenario) -> String {
-    grouped(rounded_up(needed as f64 * slack(scenario)) as u64)
-}
-
-fn slack(scenario: &Scenario) -> f64 {
-    match scenario.engine {
-        Some(Engine::Live) => LIVE,
-        Some(Engine::Virtual) | None => 1.0,
-    }
-}
-
-/// To two digits, upwards: `24` for 23.5, `110` for 107; whole numbers below ten stay.
-fn rounded_up(value: f64) -> f64 {
-    if value <= 0.0 {
-        return 0.0;
-    }
-    let step = libm::pow(10.0, libm::floor(libm::log10(value)) - 1.0);
-    let step = if value >= 1.0 { step.max(1.0) } else { step };
-    // What only binary dust puts above a step is on it.
-    (value / step - 1e-9).ceil() * step
 }
 
 /// `about 3.5`, `fewer than 0.01`
@@ -237,26 +221,5 @@ fn of_ten_thousand(share: f64) -> String {
         few if few < 0.01 => "fewer than 0.01".to_owned(),
         some if some < 10.0 => format!("about {some:.2}"),
         many => format!("about {}", grouped(many.round() as u64)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn suggestions_are_round_and_never_lower() {
-        for (value, round) in [
-            (23.52, 24.0),
-            (24.0, 24.0),
-            (107.0, 110.0),
-            (3.2, 4.0),
-            (0.234, 0.24),
-            (9.99, 10.0),
-            (0.0, 0.0),
-        ] {
-            let got = rounded_up(value);
-            assert!((got - round).abs() < 1e-9 && got >= value, "{value}: {got}");
-        }
     }
 }

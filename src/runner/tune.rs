@@ -15,12 +15,13 @@ use crate::observe::harm::Harm;
 use crate::observe::join::Join;
 use crate::observe::meta::{Ending, Engine};
 use crate::report::plot;
-use crate::report::tune::{PolicyRuns, Tuned, csv, json};
+use crate::report::tune::{Basis, BudgetAdvice, PolicyRuns, Tuned, csv, json};
 use crate::runner::repeat::{on_cores, seeds, trouble, virtual_meta};
 use crate::runner::run_dir::{OutputError, RunDir};
 use crate::runner::{RunError, RunOptions, run_virtual};
-use crate::scenario::Scenario;
 use crate::scenario::sweep::Policy;
+use crate::scenario::{Scenario, budgets};
+use crate::stats::allowance::{Allowance, Rounding};
 use crate::time::{Timestamp, nanos};
 
 /// How policies are compared.
@@ -88,7 +89,11 @@ pub fn tune(
                 .iter()
                 .filter(move |(p, t, _)| *p == i && *t == wanted)
         };
-        summed(policy, of(true).map(|h| &h.2), of(false).map(|h| &h.2))
+        let sums = summed(policy, of(true).map(|h| &h.2), of(false).map(|h| &h.2));
+        PolicyRuns {
+            budget: budget(scenario, &troubled[i], since, &sums),
+            ..sums
+        }
     });
     Ok(Tuned {
         meta: virtual_meta(scenario),
@@ -177,9 +182,42 @@ fn summed<'h>(
             .collect(),
         exposed: troubled.clone().filter_map(Harm::exposed).collect(),
         user_errors: troubled.map(Harm::user_errors).collect(),
+        budget: None,
         healthy_runs: healthy.clone().count() as u64,
         false_rollbacks: healthy.filter(is_closed).count() as u64,
     }
+}
+
+/// What a rollback needs with this policy: by formula where there is one, or else as its runs show. Where some were not
+/// rolled back for their trouble, no budget holds.
+fn budget(
+    scenario: &Scenario,
+    experiment: &Experiment,
+    since: Timestamp,
+    sums: &PolicyRuns,
+) -> Option<BudgetAdvice> {
+    if sums.runs == 0 || sums.detection.count() < sums.runs {
+        return None;
+    }
+    let slack = budgets::slack(scenario.engine);
+    if let Some(wait) = budgets::wait(experiment, since) {
+        // It is asked for in time and in requests.
+        let flake = budgets::flake_per_limit(&scenario.gates, 2);
+        return Some(BudgetAdvice {
+            basis: Basis::Formula,
+            within: wait.allowed_time(flake, slack)?,
+            canary_requests: wait.allowed_requests(flake, slack)?,
+        });
+    }
+    let within = Allowance::of_samples(&sums.detection, Rounding::of_time(slack))?;
+    Some(BudgetAdvice {
+        basis: match within.extreme {
+            Some(_) => Basis::Seeds,
+            None => Basis::FewSeeds,
+        },
+        within,
+        canary_requests: Allowance::of_samples(&sums.exposed, Rounding::of_count(slack))?,
+    })
 }
 
 /// Writes the comparison, and gives the folder it is in.

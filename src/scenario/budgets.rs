@@ -10,6 +10,7 @@ use crate::experiment::{Experiment, Traffic};
 use crate::fault::kind::{ERROR_LATENCY, FaultKind};
 use crate::fault::pattern::Pattern;
 use crate::fault::schedule::Fault;
+use crate::observe::meta::Engine;
 use crate::router::config::{
     FallbackPolicy, Features, JudgeConfig, Limit, LiteralConfig, ThresholdAction,
 };
@@ -17,10 +18,11 @@ use crate::router::judge::sequential::SequentialConfig;
 use crate::router::judge::sequential::budget::{metric_weight, start_weight};
 use crate::router::judge::sequential::metric::Metric;
 use crate::scenario::advice::randomised_share;
+use crate::stats::allowance::{Allowance, Rounding};
 use crate::stats::compare::{Comparison, Op};
 use crate::stats::evidence::{Evidence, costs_above, threshold};
 use crate::stats::waiting;
-use crate::time::seconds;
+use crate::time::{Timestamp, nanos, seconds};
 use crate::traffic::arrivals::{Arrivals, Stage};
 use crate::traffic::course::Course;
 use crate::traffic::spacing::Spacing;
@@ -29,6 +31,8 @@ use crate::verdict::spec::{GateSpec, RollbackSpec};
 
 /// More failures than this are no rollback that anybody waits for.
 const MOST_EVENTS: u64 = 100_000;
+/// A live run's machine takes its time, too.
+const LIVE: f64 = 1.5;
 
 /// How a correct router comes to its rollback.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,6 +79,24 @@ impl Wait {
         (1.0 - few).clamp(0.0, 1.0)
     }
 
+    /// What a limit of the time should be, that a correct router exceeds with this probability.
+    pub fn allowed_time(&self, flake: f64, slack: f64) -> Option<Allowance> {
+        let (extreme, needed) = (self.time(FLAKE)?, self.time(flake)?);
+        let rounding = Rounding::of_time(slack);
+        Some(Allowance::by_formula(
+            nanos(extreme),
+            nanos(needed),
+            rounding,
+        ))
+    }
+
+    /// What a limit of the requests should be.
+    pub fn allowed_requests(&self, flake: f64, slack: f64) -> Option<Allowance> {
+        let (extreme, needed) = (self.requests(FLAKE)?, self.requests(flake)?);
+        let rounding = Rounding::of_count(slack);
+        Some(Allowance::by_formula(extreme, needed, rounding))
+    }
+
     fn events_per_second(&self) -> f64 {
         self.failing * self.per_second
     }
@@ -90,23 +112,33 @@ pub fn limits(spec: &RollbackSpec) -> (Option<Duration>, Option<u64>) {
     (spec.within, spec.canary_requests.and_then(most))
 }
 
-/// The part of the scenario's error budget that each limit of a rollback gets: they share it with the
-/// gates that are estimates.
-pub fn flake_per_limit(gates: &[GateSpec]) -> f64 {
-    let shares = gates.iter().map(|gate| match gate {
+/// How many times what is needed a suggested limit is: more for a scenario that runs live.
+pub fn slack(engine: Option<Engine>) -> f64 {
+    match engine {
+        Some(Engine::Live) => LIVE,
+        Some(Engine::Virtual) | None => 1.0,
+    }
+}
+
+/// The part of the scenario's error budget that each limit of a rollback gets, of which there are, or shall be, at
+/// least so many: they share it with the gates that are estimates.
+pub fn flake_per_limit(gates: &[GateSpec], least: usize) -> f64 {
+    let of_rollbacks = gates.iter().map(|gate| match gate {
         GateSpec::Rollback(spec) => {
             let (within, requests) = limits(spec);
             usize::from(within.is_some()) + usize::from(requests.is_some())
         }
-        other => usize::from(other.is_statistical()),
+        _ => 0,
     });
-    FLAKE / shares.sum::<usize>().max(1) as f64
+    let limits = of_rollbacks.sum::<usize>().max(least);
+    let estimates = gates.iter().filter(|gate| gate.is_statistical()).count();
+    FLAKE / (limits + estimates).max(1) as f64
 }
 
-/// What a correct router needs, where a formula says so: one fault that makes a share of the canary's requests fail
+/// What a correct router needs from the beginning of the trouble on, where a formula says so: one fault that makes a share of the canary's requests fail
 /// at once, a constant rate, a judge that nothing else disturbs.
-pub fn wait(experiment: &Experiment, spec: &RollbackSpec) -> Option<Wait> {
-    let fault = the_fault(experiment, spec)?;
+pub fn wait(experiment: &Experiment, since: Timestamp) -> Option<Wait> {
+    let fault = the_fault(experiment, since)?;
     let per_second = rate_at_canary(experiment)?;
     let events = match &experiment.router.judge {
         JudgeConfig::Off => None,
@@ -126,7 +158,7 @@ pub fn wait(experiment: &Experiment, spec: &RollbackSpec) -> Option<Wait> {
 }
 
 /// The one fault there is, if it makes a steady share of the canary's requests fail at once.
-fn the_fault<'e>(experiment: &'e Experiment, spec: &RollbackSpec) -> Option<&'e Fault> {
+fn the_fault(experiment: &Experiment, since: Timestamp) -> Option<&Fault> {
     let router = &experiment.router;
     let [fault] = &experiment.upstreams.faults[..] else {
         return None;
@@ -134,7 +166,7 @@ fn the_fault<'e>(experiment: &'e Experiment, spec: &RollbackSpec) -> Option<&'e 
     let is_plain = fault.on == [router.canary]
         && fault.pattern == Pattern::Steady
         && !fault.only_prefilled
-        && fault.from == spec.since
+        && fault.from == since
         && fault.share > 0.0;
     let is_at_once = match fault.kind {
         FaultKind::Unauthorized

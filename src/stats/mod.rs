@@ -1,5 +1,6 @@
 //! Numerics behind the verdicts, each with its source. Pure functions, no state.
 
+pub mod allowance;
 pub mod beta;
 pub mod compare;
 pub mod confidence;

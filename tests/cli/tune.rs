@@ -128,6 +128,62 @@ fn more_evidence_costs_exposure_and_saves_false_rollbacks() {
     assert_eq!(summary["policies"].as_array().unwrap().len(), 6);
 }
 
+/// The same that `validate` says of it; of a judge without a formula, what the runs needed at least; of one that does not
+/// always find the trouble, nothing.
+#[test]
+fn each_policy_is_told_what_its_rollback_needs() {
+    let folder = Folder::new();
+    let one_fault = NOISY.replace("  - {on: [v1, v2], kind: server_error, share: 2%}\n", "");
+    let one_fault = one_fault.replace("min_requests: 20", "min_requests: 10");
+    let gates = "within: 20s, canary_requests: \"<= 100\"";
+    let text = one_fault.replace("  - rollback\n", &format!("  - rollback: {{{gates}}}\n"));
+    let file = folder.write("plain.yaml", &text);
+    let sweep = ["--sweep", "judge.min_requests: [10, 30, 400]", "--quiet"];
+    let done = tune(&folder, &file, &[&sweep[..], &["--runs", "30"]].concat());
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let files = files_of(&folder, "plain");
+    let rows = rows(&files["tune.csv"]);
+    let said = graygate(&["validate", &file]).out;
+    let suggestions: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split("suggested: ").nth(1))
+        .collect();
+    let (by_formula, by_runs, never) = (&rows[0], &rows[1], &rows[2]);
+    assert_eq!(by_formula["budget_basis"], "formula");
+    let within = number(by_formula, "within_suggested_s");
+    assert_eq!(suggestions[0], format!("{within} s"));
+    assert_eq!(suggestions[1], by_formula["canary_requests_suggested"]);
+    assert!(number(by_formula, "detection_p99_99_s") > number(by_formula, "detection_p50_s"));
+    assert!(number(by_formula, "exposed_p99_99") > number(by_formula, "exposed_p50"));
+    // Whether 30 requests are in its window of about 40 is chance.
+    assert_eq!(by_runs["budget_basis"], "too_few_seeds");
+    assert_eq!(by_runs["detection_p99_99_s"], "");
+    let most = number(by_runs, "detection_max_s");
+    assert!((most..most + 1.0).contains(&number(by_runs, "within_suggested_s")));
+    assert!(number(by_runs, "canary_requests_suggested") >= number(by_runs, "exposed_max"));
+    assert_eq!(never["found"], "0", "{never:?}");
+    assert_eq!(never["within_suggested_s"], "");
+    let summary: Value = serde_json::from_slice(&files["summary.json"]).unwrap();
+    let budgets: Vec<&Value> = summary["policies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|policy| &policy["budget"])
+        .collect();
+    assert_eq!(budgets[0]["within_s"]["suggested"], within);
+    assert_eq!(budgets[1]["canary_requests"]["p99_99"], Value::Null);
+    assert_eq!(budgets[2], &Value::Null);
+    let missed = "of 30 runs were not rolled back in their trouble";
+    let own = NOISY.replace("share: 20%", "share: 1%");
+    let file = folder.write("weak.yaml", &own.replace("share: 2%", "share: 0.1%"));
+    let done = tune(
+        &folder,
+        &file,
+        &["--runs", "30", "--sweep", "judge.every: [10s]"],
+    );
+    assert!(done.out.contains(missed), "{}", done.out);
+}
+
 /// The fault comes in the last second: nobody can find it in time, and no policy is the best at that.
 #[test]
 fn where_nothing_is_found_nothing_is_best() {

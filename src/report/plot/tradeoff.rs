@@ -67,14 +67,14 @@ fn head(root: &Area<'_>, tuned: &Tuned) -> Result<(), String> {
     let title = "False rollbacks against exposure: towards the lower left is better";
     root.draw(&Text::new(title, (20, 14), big)).map_err(text)?;
     let subtitle = format!(
-        "{} · {} seeds from {}, with and without the canary's faults · numbers as in tune.csv{}",
-        frame::shortened(&tuned.meta.scenario, 50),
+        "{} · {} seeds from {}, with and without the canary's faults · {}",
+        frame::shortened(&tuned.meta.scenario, 38),
         grouped(tuned.planned),
         tuned.meta.seed,
         if tuned.interrupted {
-            " · interrupted"
+            "interrupted"
         } else {
-            ""
+            "numbers as in tune.csv"
         },
     );
     let small = (FONT, 16).into_font().color(&PALE_INK);
@@ -127,10 +127,16 @@ fn plane(area: &Area<'_>, points: &[Point]) -> Result<(), String> {
     let own = own.map(|p| Circle::new((p.x, p.y), 9, INK.stroke_width(2)));
     chart.draw_series(own).map_err(text)?;
     let style = (FONT, 15).into_font().color(&INK);
-    let style = style.pos(Pos::new(HPos::Left, VPos::Bottom));
-    let labels = labels(points, (x_max, y_max))
-        .into_iter()
-        .map(|(x, y, label)| EmptyElement::at((x, y)) + Text::new(label, (11, -6), style.clone()));
+    let labels = labels(points, (x_max, y_max));
+    let labels = labels.into_iter().map(|(x, y, label)| {
+        // At the right edge there is room on the left alone.
+        let (side, dx) = match x > 0.75 * x_max {
+            true => (HPos::Right, -11),
+            false => (HPos::Left, 11),
+        };
+        let style = style.pos(Pos::new(side, VPos::Bottom));
+        EmptyElement::at((x, y)) + Text::new(label, (dx, -6), style)
+    });
     chart.draw_series(labels).map_err(text)?;
     Ok(())
 }

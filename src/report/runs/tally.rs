@@ -136,8 +136,7 @@ impl Figure {
 
     /// What the 99.99 % quantile is at most, with 95 % confidence; none below some 30,000 samples.
     pub fn extreme(&self) -> Option<u64> {
-        let quantile = "p99.99".parse::<Quantile>().ok()?;
-        self.samples.upper_limit(quantile, CONFIDENCE)
+        self.samples.extreme()
     }
 
     /// A value for people.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ::csv::Writer;
 
-use crate::report::tune::{PolicyRuns, Tuned};
+use crate::report::tune::{BudgetAdvice, PolicyRuns, Tuned};
 use crate::stats::quantile::Quantile;
 use crate::stats::samples::Samples;
 
 /// The columns besides the swept keys.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 25] = [
     "policy",
     "own",
     "pareto",
@@ -30,6 +30,11 @@ const COLUMNS: [&str; 20] = [
     "exposed_max",
     "user_errors_p50",
     "user_errors_max",
+    "budget_basis",
+    "detection_p99_99_s",
+    "within_suggested_s",
+    "exposed_p99_99",
+    "canary_requests_suggested",
 ];
 
 /// The rows with a header; units are in it. A key that means nothing to a policy's judge is empty.
@@ -54,7 +59,7 @@ fn row(number: usize, policy: &PolicyRuns, is_best: bool) -> Vec<String> {
     let limits = policy.false_limits();
     let (detection, exposed) = (&policy.detection, &policy.exposed);
     let errors = &policy.user_errors;
-    vec![
+    let mut row = vec![
         number.to_string(),
         policy.is_own.to_string(),
         is_best.to_string(),
@@ -75,6 +80,22 @@ fn row(number: usize, policy: &PolicyRuns, is_best: bool) -> Vec<String> {
         count(exposed.max()),
         count(quantile(errors, "p50")),
         count(errors.max()),
+    ];
+    row.extend(budget(policy.budget.as_ref()));
+    row
+}
+
+fn budget(advice: Option<&BudgetAdvice>) -> [String; 5] {
+    let Some(advice) = advice else {
+        return Default::default();
+    };
+    let (within, requests) = (advice.within, advice.canary_requests);
+    [
+        advice.basis.name().to_owned(),
+        time(within.extreme),
+        time(Some(within.suggested)),
+        count(requests.extreme),
+        count(Some(requests.suggested)),
     ]
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::report::tune::csv::quantile;
-use crate::report::tune::{CONFIDENCE, PolicyRuns, Tuned};
+use crate::report::tune::{BudgetAdvice, CONFIDENCE, PolicyRuns, Tuned};
+use crate::stats::allowance::Allowance;
 use crate::stats::samples::Samples;
 
 /// The name and version of the format.
@@ -64,10 +65,31 @@ fn policy(number: usize, policy: &PolicyRuns, is_best: bool) -> Value {
             "share": policy.found(),
             "before_the_trouble": policy.early,
         },
-        "detection_s": quantiles(&policy.detection, |n| Duration::from_nanos(n).as_secs_f64().into()),
+        "detection_s": quantiles(&policy.detection, seconds),
         "exposed_requests": quantiles(&policy.exposed, Value::from),
         "user_errors": quantiles(&policy.user_errors, Value::from),
+        "budget": policy.budget.as_ref().map(budget),
     })
+}
+
+fn budget(advice: &BudgetAdvice) -> Value {
+    let (within, requests) = (advice.within, advice.canary_requests);
+    json!({
+        "basis": advice.basis.name(),
+        "within_s": allowance(within, seconds),
+        "canary_requests": allowance(requests, Value::from),
+    })
+}
+
+fn allowance(allowance: Allowance, show: impl Fn(u64) -> Value) -> Value {
+    json!({
+        "p99_99": allowance.extreme.map(&show),
+        "suggested": show(allowance.suggested),
+    })
+}
+
+fn seconds(nanos: u64) -> Value {
+    Duration::from_nanos(nanos).as_secs_f64().into()
 }
 
 fn quantiles(samples: &Samples, show: impl Fn(u64) -> Value) -> Value {

@@ -6,6 +6,7 @@ pub mod json;
 pub mod pretty;
 
 use crate::observe::meta::RunMeta;
+use crate::stats::allowance::Allowance;
 use crate::stats::proportion::{Limits, clopper_pearson};
 use crate::stats::quantile::Quantile;
 use crate::stats::samples::Samples;
@@ -13,6 +14,39 @@ use crate::time::Timestamp;
 
 /// The confidence of each interval, between its two limits.
 const CONFIDENCE: f64 = 0.95;
+
+/// What a `rollback` gate should allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetAdvice {
+    /// What says so.
+    pub basis: Basis,
+    /// Its `within`, in nanoseconds.
+    pub within: Allowance,
+    /// Its `canary_requests`.
+    pub canary_requests: Allowance,
+}
+
+/// What a budget is advised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The distribution of the wait for as many failures as the judge needs (docs/runs.md).
+    Formula,
+    /// The runs, of which there are enough.
+    Seeds,
+    /// The largest value of too few runs: others need more.
+    FewSeeds,
+}
+
+impl Basis {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Formula => "formula",
+            Self::Seeds => "seeds",
+            Self::FewSeeds => "too_few_seeds",
+        }
+    }
+}
 
 /// One policy over all seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +65,8 @@ pub struct PolicyRuns {
     pub exposed: Samples,
     /// Requests that failed for their callers, in the whole run.
     pub user_errors: Samples,
+    /// What a `rollback` should be allowed with it; none where a run was not rolled back for its trouble.
+    pub budget: Option<BudgetAdvice>,
     /// Runs without the canary's faults.
     pub healthy_runs: u64,
     /// Those of them that were rolled back.
