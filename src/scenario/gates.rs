@@ -17,6 +17,7 @@ use crate::scenario::{
 use crate::stats::compare::{Comparison, Op, Share};
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
+use crate::verdict::result::percent;
 use crate::verdict::spec::{
     FallbackSpec, GateSpec, RampSpec, RequestsSpec, Scope, SplitSpec, StepSpec, StreamSpec,
     TokenMeasure, TokenSpec,
@@ -183,16 +184,10 @@ fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>>
         .map(|entry| {
             let version = setting.router.version_named(&entry.key)?;
             let share = values::share(cx, &entry.value)?;
-            let default_tolerance = 0.3 * share;
-            if tolerance.is_none() && default_tolerance <= 0.0 {
-                let message = "a share of 0% has no default tolerance";
-                let diagnostic = cx.at(entry.value.place, message);
-                return cx.error(diagnostic.expected("a tolerance, like 0.1pp"));
-            }
             Some(GateSpec::Split(SplitSpec {
                 version,
                 share,
-                tolerance: tolerance.unwrap_or(default_tolerance),
+                tolerance: split_tolerance(cx, &entry.value, share, tolerance)?,
                 confidence: confidence.unwrap_or(0.999),
                 scope,
                 from_the_start: holds_from_the_start(setting.router, version, share),
@@ -201,6 +196,28 @@ fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>>
         })
         .collect();
     read.into_iter().collect()
+}
+
+/// How far from its share a version may be: less than to nothing, and less than to everything, or the gate would tell
+/// nothing.
+fn split_tolerance(cx: Cx<'_>, node: &Node, share: f64, asked: Option<f64>) -> Option<f64> {
+    let room = share.min(1.0 - share);
+    let mistake = |message: &str, expected: &str| {
+        let diagnostic = cx.at(node.place, message.to_owned());
+        cx.error(diagnostic.expected(expected))
+    };
+    match asked {
+        None if room <= 0.0 => mistake(
+            &format!("a share of {}% has no default tolerance", percent(share)),
+            "a tolerance, like 0.1pp",
+        ),
+        None => Some(0.3 * room),
+        Some(asked) if room > 0.0 && asked >= room => mistake(
+            "with this tolerance the gate passes when one version gets everything",
+            &format!("a tolerance below {}pp", percent(room)),
+        ),
+        Some(asked) => Some(asked),
+    }
 }
 
 /// Without a ramp, the expected share is to hold from the start, whatever the weights say.

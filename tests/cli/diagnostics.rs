@@ -96,6 +96,57 @@ expect:
     insta::assert_snapshot!(folder.anonymous(&done.err));
 }
 
+/// A gate that passes whatever the router does is a mistake.
+#[test]
+fn a_tolerance_that_shows_nothing_is_refused() {
+    let folder = Folder::new();
+    for (split, said) in [
+        ("v2: 10%, tolerance: 10pp", "a tolerance below 10pp"),
+        ("v2: 10%, tolerance: 100pp", "a tolerance below 10pp"),
+        ("v1: 90%, tolerance: 12pp", "a tolerance below 10pp"),
+        ("v1: 100%", "a share of 100% has no default tolerance"),
+        ("v2: 0%", "a share of 0% has no default tolerance"),
+        ("v1: 90%, tolerance: 9pp", ""),
+        ("v1: 90%", ""),
+        ("v1: 100%, tolerance: 1pp", ""),
+    ] {
+        let text = format!(
+            "name: wide\nduration: 10s\nrouter: FIXTURES/routers/gray-10.yaml\ntraffic: \
+             {{synthetic: {{arrivals: {{poisson: 5/s}}}}}}\nexpect:\n  - split: {{{split}}}\n"
+        );
+        let file = folder.write("wide.yaml", &text);
+        let done = graygate(&["validate", &file]);
+        let code = if said.is_empty() { 0 } else { 2 };
+        assert_eq!(done.code, Some(code), "{split}: {}", done.err);
+        assert!(done.err.contains(said), "{split}: {}", done.err);
+    }
+}
+
+/// Its default is a part of what is missing to everything: where the canary gets nothing, stable has no 90 %.
+#[test]
+fn a_share_of_stable_is_as_strict_as_that_of_the_canary() {
+    let folder = Folder::new();
+    let text = "name: none
+duration: 60s
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A_KEY}
+    v2: {role: canary, model: b, api_key_env: B_KEY}
+  split: {weights: {v1: 100, v2: 0}}
+  judge: off
+traffic: {synthetic: {arrivals: {poisson: 200/s}}}
+expect:
+  - split: {v1: 90%}
+";
+    let file = folder.write("none.yaml", text);
+    let out = folder.path().join("reports").display().to_string();
+    let done = graygate(&["run", &file, "--out", &out, "--format", "json", "--quiet"]);
+    let summary: serde_json::Value = serde_json::from_str(&done.out).expect("JSON");
+    let gates = summary[0]["gates"].as_array().expect("gates");
+    let split = gates.iter().find(|gate| gate["name"] == "split");
+    assert_eq!(split.expect("the gate")["status"], "fail", "{summary:#}");
+}
+
 #[test]
 fn every_mistake_of_a_router_file_at_once() {
     let folder = Folder::new();
