@@ -316,7 +316,7 @@ pub struct Streamed {
     pub content: Option<u32>,
     /// Did it speak with two ids or models?
     pub is_spliced: bool,
-    /// Did it end with `[DONE]` although it had failed?
+    /// Did it end with `[DONE]` although it had failed, or was not finished?
     pub is_done_after_failure: bool,
 }
 

@@ -223,9 +223,11 @@ impl StreamReader {
         (!self.is_not_all_text).then_some(self.characters)
     }
 
-    /// Did it end with `[DONE]` although it had failed?
+    /// Did it end with `[DONE]` although it had failed, or broken off before its finish reason? Whoever reads it by
+    /// `[DONE]` alone takes it for whole.
     pub fn is_done_after_failure(&self) -> bool {
-        self.is_done_after_failure
+        let is_unfinished = self.is_done && !self.begun.is_empty() && !self.is_finished();
+        self.is_done_after_failure || is_unfinished
     }
 
     /// Its id.
@@ -368,6 +370,8 @@ mod tests {
         assert!(!reader.is_done_after_failure());
         let (reader, _) = read(&whole().concat());
         assert!(!reader.is_done_after_failure());
+        let (reader, _) = read(&format!("{}data: [DONE]\n\n", whole()[2]));
+        assert!(reader.is_done_after_failure(), "broken off, and done");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Manner {
     AsksAfter(u64),
     /// It asks the canary for stable's model.
     OtherModel,
+    /// It ends every stream that its upstream broke off with `[DONE]`.
+    EndsWhatIsCut,
     /// It sends more than anybody reads before its first answer.
     Floods,
 }
@@ -140,8 +142,19 @@ impl Fake {
         let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
         let request = self.client.post(url);
         let request = request.header("content-type", "application/json");
-        let answer = request.body(body).send().await.expect("an answer");
-        (answer.status(), answer.bytes().await.expect("a body"))
+        let mut answer = request.body(body).send().await.expect("an answer");
+        let mut whole = Vec::new();
+        let end = loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => whole.extend(chunk),
+                end => break end,
+            }
+        };
+        if end.is_err() {
+            assert!(self.manner == Manner::EndsWhatIsCut, "a body");
+            whole.extend(b"data: [DONE]\n\n");
+        }
+        (answer.status(), whole.into())
     }
 
     /// What it asks a canary that is closed.
@@ -177,7 +190,11 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
         // JSON all the same.
         answer = [vec![b' '; 64 << 20].as_slice(), &answer].concat().into();
     }
-    (status, [("content-type", "application/json")], answer)
+    let form = match fake.manner {
+        Manner::EndsWhatIsCut => "text/event-stream",
+        _ => "application/json",
+    };
+    (status, [("content-type", form)], answer)
 }
 
 async fn close(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> (StatusCode, String) {
@@ -206,6 +223,10 @@ fn case(manner: Manner, rest: &str) -> Case {
         Manner::OtherModel => "b",
         _ => "a",
     };
+    let stream = match manner {
+        Manner::EndsWhatIsCut => "100%",
+        _ => "0%",
+    };
     let can = match manner {
         Manner::Obeys | Manner::Refuses | Manner::Pretends => format!(
             "admin: {{url: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {TOKEN}\"}}, \
@@ -224,7 +245,7 @@ router:
       v1: {{role: stable, model: a, weight: 50, port: {v1}}}
       v2: {{role: canary, model: {model}, weight: 50, port: {v2}}}
 upstreams: {{v1: {{mock: {{latency: {{constant: 5ms}}}}}}, v2: {{mock: {{like: v1}}}}}}
-traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500}}}}
+traffic: {{synthetic: {{arrivals: {{constant: 200/s}}, requests: 500, stream: {stream}}}}}
 {rest}
   # No gate here judges how long an answer takes: a busy machine may send late.
   - generator: {{dispatch_delay_p99: \"<= 250ms\", rate_error: \"<= 10%\"}}

@@ -56,6 +56,19 @@ fn a_canary_that_is_asked_for_another_model_was_never_on_trial() {
     );
 }
 
+/// Who reads a stream up to `[DONE]` takes what it got for all there is.
+#[test]
+fn a_stream_that_was_cut_and_says_that_it_is_done_is_found() {
+    let cut = "faults: [{on: v2, at: 500ms, kind: stream_cut, after: 3}]\nexpect:\n  - stream";
+    let (case, code, states) = judged(Manner::EndsWhatIsCut, cut, &["stream"]);
+    assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
+    let summary = case.summary();
+    let checks = gate(&summary, "stream")["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|c| c["status"] == "fail");
+    let failed: Vec<_> = failed.map(|c| c["condition"].as_str().unwrap()).collect();
+    assert_eq!(failed, ["no [DONE] after a failure"]);
+}
+
 /// An answer without end would fill the memory of whoever reads it.
 #[test]
 fn an_answer_beyond_all_measure_is_none() {

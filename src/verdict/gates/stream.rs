@@ -2,7 +2,7 @@
 //!
 //! Of every stream that began: it speaks as one answer; after its first token nothing is asked again; what an
 //! upstream broke off is no success; a success has all the tokens that its upstream spent on it, and nothing
-//! has more; no `[DONE]` follows a failure. A census.
+//! has more; no `[DONE]` follows a failure, or stands for a finish reason. A census.
 
 use crate::observe::event::Streamed;
 use crate::observe::story::{Attempt, Story};
