@@ -1,7 +1,9 @@
 //! What a gateway is told of its run: what stands in the slots of its command, its variables and its files.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
 use hyper::Uri;
@@ -9,6 +11,11 @@ use hyper::Uri;
 use crate::experiment::external::{self, Slot};
 use crate::live::clock;
 use crate::live::target::Setting;
+
+/// Below those of outgoing connections: Linux begins at 32,768, others at 49,152.
+const PORTS: Range<u16> = 20_000..32_000;
+/// How many of them are tried.
+const PORT_DRAWS: u32 = 100;
 
 /// What is chosen for a run of a gateway.
 pub(super) struct Slots<'a> {
@@ -80,10 +87,21 @@ impl<'a> Slots<'a> {
 
 /// Ports that nobody has. They are free until the gateway takes them, since not every server takes a port that is held for it.
 fn free_ports() -> io::Result<[u16; 2]> {
-    let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     // Both are held at once, so that they differ.
-    let (one, other) = (listener()?, listener()?);
+    let (one, other) = (free_port()?, free_port()?);
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+}
+
+/// One by chance out of those that no system gives to connections that go out: among these, somebody could have it before the
+/// gateway does. Whatever the system gives where there is none.
+fn free_port() -> io::Result<TcpListener> {
+    let listener = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let mut drawn = (0..PORT_DRAWS).map(|_| {
+        let place = RandomState::new().hash_one(()) % PORTS.len() as u64;
+        PORTS.start + place as u16
+    });
+    let found = drawn.find_map(|port| listener(port).ok());
+    found.map_or_else(|| listener(0), Ok)
 }
 
 fn text(path: &Path) -> io::Result<String> {
