@@ -278,6 +278,27 @@ fn a_step_that_nobody_met_is_not_shown() {
     assert_eq!(gate.status, Status::Inconclusive);
 }
 
+/// It was not asked for, and the run may end as it begins. What is wrong beyond doubt is wrong all the same.
+#[test]
+fn a_step_beyond_the_wanted_one_need_not_be_shown() {
+    let beyond = |requests: u32, nth: u32| {
+        let mut play = play(RampSpec {
+            reaches: 1,
+            ..spec()
+        });
+        traffic(&mut play, (0, 60), 20);
+        begin(&mut play, 60.0, 1);
+        traffic(&mut play, (60, 120), 5);
+        begin(&mut play, 120.0, 2);
+        traffic(&mut play, (120, 120 + requests), nth);
+        play.gate()
+    };
+    assert_eq!(beyond(0, 1).status, Status::Pass);
+    let lasting = beyond(60, 1);
+    assert_eq!(check(&lasting, "full has 100 %"), Status::Pass);
+    assert_eq!(check(&beyond(1, 2), "full has 100 %"), Status::Fail);
+}
+
 #[test]
 fn nothing_rises_after_a_rollback() {
     let after = |share: f64| {

@@ -123,6 +123,8 @@ impl RampGate {
     }
 
     /// The weights that the upstreams saw: of steps that were begun, though nobody came, and of those that were only seen there.
+    /// A step beyond the wanted one may have begun when the run was about to end: too few requests say nothing then, but for
+    /// a weight that is wrong beyond doubt.
     fn weights(&self, flake: f64) -> Vec<Check> {
         let begun = self.begun();
         let is_begun = |place: usize| begun.iter().any(|(_, step)| *step == place);
@@ -130,16 +132,20 @@ impl RampGate {
         let flake = flake / self.spec.steps.len().max(1) as f64;
         steps
             .filter(|(place, (_, met))| met.all > 0 || is_begun(*place))
-            .map(|(_, (step, met))| {
+            .filter_map(|(place, (step, met))| {
                 let p = binomial_two_sided(met.at_canary, met.all, step.share);
                 let status = pass_if(p >= flake);
+                let is_beyond = place > self.spec.reaches && status == Status::Pass;
+                if is_beyond && met.all < enough(step.share) {
+                    return None;
+                }
                 let (x, n) = (grouped(met.at_canary), grouped(met.all));
                 // The shares that the test would not reject: its own interval.
                 let limits = clopper_pearson(met.at_canary, met.all, 1.0 - flake / 2.0);
                 let within = limits.map_or(String::new(), |Limits { low, high }| {
                     format!(", limits {} % to {} %", percent(low), percent(high))
                 });
-                Check {
+                let check = Check {
                     evidence: Evidence {
                         estimate: (met.all > 0).then(|| met.at_canary as f64 / met.all as f64),
                         interval: limits.map(|l| [l.low, l.high]),
@@ -153,8 +159,8 @@ impl RampGate {
                         status,
                         format!("{x} of {n} requests at the canary{within}"),
                     )
-                }
-                .needs(met.all, enough(step.share))
+                };
+                Some(check.needs(met.all, enough(step.share)))
             })
             .collect()
     }
