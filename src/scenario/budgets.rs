@@ -135,8 +135,8 @@ pub fn flake_per_limit(gates: &[GateSpec], least: usize) -> f64 {
     FLAKE / (limits + estimates).max(1) as f64
 }
 
-/// What a correct router needs from the beginning of the trouble on, where a formula says so: one fault that makes a share of the canary's requests fail
-/// at once, a constant rate, a judge that nothing else disturbs.
+/// What a correct router needs from the beginning of the trouble on, where a formula says so: one fault that makes a share of
+/// the canary's requests fail at once, long enough, a constant rate, a judge that nothing else disturbs.
 pub fn wait(experiment: &Experiment, since: Timestamp) -> Option<Wait> {
     let fault = the_fault(experiment, since)?;
     let per_second = rate_at_canary(experiment)?;
@@ -151,10 +151,27 @@ pub fn wait(experiment: &Experiment, since: Timestamp) -> Option<Wait> {
         per_second,
         lag: ERROR_LATENCY,
     };
-    // A fault that may end before it is found is another story.
+    // A fault, or a run, that may end before it is found is another story.
     let rare = wait.time(FLAKE / 100.0)?;
-    let lasts = fault.until.is_none_or(|end| end.since(fault.from) >= rare);
-    lasts.then_some(wait)
+    let end = sure_end(experiment)?;
+    let end = fault.until.map_or(end, |until| until.min(end));
+    (end.since(fault.from) >= rare).then_some(wait)
+}
+
+/// When the last request comes at the earliest, but for chances that nobody meets.
+fn sure_end(experiment: &Experiment) -> Option<Timestamp> {
+    let Traffic::Synthetic(config) = &experiment.traffic else {
+        return None;
+    };
+    let by_time = config.duration;
+    let Some(requests) = config.requests else {
+        return Some(by_time.into());
+    };
+    let rate = config.arrivals.expected(Duration::from_secs(1))?;
+    let requests = requests as f64;
+    // Five standard deviations of a Poisson number.
+    let least = (requests - 5.0 * requests.sqrt()).max(0.0);
+    Some(seconds(least / rate).min(by_time).into())
 }
 
 /// The one fault there is, if it makes a steady share of the canary's requests fail at once.

@@ -173,6 +173,15 @@ fn each_policy_is_told_what_its_rollback_needs() {
     assert_eq!(budgets[0]["within_s"]["suggested"], within);
     assert_eq!(budgets[1]["canary_requests"]["p99_99"], Value::Null);
     assert_eq!(budgets[2], &Value::Null);
+    // The formula knows no end, but the run has one.
+    let short = text.replace("duration: 60s", "duration: 30s");
+    let file = folder.write("short.yaml", &short);
+    assert!(
+        graygate(&["validate", &file])
+            .out
+            .contains("no formula tells"),
+        "{short}"
+    );
     let missed = "of 30 runs were not rolled back in their trouble";
     let own = NOISY.replace("share: 20%", "share: 1%");
     let file = folder.write("weak.yaml", &own.replace("share: 2%", "share: 0.1%"));

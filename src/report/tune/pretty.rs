@@ -162,7 +162,10 @@ fn budgets(text: &mut String, tuned: &Tuned) -> std::fmt::Result {
         chosen.iter().any(|policy| of(policy) == Some(basis))
     };
     if has(Basis::Formula) {
-        writeln!(text, "99.99 %: by formula (docs/runs.md)")?;
+        writeln!(
+            text,
+            "median: of the runs; 99.99 %: by formula (docs/runs.md)"
+        )?;
     }
     if has(Basis::Seeds) {
         writeln!(text, "99.99 % ≤: at most that, with 95 % confidence")?;
