@@ -198,25 +198,32 @@ fn split(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Vec<GateSpec>>
     read.into_iter().collect()
 }
 
+/// The tolerance around nothing and everything must be below this.
+const MOST_OF_ALL: f64 = 0.5;
+
 /// How far from its share a version may be: less than to nothing, and less than to everything, or the gate would tell
 /// nothing.
 fn split_tolerance(cx: Cx<'_>, node: &Node, share: f64, asked: Option<f64>) -> Option<f64> {
-    let room = share.min(1.0 - share);
+    let room = match SplitSpec::room(share) {
+        0.0 => MOST_OF_ALL,
+        room => room,
+    };
     let mistake = |message: &str, expected: &str| {
         let diagnostic = cx.at(node.place, message.to_owned());
         cx.error(diagnostic.expected(expected))
     };
-    match asked {
-        None if room <= 0.0 => mistake(
-            &format!("a share of {}% has no default tolerance", percent(share)),
-            "a tolerance, like 0.1pp",
-        ),
-        None => Some(0.3 * room),
-        Some(asked) if room > 0.0 && asked >= room => mistake(
-            "with this tolerance the gate passes when one version gets everything",
+    let Some(asked) = asked else {
+        let message = format!("a share of {}% has no default tolerance", percent(share));
+        let default = SplitSpec::default_tolerance(share);
+        return default.or_else(|| mistake(&message, "a tolerance, like 0.1pp"));
+    };
+    // 30 of 100 points are more than what is missing from 70 % by binary dust alone.
+    match asked < room - 1e-9 {
+        true => Some(asked),
+        false => mistake(
+            "with this tolerance the gate passes whatever the split does",
             &format!("a tolerance below {}pp", percent(room)),
         ),
-        Some(asked) => Some(asked),
     }
 }
 

@@ -457,6 +457,21 @@ pub struct RampSpec {
     pub tolerance: Duration,
 }
 
+impl SplitSpec {
+    /// 30 % of the way to nothing, or to everything if that is nearer; none where one of them is what is expected.
+    pub fn default_tolerance(share: f64) -> Option<f64> {
+        let room = Self::room(share);
+        (room > 0.0).then_some(0.3 * room)
+    }
+
+    /// How far a share is from nothing, or from everything if that is nearer.
+    pub fn room(share: f64) -> f64 {
+        let room = share.min(1.0 - share);
+        // What only binary dust puts above zero is none.
+        if room > 1e-9 { room } else { 0.0 }
+    }
+}
+
 /// A step of a ramp, as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepSpec {

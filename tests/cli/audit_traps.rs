@@ -61,6 +61,22 @@ fn lines(calls: impl IntoIterator<Item = Call>) -> String {
 
 const TENTH: [&str; 6] = ["--stable", "old", "--canary", "new", "--share", "10%"];
 
+/// However large a share is, everything is another one.
+#[test]
+fn a_canary_that_gets_everything_is_no_large_share() {
+    let folder = Folder::new();
+    let calls = (0..6_000).map(|n| call(n, if n % 100 == 7 { "old" } else { "new" }));
+    let log = folder.write("most.jsonl", &lines(calls));
+    let names = ["--stable", "old", "--canary", "new", "--share"];
+    for (share, is_wrong) in [("80%", true), ("90%", true), ("99%", false)] {
+        let done = audit(&folder, &log, &[&names[..], &[share]].concat());
+        let found = summary(&folder);
+        let gates = found["gates"].as_array().unwrap();
+        let split = gates.iter().find(|gate| gate["name"] == "split").unwrap();
+        assert_eq!(split["status"] == "fail", is_wrong, "{share}: {}", done.out);
+    }
+}
+
 /// So few requests a minute that the articles' window never has enough: the other judge sees them.
 #[test]
 fn a_dead_canary_behind_a_fallback_is_found_however_little_it_gets() {

@@ -208,7 +208,7 @@ fn gates(
     None
 }
 
-/// The tolerance around a share of next to nothing.
+/// The tolerance around nothing and everything.
 const LEAST_TOLERANCE: f64 = 0.001;
 
 /// What an audit must show when nobody says: the split is what it should be, callers were served (the articles' SLO), and
@@ -218,7 +218,7 @@ fn default_gates(router: &RouterConfig, weights: &[Weight]) -> Vec<GateSpec> {
         GateSpec::Split(SplitSpec {
             version: router.canary,
             share: weight.share,
-            tolerance: (0.3 * weight.share).max(LEAST_TOLERANCE),
+            tolerance: SplitSpec::default_tolerance(weight.share).unwrap_or(LEAST_TOLERANCE),
             confidence: 0.999,
             scope: Scope {
                 from: weight.at.into(),
