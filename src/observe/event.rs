@@ -351,14 +351,25 @@ pub struct Gap {
     pub tokens: u32,
 }
 
-/// What an answer says of where it comes from. A gateway that mixes answers up, or dresses one
-/// version's as another's, is found out by it.
+/// What an answer says of where it comes from. A gateway that mixes answers up, dresses one
+/// version's as another's, or passes on a part of them is found out by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The request that the upstream answered, by the id of its answer; none when it does not tell.
     pub key: Option<RequestKey>,
     /// The version whose model the answer names.
     pub version: Option<VersionId>,
+    /// The text of a whole answer; none of a stream, which has [`Streamed::content`], and where no mock wrote it.
+    pub text: Option<Text>,
+}
+
+/// The text of a mock's whole answer as the client got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// So many tokens of it, and nothing else.
+    Tokens(u32),
+    /// No mock writes like that.
+    Altered,
 }
 
 /// What the gateway's response headers claim about an answer.

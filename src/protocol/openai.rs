@@ -105,6 +105,8 @@ pub struct Reading {
     pub id: Option<String>,
     /// The model that the answer names, when it does.
     pub model: Option<String>,
+    /// The text of its only choice, when it has one alone and that has a text.
+    pub text: Option<String>,
 }
 
 /// `usage.total_tokens` of an answer or of a chunk: some servers count there what they count nowhere else.
@@ -134,6 +136,14 @@ pub fn read(answer: HttpAnswer<'_>) -> Reading {
             .and_then(|usage| Usage::deserialize(usage).ok()),
         id: text("id"),
         model: text("model"),
+        text: only_text(&body).map(str::to_owned),
+    }
+}
+
+fn only_text(body: &Value) -> Option<&str> {
+    match body.get("choices")?.as_array()?.as_slice() {
+        [choice] => choice.get("message")?.get("content")?.as_str(),
+        _ => None,
     }
 }
 

@@ -12,6 +12,9 @@ use crate::upstream::odd::{Form, Odd};
 use crate::upstream::stream::StreamPlan;
 use crate::upstream::wish::Wish;
 
+/// The most words that a mock writes into a whole answer, whatever tokens it states.
+pub const MOST_WORDS: u32 = 100_000;
+
 /// What an upstream does with one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResponsePlan {

@@ -37,6 +37,12 @@ pub(crate) enum Manner {
     RepeatsAfter(u64),
     /// The same with a question of its own.
     AsksAfter(u64),
+    /// It passes on of every tenth answer only what comes before the last word of it.
+    Shortens,
+    /// It says something else in every tenth answer.
+    Rewords,
+    /// It loses a chunk of every tenth stream, and ends it as if nothing were missing.
+    LosesChunks,
     /// It asks the canary for stable's model.
     OtherModel,
     /// It ends every stream that its upstream broke off with `[DONE]`.
@@ -157,6 +163,24 @@ impl Fake {
         (answer.status(), whole.into())
     }
 
+    /// What becomes of an answer on its way through a gateway that does not leave it alone.
+    fn alters(&self, answer: Bytes) -> Bytes {
+        let text = String::from_utf8(answer.to_vec()).unwrap();
+        let altered = match self.manner {
+            Manner::Shortens => text.replacen(" tok\"", "\"", 1),
+            Manner::Rewords => text.replacen("tok tok", "bla bla", 1),
+            Manner::LosesChunks => {
+                let mut chunks: Vec<&str> = text.split_inclusive("\n\n").collect();
+                let with_words = |chunk: &&str| chunk.contains("tok ");
+                let lost = chunks.iter().rposition(with_words);
+                lost.map(|lost| chunks.remove(lost));
+                chunks.concat()
+            }
+            _ => text,
+        };
+        altered.into()
+    }
+
     /// What it asks a canary that is closed.
     fn haunts(&self, now: u64) -> Option<Bytes> {
         let is_closed = self.is_closed.load(Ordering::SeqCst);
@@ -186,12 +210,15 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
         let before = fake.answer_before.lock().unwrap().replace(answer.clone());
         answer = before.unwrap_or(answer);
     }
+    if now.is_multiple_of(10) {
+        answer = fake.alters(answer);
+    }
     if fake.manner == Manner::Floods && now == 0 {
         // JSON all the same.
         answer = [vec![b' '; 64 << 20].as_slice(), &answer].concat().into();
     }
     let form = match fake.manner {
-        Manner::EndsWhatIsCut => "text/event-stream",
+        Manner::EndsWhatIsCut | Manner::LosesChunks => "text/event-stream",
         _ => "application/json",
     };
     (status, [("content-type", form)], answer)
@@ -224,7 +251,7 @@ fn case(manner: Manner, rest: &str) -> Case {
         _ => "a",
     };
     let stream = match manner {
-        Manner::EndsWhatIsCut => "100%",
+        Manner::EndsWhatIsCut | Manner::LosesChunks => "100%",
         _ => "0%",
     };
     let can = match manner {

@@ -29,6 +29,27 @@ fn answers_of_other_callers_are_found() {
     );
 }
 
+/// A part of an answer, in good form, is no success; nor is what the gateway made of it.
+#[test]
+fn answers_that_were_altered_on_their_way_are_found() {
+    let fine = "expect:\n  - requests: {success: \"100%\"}";
+    for manner in [Manner::Shortens, Manner::Rewords, Manner::LosesChunks] {
+        let (case, code, states) = judged(manner, fine, &["requests", "join"]);
+        assert_eq!(code, Some(1));
+        assert_eq!(states, ["pass", "fail"]);
+        let summary = case.summary();
+        let checks = gate(&summary, "join")["checks"].as_array().unwrap();
+        let failed: Vec<_> = checks.iter().filter(|c| c["status"] == "fail").collect();
+        let conditions: Vec<_> = failed.iter().map(|c| &c["condition"]).collect();
+        assert_eq!(
+            conditions,
+            ["answers with another text than their upstream's == 0"]
+        );
+        assert_eq!(failed[0]["evidence"]["n"], 500, "{}", failed[0]);
+        assert_eq!(failed[0]["offenders"].as_array().unwrap().len(), 5);
+    }
+}
+
 /// The request that it repeats is long over, and nobody waits for the answer.
 #[test]
 fn a_closed_canary_that_is_asked_once_more_is_found() {

@@ -17,8 +17,8 @@ use crate::live::http::body::MAX_ANSWER;
 use crate::live::http::client::{POOL_IDLE, Pool, pool};
 use crate::live::http::files;
 use crate::live::load::reading::Reading;
-use crate::live::mock::answered_key;
 use crate::live::mock::ledger::Underway;
+use crate::live::mock::{answered_key, events};
 use crate::live::outbox::Outbox;
 use crate::observe::event::{Answered, Claim, Gaps, Origin, Sent, Streamed, What};
 use crate::protocol::drift::Drift;
@@ -260,7 +260,13 @@ impl LoadClient {
             outcome,
             claim: self.claim(&head.headers),
             usage: reading.usage,
-            origin: self.origin(reading.id.as_deref(), model),
+            origin: Origin {
+                text: reading.text.as_deref().and_then(|text| {
+                    let id = reading.id.as_deref();
+                    events::text_of(text, id.and_then(answered_key).is_some())
+                }),
+                ..self.origin(reading.id.as_deref(), model)
+            },
             streamed: None,
             gaps: None,
         }
@@ -305,6 +311,7 @@ impl LoadClient {
         Origin {
             key: id.and_then(|id| answered_key(id).or_else(|| self.underway.answered(id))),
             version: model.and_then(|m| self.experiment.router.version_of_model(m)),
+            text: None,
         }
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::observe::event::Text;
 use crate::protocol::openai::ErrorReply;
 use crate::upstream::odd::Shape;
+use crate::upstream::plan::MOST_WORDS;
 use crate::upstream::stream::{Manner, Moment, Piece, StreamPlan};
 
 /// The word of one token, as whole answers have it. All are of one length, so that the length of a text
@@ -16,6 +18,22 @@ const TOKEN: &str = "tok ";
 /// The tokens that a text of so many characters has, if a mock wrote it.
 pub fn tokens_in(characters: u64) -> u32 {
     u32::try_from(characters / TOKEN.len() as u64).unwrap_or(u32::MAX)
+}
+
+/// The text of a whole answer: one word a token, so that its length is the one it claims.
+pub(super) fn text(tokens: u32) -> String {
+    vec![TOKEN.trim_end(); tokens.min(MOST_WORDS) as usize].join(" ")
+}
+
+/// What came of such a text on its way; none when it may be anybody's.
+pub fn text_of(text: &str, is_by_a_mock: bool) -> Option<Text> {
+    let mut words = text.split_whitespace().peekable();
+    let is_empty = words.peek().is_none();
+    let is_ours = |word| word == TOKEN.trim_end();
+    match words.clone().all(is_ours) && (is_by_a_mock || !is_empty) {
+        true => Some(Text::Tokens(u32::try_from(words.count()).ok()?)),
+        false => is_by_a_mock.then_some(Text::Altered),
+    }
 }
 
 /// Writes the pieces of one stream.

@@ -334,8 +334,7 @@ impl MockUpstream {
 
     /// The body of a completion.
     pub fn completion(&self, key: Option<RequestKey>, usage: Usage) -> String {
-        // One word a token, so that the length of an answer is the length it claims.
-        let content = vec!["tok"; usage.completion_tokens.min(100_000) as usize].join(" ");
+        let content = events::text(usage.completion_tokens);
         Completion {
             id: self.answer_id(key),
             model: &self.model,

@@ -128,6 +128,8 @@ impl<C: Core + ?Sized> Engine<'_, C> {
         Origin {
             key: server.map(|_| flight.key),
             version: server.and_then(named),
+            // What goes over no wire is not altered on its way.
+            text: None,
         }
     }
 

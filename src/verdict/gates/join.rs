@@ -1,7 +1,12 @@
 //! `join`: requests and the upstreams' ledgers could be put together. Every run has this gate.
 
-use crate::observe::story::Story;
+use crate::id::RequestKey;
+use crate::observe::event::Text;
+use crate::observe::story::{Attempt, Story};
 use crate::observe::summary::Summary;
+use crate::protocol::drift::Drift;
+use crate::protocol::outcome::Outcome;
+use crate::upstream::plan::MOST_WORDS;
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, share_of};
 
@@ -14,7 +19,11 @@ pub struct JoinGate {
     /// Successes whose answer says by its id whose it is, and those that are somebody else's.
     named: u64,
     swapped: u64,
-    offenders: Offenders,
+    swappers: Offenders,
+    /// Successes of mocks that did what they should, whose text tells how much of it there is; and those that are altered.
+    told: u64,
+    altered: u64,
+    alterers: Offenders,
 }
 
 /// Is this many of that many too many?
@@ -79,20 +88,70 @@ impl JoinGate {
             _ => Status::Fail,
         };
         let condition = "answers of another request == 0";
-        check(condition, self.swapped, self.named, status).offenders(self.offenders.keys())
+        check(condition, self.swapped, self.named, status).offenders(self.swappers.keys())
+    }
+
+    /// Part of an answer, or more than it, was passed on as the whole.
+    fn alterations(&self) -> Check {
+        let status = match self.altered {
+            0 => Status::Pass,
+            _ => Status::Fail,
+        };
+        let condition = "answers with another text than their upstream's == 0";
+        check(condition, self.altered, self.told, status).offenders(self.alterers.keys())
+    }
+}
+
+impl JoinGate {
+    fn note_owner(&mut self, story: &Story, owner: RequestKey) {
+        self.named += 1;
+        if owner != story.key {
+            self.swapped += 1;
+            self.swappers.note(story.key);
+        }
+    }
+
+    fn note_text(&mut self, story: &Story, text: Text) {
+        let mut stated = stated(story).peekable();
+        if stated.peek().is_none() {
+            return;
+        }
+        self.told += 1;
+        if !stated.any(|tokens| is_whole(text, tokens)) {
+            self.altered += 1;
+            self.alterers.note(story.key);
+        }
+    }
+}
+
+/// The tokens that upstreams state of their answers to this request; none at all where one of them may have sent something else.
+fn stated(story: &Story) -> impl Iterator<Item = u32> {
+    let success = |a: &&Attempt| a.outcome.is_some_and(Outcome::is_success);
+    let is_plain = |a: &Attempt| a.fault.is_none() && a.drift == Drift::NONE;
+    let successes = story.attempts.iter().filter(success);
+    let are_plain = successes.clone().all(is_plain);
+    let usages = successes.filter_map(move |a| a.usage.filter(|_| are_plain));
+    usages.map(|usage| usage.completion_tokens)
+}
+
+fn is_whole(text: Text, stated: u32) -> bool {
+    match text {
+        Text::Tokens(tokens) => tokens.min(MOST_WORDS) == stated.min(MOST_WORDS),
+        Text::Altered => false,
     }
 }
 
 impl Gate for JoinGate {
     fn story(&mut self, story: &Story, _so_far: &SoFar) {
-        let answered = story.answered.filter(|(_, a)| a.outcome.is_success());
-        let Some(owner) = answered.and_then(|(_, answered)| answered.origin.key) else {
+        let Some((_, answered)) = story.answered.filter(|(_, a)| a.outcome.is_success()) else {
             return;
         };
-        self.named += 1;
-        if owner != story.key {
-            self.swapped += 1;
-            self.offenders.note(story.key);
+        if let Some(owner) = answered.origin.key {
+            self.note_owner(story, owner);
+        }
+        let of_stream = answered.streamed.and_then(|s| s.content).map(Text::Tokens);
+        if let Some(text) = answered.origin.text.or(of_stream) {
+            self.note_text(story, text);
         }
     }
 
@@ -102,7 +161,7 @@ impl Gate for JoinGate {
             checks.push(unanswered(end.summary));
         }
         if end.summary.keys.is_some() {
-            checks.push(self.swaps());
+            checks.extend([self.swaps(), self.alterations()]);
         }
         GateResult::of("join", checks)
     }
