@@ -150,6 +150,28 @@ fn a_gate_that_was_loosened_is_not_shown_to_hold() {
     assert!(text.contains("its conditions are not the same"), "{text}");
 }
 
+/// As of a ramp that came to one more step as one of the two runs ended.
+#[test]
+fn one_scenario_expects_the_same_of_both_though_one_shows_more() {
+    let folder = Folder::new();
+    let a = run(&folder, "a", LOGNORMAL, FAST, &[]);
+    let b = run(&folder, "b", LOGNORMAL, FAST, &["--seed", "4"]);
+    edit(&a, |summary| {
+        let checks = &mut summary["gates"][0]["checks"];
+        let mut more = checks[0].clone();
+        more["condition"] = "one more".into();
+        checks.as_array_mut().unwrap().push(more);
+    });
+    let (code, comparison) = json(&a, &b, &[]);
+    assert_eq!(code, Some(0), "{comparison}");
+    let shown = &comparison["gates"].as_array().unwrap()[0];
+    assert_eq!(shown["same_conditions"], false, "{shown}");
+    edit(&b, |summary| {
+        summary["scenario_sha256"] = "0".repeat(64).into()
+    });
+    assert_eq!(json(&a, &b, &[]).0, Some(3));
+}
+
 #[test]
 fn errors_are_compared_with_newcombes_interval() {
     let folder = Folder::new();
