@@ -11,7 +11,7 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::id::Seed;
 use crate::report::tune::{PolicyRuns, Tuned, json, pretty};
 use crate::runner::run_dir::RunDir;
-use crate::runner::tune::{self, Tuning, is_of_canary_alone};
+use crate::runner::tune::{self, Tuning};
 use crate::scenario::compile::version_names;
 use crate::scenario::replay::read_fault;
 use crate::scenario::{Scenario, compile, sweep};
@@ -128,7 +128,7 @@ fn has_trouble(scenario: &Scenario) -> Result<(), Diagnostics> {
     let experiment = &scenario.experiment;
     let canary = experiment.router.canary;
     let mut faults = experiment.upstreams.faults.iter();
-    if faults.any(|fault| is_of_canary_alone(fault, canary)) {
+    if faults.any(|fault| fault.is_of_alone(canary)) {
         return Ok(());
     }
     let name = experiment.router.name(canary);

@@ -28,6 +28,16 @@ pub struct Fault {
     pub only_prefilled: bool,
 }
 
+/// When the trouble of a version begins: with the first fault on it alone, else with the first that is on it as well.
+pub fn trouble(faults: &[Fault], version: VersionId) -> Option<Timestamp> {
+    let first = |is_cause: &dyn Fn(&&Fault) -> bool| {
+        let starts = faults.iter().filter(is_cause).map(|fault| fault.from);
+        starts.min()
+    };
+    let own = first(&|fault| fault.is_of_alone(version) && !fault.on.is_empty());
+    own.or_else(|| first(&|fault| fault.on.contains(&version)))
+}
+
 impl Fault {
     /// A fault on these versions that hits everything, always.
     pub fn always(kind: FaultKind, on: Vec<VersionId>) -> Self {
@@ -46,6 +56,11 @@ impl Fault {
     /// Is it on for this version at this moment? The start is inside, the end outside.
     pub fn is_on(&self, version: VersionId, at: Timestamp) -> bool {
         self.on.contains(&version) && self.from <= at && self.until.is_none_or(|end| at < end)
+    }
+
+    /// Is it on this version and no other? What hits others as well is the weather: whoever rolls a version back for it is wrong.
+    pub fn is_of_alone(&self, version: VersionId) -> bool {
+        self.on.iter().all(|on| *on == version)
     }
 
     /// Is this attempt one of those that it is about?

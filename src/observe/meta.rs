@@ -70,6 +70,9 @@ pub struct RunMeta {
     pub canary_share: f64,
     /// The faults, in the order of the file.
     pub faults: Vec<FaultMeta>,
+    /// The orders that another gateway is given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderMeta>,
     /// Do its requests ask for streams? Only then its files speak of them.
     #[serde(skip)]
     pub has_streams: bool,
@@ -122,6 +125,19 @@ pub struct VersionMeta {
     pub price: Option<Price>,
     /// What played its upstream: `simulated`, `native`, `wiremock`.
     pub upstream: &'static str,
+}
+
+/// An order to another gateway, as far as a reader cares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OrderMeta {
+    /// Its number, from 1.
+    pub order: u16,
+    /// `set_weights` or `rollback`.
+    pub kind: &'static str,
+    /// The share of the canary that it asks for, 0 to 1; none of a rollback.
+    pub canary_share: Option<f64>,
+    /// When it is given, in seconds from the start of the run.
+    pub at_s: f64,
 }
 
 /// A fault, as far as a reader cares.

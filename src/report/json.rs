@@ -112,6 +112,7 @@ pub fn value(report: &Report) -> Value {
     }
     if let Some(gateway) = &meta.gateway {
         value["gateway"] = json!(gateway);
+        value["orders"] = json!(meta.orders);
     }
     if let Some(all) = &summary.streams {
         value["requests"]["streams"] = streams::json(all);

@@ -107,6 +107,7 @@ fn meta(audit: &Audit) -> RunMeta {
         canary: router.canary,
         canary_share: router.canary_share(),
         faults: Vec::new(),
+        orders: Vec::new(),
         has_streams: audit.survey.has_streams,
         planned_end: Some(audit.survey.end),
         log: Some(audit.log.clone()),

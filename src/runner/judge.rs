@@ -128,7 +128,7 @@ fn engine(recorded: &Summary) -> Result<Engine, String> {
     Ok(engine)
 }
 
-/// Gates rest on router, versions and faults: those must be the run's.
+/// Gates rest on router, versions, faults and orders: those must be the run's.
 fn is_of(meta: &RunMeta, recorded: &Summary) -> Result<(), String> {
     let other = |what: &str| Err(format!("the run had {what} than this scenario"));
     if meta.router_sha256 != recorded.router_sha256 {
@@ -142,9 +142,19 @@ fn is_of(meta: &RunMeta, recorded: &Summary) -> Result<(), String> {
         let on: Vec<&str> = fault.on.iter().map(String::as_str).collect();
         (fault.kind.as_str(), on, fault.from_s)
     });
-    match faults.eq(own) {
+    if !faults.eq(own) {
+        return other("other faults");
+    }
+    if meta.gateway != recorded.gateway {
+        return other("another gateway");
+    }
+    let orders = meta.orders.iter();
+    let orders = orders.map(|o| (o.order, o.kind, o.canary_share, o.at_s));
+    let given = recorded.orders.iter();
+    let given = given.map(|o| (o.order, o.kind.as_str(), o.canary_share, o.at_s));
+    match orders.eq(given) {
         true => Ok(()),
-        false => other("other faults"),
+        false => other("other orders"),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::live::real::RealEndpoints;
 use crate::live::{self, Subject};
 use crate::observe::closing::Closing;
 use crate::observe::event::Sink;
-use crate::observe::meta::{Ending, Engine, FaultMeta, RunMeta, VersionMeta};
+use crate::observe::meta::{Ending, Engine, FaultMeta, OrderMeta, RunMeta, VersionMeta};
 use crate::observe::orders::{OrderFacts, OrderKind};
 use crate::protocol::chat::{self, Forward};
 use crate::report::Report;
@@ -288,6 +288,17 @@ fn orders(gateway: &External, router: &RouterConfig) -> Option<OrdersSpec> {
     })
 }
 
+fn ordered(gateway: &External, router: &RouterConfig) -> Vec<OrderMeta> {
+    let orders = orders(gateway, router).map_or(Vec::new(), |spec| spec.orders);
+    let told = orders.into_iter().map(|(at, order)| OrderMeta {
+        order: order.number,
+        kind: order.kind.name(),
+        canary_share: order.kind.share(),
+        at_s: at.as_secs_f64(),
+    });
+    told.collect()
+}
+
 /// Who hears in the ledgers that another gateway closes its canary: nobody where neither a gate nor an order asks about it, for
 /// then a canary that is left out is a split that is wrong. The last silence of a run tells only where somebody
 /// expects a rollback: of a thousand healthy canaries, one is silent then by chance.
@@ -418,6 +429,10 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         canary: router.canary,
         canary_share: router.canary_share(),
         faults: faults.collect(),
+        orders: experiment
+            .gateway
+            .as_ref()
+            .map_or(Vec::new(), |g| ordered(g, router)),
         has_streams: experiment.traffic.has_streams(),
         planned_end: experiment.traffic.planned_length().map(Timestamp::from),
         log: scenario.log.clone(),

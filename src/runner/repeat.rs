@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::experiment::{Experiment, Traffic};
+use crate::experiment::Traffic;
+use crate::fault::schedule;
 use crate::id::{PerVersion, Seed};
 use crate::observe::event::{RunEvent, Sink};
 use crate::observe::harm::Harm;
@@ -140,14 +141,16 @@ pub(super) fn virtual_meta(scenario: &Scenario) -> RunMeta {
     meta(scenario, Engine::Virtual, &simulated)
 }
 
-/// When the trouble begins that a rollback is for: as the `rollback` gate has it, else with the first
-/// fault on the canary; none where there is neither.
+/// When the trouble begins that a rollback is for: as the `rollback` gate has it, else with the canary's first
+/// fault; none where there is neither.
 pub(super) fn trouble(scenario: &Scenario) -> Option<Timestamp> {
     let asked = scenario.gates.iter().find_map(|gate| match gate {
         GateSpec::Rollback(spec) => Some(spec.since),
         _ => None,
     });
-    asked.or_else(|| first_fault(&scenario.experiment))
+    let experiment = &scenario.experiment;
+    let faults = &experiment.upstreams.faults;
+    asked.or_else(|| schedule::trouble(faults, experiment.router.canary))
 }
 
 /// What the first `rollback` gate allows at most.
@@ -161,14 +164,6 @@ fn budget(gates: &[GateSpec]) -> Budget {
         within,
         canary_requests,
     }
-}
-
-/// When the first fault on the canary begins.
-pub(super) fn first_fault(experiment: &Experiment) -> Option<Timestamp> {
-    let canary = experiment.router.canary;
-    let faults = experiment.upstreams.faults.iter();
-    let on_canary = faults.filter(|fault| fault.on.contains(&canary));
-    on_canary.map(|fault| fault.from).min()
 }
 
 /// Listens to a run, for its verdict and what the canary cost.

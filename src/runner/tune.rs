@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::canonical;
 use crate::experiment::Experiment;
-use crate::fault::schedule::Fault;
-use crate::id::{Seed, VersionId};
+use crate::id::Seed;
 use crate::observe::event::{RunEvent, Sink};
 use crate::observe::harm::Harm;
 use crate::observe::join::Join;
@@ -42,12 +41,6 @@ impl Tuning {
     }
 }
 
-/// Is this fault one that a rollback is for? What hits stable as well is the weather: a rollback for it is a
-/// false one.
-pub fn is_of_canary_alone(fault: &Fault, canary: VersionId) -> bool {
-    fault.on.iter().all(|version| *version == canary)
-}
-
 /// Runs every policy over so many seeds, or until `cancel` is set: then what was run to its end is what there is.
 /// `done` hears the number of runs that are over, from any thread.
 ///
@@ -65,7 +58,7 @@ pub fn tune(
     if scenario.experiment.has_real_upstreams() {
         return Err(RunError::NotReal);
     }
-    let since = since(scenario);
+    let since = trouble(scenario).unwrap_or(Timestamp::ZERO);
     let troubled: Vec<Experiment> = experiments(scenario, tuning);
     let healthy: Vec<Experiment> = troubled.iter().map(without_trouble).collect();
     let over = AtomicU64::new(0);
@@ -104,18 +97,6 @@ pub fn tune(
     })
 }
 
-/// When the trouble begins: with the first fault on the canary alone.
-fn since(scenario: &Scenario) -> Timestamp {
-    let experiment = &scenario.experiment;
-    let canary = experiment.router.canary;
-    let faults = experiment.upstreams.faults.iter();
-    let own = faults.filter(|fault| is_of_canary_alone(fault, canary));
-    let first = own.map(|fault| fault.from).min();
-    first
-        .or_else(|| trouble(scenario))
-        .unwrap_or(Timestamp::ZERO)
-}
-
 fn experiments(scenario: &Scenario, tuning: &Tuning) -> Vec<Experiment> {
     let with = |policy: &Policy| Experiment {
         router: Arc::new(policy.router.clone()),
@@ -129,7 +110,7 @@ fn without_trouble(experiment: &Experiment) -> Experiment {
     let canary = experiment.router.canary;
     // They stay in their places, and hit nobody: the draws of the others hang on their positions.
     let faults = healthy.upstreams.faults.iter_mut();
-    let own = faults.filter(|fault| is_of_canary_alone(fault, canary));
+    let own = faults.filter(|fault| fault.is_of_alone(canary));
     own.for_each(|fault| fault.on.clear());
     healthy
 }

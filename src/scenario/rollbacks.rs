@@ -6,7 +6,7 @@ use crate::config::fields::Cx;
 use crate::config::node::{Entry, Node};
 use crate::config::values;
 use crate::experiment::external::External;
-use crate::fault::schedule::Fault;
+use crate::fault::schedule::{self, Fault};
 use crate::router::config::{JudgeConfig, RouterConfig, Threshold, ThresholdAction};
 use crate::router::judge::sequential::Metric;
 use crate::scenario::gates::{Setting, gate_fields, least, min_n};
@@ -119,19 +119,25 @@ fn reasons(router: &RouterConfig) -> Vec<&'static str> {
     reasons
 }
 
-/// When the trouble begins: with the first order to roll back, else with the first fault on the canary.
+/// When the trouble begins: with the first order to roll back, else with the canary's first fault.
 fn trouble(setting: Setting<'_>) -> Timestamp {
     let ordered = setting.external.and_then(External::first_rollback_order);
     if let Some(at) = ordered {
         return at;
     }
-    let on_canary = |f: &&Fault| f.on.contains(&setting.router.canary);
-    let starts = setting.faults.iter().filter(on_canary).map(|f| f.from);
-    starts.min().unwrap_or(Timestamp::ZERO)
+    schedule::trouble(setting.faults, setting.router.canary).unwrap_or(Timestamp::ZERO)
 }
 
 /// Time for what another gateway sent to its canary before it closed it.
 const EXTERNAL_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a router may take to follow what it has decided, unless somebody says otherwise.
+pub(super) fn grace(setting: Setting<'_>) -> Duration {
+    match setting.external {
+        Some(_) => EXTERNAL_GRACE,
+        None => Duration::ZERO,
+    }
+}
 
 /// The smallest share that the canary has while it is open, as far as the scenario says.
 fn least_share(setting: Setting<'_>) -> f64 {
@@ -146,20 +152,16 @@ pub(super) fn after_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) ->
     needs_rollback(cx, entry, setting, "pass");
     let fields = gate_fields(cx, &entry.value, "after_rollback")?;
     let canary_requests = fields.optional("canary_requests", values::count_comparison);
-    let grace = fields.optional("grace", values::duration);
+    let grace_given = fields.optional("grace", values::duration);
     let min_n = least(&fields);
     fields.finish();
     let telling = draws_to_meet(least_share(setting), MISSED).unwrap_or(0);
-    let grace_by_itself = match setting.external {
-        Some(_) => EXTERNAL_GRACE,
-        None => Duration::ZERO,
-    };
     Some(GateSpec::AfterRollback(AfterRollbackSpec {
         canary_requests: canary_requests.unwrap_or(Comparison {
             op: Op::Equal,
             bound: 0,
         }),
-        grace: grace.unwrap_or(grace_by_itself),
+        grace: grace_given.unwrap_or_else(|| grace(setting)),
         min_n: min_n.unwrap_or(telling),
     }))
 }

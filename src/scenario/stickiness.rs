@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::config::fields::{Cx, listed};
 use crate::config::node::{Node, Value};
 use crate::config::values;
+use crate::experiment::external::External;
 use crate::protocol::headers;
 use crate::router::config::StickyBy;
 use crate::scenario::gates::{Setting, gate_fields, least, scope};
+use crate::scenario::rollbacks::grace;
 use crate::stats::compare::{Comparison, Op};
 use crate::stats::proportion::draws_to_meet;
 use crate::traffic::caller::Caller;
@@ -32,6 +34,8 @@ pub(super) fn read(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Gate
         header: header.unwrap_or_else(|| by_router(setting)),
         callers: Arc::default(),
         canary_share: share,
+        grace: grace(setting),
+        may_close_in_silence: setting.external.is_some_and(External::can_roll_back),
         moved: moved.unwrap_or(none),
         min_n: min_n.unwrap_or_else(|| telling(share)),
         scope,

@@ -376,6 +376,10 @@ pub struct StickinessSpec {
     pub callers: Arc<[Option<u32>]>,
     /// The share of the requests that chance gives to the canary in the beginning, 0 to 1.
     pub canary_share: f64,
+    /// How long another gateway may take to follow what it has said it does, and requests to overtake each other there.
+    pub grace: Duration,
+    /// May the canary be closed with nobody saying so?
+    pub may_close_in_silence: bool,
     /// How many callers may move.
     pub moved: Comparison<u64>,
     /// Fewest callers who must have been seen twice.

@@ -204,6 +204,7 @@ fn attribution_sees_answers_that_belong_to_somebody_else() {
         play.origin = Some(Origin {
             key: Some(RequestKey(key)),
             version: Some(version),
+            text: None,
         });
         play.request(0.0, &[to(STABLE, OK)]);
         play.gate().checks[3].status

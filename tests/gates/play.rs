@@ -245,6 +245,7 @@ impl Play {
             origin: self.origin.unwrap_or(Origin {
                 key: outcome.is_success().then_some(key),
                 version: served,
+                text: None,
             }),
             drift: attempts.last().map_or(Drift::NONE, |a| a.drift[2]),
         };

@@ -1,9 +1,11 @@
 //! `stickiness`: callers stay on the version they met.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use graygate::id::{RequestKey, VersionId};
 use graygate::observe::event::{Sent, What};
+use graygate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
 use graygate::protocol::outcome::Outcome;
 use graygate::stats::compare::Op;
 use graygate::time::Timestamp;
@@ -22,6 +24,8 @@ fn spec() -> StickinessSpec {
         header: "x-user-id".to_owned(),
         callers: (0..10).map(Some).collect(),
         canary_share: 0.1,
+        grace: Duration::ZERO,
+        may_close_in_silence: false,
         moved: count(Op::Equal, 0),
         min_n: 1,
         scope: Scope::default(),
@@ -294,4 +298,83 @@ fn a_bound_from_below_needs_callers() {
         Status::Fail
     );
     assert_eq!(visits(restless, &[STABLE, CANARY]).status, Status::Pass);
+}
+
+/// Another gateway that may close its canary at any time, and takes a second to do what it says.
+fn silent() -> StickinessSpec {
+    StickinessSpec {
+        grace: Duration::from_secs(1),
+        may_close_in_silence: true,
+        ..spec()
+    }
+}
+
+/// What is told of the closing comes when later requests have shown it.
+#[test]
+fn who_leaves_a_canary_that_was_closed_in_silence_has_not_moved() {
+    let closed = |tell: bool, then: &[(f64, VersionId)]| {
+        let mut play = play(silent());
+        visit(&mut play, 0.0, 7, &[CANARY]);
+        visit(&mut play, 5.0, 7, &[STABLE]);
+        // On its way since before the closing.
+        visit(&mut play, 5.5, 3, &[CANARY]);
+        visit(&mut play, 6.0, 7, &[STABLE]);
+        if tell {
+            play.roll_back(9.0);
+        }
+        for (second, version) in then {
+            visit(&mut play, *second, 7, &[*version]);
+        }
+        check(play)
+    };
+    assert_eq!(closed(true, &[(9.5, STABLE)]).status, Status::Inconclusive);
+    let unknown = closed(false, &[]);
+    assert_eq!(found(&unknown), (Status::Inconclusive, Some(0.0), 1));
+    assert_eq!(
+        unknown.seen,
+        "0 of 1 callers who came again moved, and 1 may have left a canary that was closed, which is not shown"
+    );
+    // It was open all the time.
+    assert_eq!(closed(false, &[(9.0, CANARY)]).status, Status::Fail);
+    assert_eq!(closed(true, &[(11.0, CANARY)]).status, Status::Fail);
+}
+
+/// Callers follow the weights that a gateway is told to have, and a rollback that it is told to make.
+#[test]
+fn who_follows_an_order_has_not_moved() {
+    let follow = |share: Option<f64>, status: Option<u16>, from: VersionId, to: VersionId| {
+        let mut play = play(silent());
+        visit(&mut play, 0.0, 7, &[from]);
+        let order = OrderFacts {
+            number: 1,
+            kind: OrderKind::for_share(share),
+        };
+        play.event(Timestamp::from_secs_f64(1.0), What::Ordered(order));
+        let end = OrderEnd {
+            order,
+            status,
+            took: Duration::ZERO,
+            answer: String::new(),
+        };
+        play.event(Timestamp::from_secs_f64(1.1), What::OrderEnded(end));
+        visit(&mut play, 3.0, 7, &[to]);
+        // Somebody else shows that it is open, or nobody does.
+        let is_closed = share.is_none() && status == Some(200);
+        visit(
+            &mut play,
+            5.0,
+            3,
+            &[if is_closed { STABLE } else { CANARY }],
+        );
+        check(play).status
+    };
+    let grown = |status| follow(Some(0.5), status, STABLE, CANARY);
+    assert_eq!(grown(Some(200)), Status::Pass);
+    assert_eq!(grown(None), Status::Pass, "nobody knows");
+    assert_eq!(grown(Some(409)), Status::Fail, "it has refused");
+    assert_eq!(follow(Some(0.05), Some(200), CANARY, STABLE), Status::Pass);
+    assert_eq!(follow(Some(0.5), Some(200), CANARY, STABLE), Status::Fail);
+    let closed = follow(None, Some(200), CANARY, STABLE);
+    assert_eq!(closed, Status::Inconclusive, "it shows nothing");
+    assert_eq!(follow(None, Some(200), STABLE, CANARY), Status::Fail);
 }

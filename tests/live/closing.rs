@@ -31,6 +31,8 @@ pub(crate) enum Manner {
     Refuses,
     /// It says that it does, and does not.
     Pretends,
+    /// It says that it does, and does so after so many more requests.
+    ObeysLate(u64),
     /// It gives every caller the answer of the one before.
     Swaps,
     /// It closes the canary as it should, and sends it once more, much later, what an earlier caller had asked.
@@ -41,6 +43,12 @@ pub(crate) enum Manner {
     Shortens,
     /// It says something else in every tenth answer.
     Rewords,
+    /// It takes all the words out of every tenth answer.
+    Blanks,
+    /// It adds a second choice to every tenth answer.
+    Doubles,
+    /// It asks the canary, and gives every caller what stable says.
+    Dark,
     /// It loses a chunk of every tenth stream, and ends it as if nothing were missing.
     LosesChunks,
     /// It asks the canary for stable's model.
@@ -61,6 +69,8 @@ struct Fake {
     failures: AtomicU64,
     /// Requests when the canary was closed.
     closed_at: AtomicU64,
+    /// Requests when it was told to close it.
+    told_at: AtomicU64,
     /// The answer before this one.
     answer_before: Mutex<Option<Bytes>>,
     /// What the first caller asked.
@@ -87,6 +97,7 @@ impl Fake {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
+            told_at: AtomicU64::new(u64::MAX),
             answer_before: Mutex::new(None),
             first: OnceLock::new(),
         });
@@ -137,6 +148,11 @@ impl Fake {
                 self.close(now);
             }
             Manner::ClosesForNothing(n) if now >= n => self.close(now),
+            Manner::ObeysLate(n)
+                if now >= n.saturating_add(self.told_at.load(Ordering::SeqCst)) =>
+            {
+                self.close(now);
+            }
             _ => {}
         }
     }
@@ -176,6 +192,15 @@ impl Fake {
                 lost.map(|lost| chunks.remove(lost));
                 chunks.concat()
             }
+            Manner::Blanks | Manner::Doubles => {
+                let mut whole: Value = serde_json::from_str(&text).unwrap();
+                let choices = whole["choices"].as_array_mut().unwrap();
+                match self.manner {
+                    Manner::Blanks => choices[0]["message"]["content"] = Value::Null,
+                    _ => choices.push(choices[0].clone()),
+                }
+                whole.to_string()
+            }
             _ => text,
         };
         altered.into()
@@ -202,7 +227,10 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
         fake.ask(true, question).await;
     }
     let to_canary = fake.goes_to_canary(now);
-    let (status, mut answer) = fake.ask(to_canary, body).await;
+    let (status, mut answer) = fake.ask(to_canary, body.clone()).await;
+    if fake.manner == Manner::Dark && to_canary {
+        (_, answer) = fake.ask(false, body).await;
+    }
     if to_canary {
         fake.saw(now, !status.is_success());
     }
@@ -225,8 +253,10 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
 }
 
 async fn close(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> (StatusCode, String) {
+    let now = fake.requests.load(Ordering::SeqCst);
+    fake.told_at.store(now, Ordering::SeqCst);
     if fake.manner == Manner::Obeys {
-        fake.close(fake.requests.load(Ordering::SeqCst));
+        fake.close(now);
     }
     let shown = headers["authorization"].to_str().unwrap().to_owned();
     match fake.manner {
@@ -255,7 +285,7 @@ fn case(manner: Manner, rest: &str) -> Case {
         _ => "0%",
     };
     let can = match manner {
-        Manner::Obeys | Manner::Refuses | Manner::Pretends => format!(
+        Manner::Obeys | Manner::Refuses | Manner::Pretends | Manner::ObeysLate(_) => format!(
             "admin: {{url: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {TOKEN}\"}}, \
              rollback: {{path: /admin/close}}}}"
         ),

@@ -33,7 +33,13 @@ fn answers_of_other_callers_are_found() {
 #[test]
 fn answers_that_were_altered_on_their_way_are_found() {
     let fine = "expect:\n  - requests: {success: \"100%\"}";
-    for manner in [Manner::Shortens, Manner::Rewords, Manner::LosesChunks] {
+    for manner in [
+        Manner::Shortens,
+        Manner::Rewords,
+        Manner::Blanks,
+        Manner::Doubles,
+        Manner::LosesChunks,
+    ] {
         let (case, code, states) = judged(manner, fine, &["requests", "join"]);
         assert_eq!(code, Some(1));
         assert_eq!(states, ["pass", "fail"]);
@@ -48,6 +54,53 @@ fn answers_that_were_altered_on_their_way_are_found() {
         assert_eq!(failed[0]["evidence"]["n"], 500, "{}", failed[0]);
         assert_eq!(failed[0]["offenders"].as_array().unwrap().len(), 5);
     }
+}
+
+/// Its canary gets its share, and nobody gets an answer of it.
+#[test]
+fn a_canary_whose_answers_are_thrown_away_is_found() {
+    let fine = format!(
+        "{SPLIT}\n  - requests: {{success: \"100%\"}}\n  - retries: {{amplification: \"<= 2\"}}"
+    );
+    let (case, code, states) = judged(
+        Manner::Dark,
+        &fine,
+        &["split", "requests", "retries", "join"],
+    );
+    assert_eq!(code, Some(1));
+    assert_eq!(states, ["pass", "pass", "pass", "fail"]);
+    let summary = case.summary();
+    let checks = gate(&summary, "join")["checks"].as_array().unwrap();
+    let failed: Vec<_> = checks.iter().filter(|c| c["status"] == "fail").collect();
+    let conditions: Vec<_> = failed.iter().map(|c| &c["condition"]).collect();
+    assert_eq!(
+        conditions,
+        ["a version's answers that were thrown away to ask again <= 1 %"]
+    );
+    assert_eq!(failed[0]["evidence"]["n"], 250);
+}
+
+/// The ledgers alone would take the last request for the closing, however late it was.
+#[test]
+fn an_order_that_was_confirmed_and_carried_out_late_is_found() {
+    let ordered =
+        "orders: [{at: 500ms, rollback: true}]\nexpect:\n  - rollback\n  - after_rollback";
+    let gates = &["rollback", "after_rollback"];
+    let (case, code, states) = judged(Manner::ObeysLate(200), ordered, gates);
+    assert_eq!(
+        (code, states),
+        (Some(1), vec!["pass".into(), "fail".into()])
+    );
+    let summary = case.summary();
+    let checks = gate(&summary, "after_rollback")["checks"]
+        .as_array()
+        .unwrap();
+    let failed = checks.iter().filter(|c| c["status"] == "fail");
+    let failed: Vec<_> = failed.map(|c| c["condition"].as_str().unwrap()).collect();
+    assert_eq!(
+        failed,
+        ["canary_requests == 0 of those sent after its closing was ordered and confirmed"]
+    );
 }
 
 /// The request that it repeats is long over, and nobody waits for the answer.

@@ -20,7 +20,7 @@ use crate::live::load::reading::Reading;
 use crate::live::mock::ledger::Underway;
 use crate::live::mock::{answered_key, events};
 use crate::live::outbox::Outbox;
-use crate::observe::event::{Answered, Claim, Gaps, Origin, Sent, Streamed, What};
+use crate::observe::event::{Answered, Claim, Gaps, Origin, Sent, Streamed, Text, What};
 use crate::protocol::drift::Drift;
 use crate::protocol::normalize::normalize;
 use crate::protocol::openai::{HttpAnswer, Usage};
@@ -51,6 +51,8 @@ pub struct LoadClient {
     outbox: Outbox,
     underway: Underway,
     ids: RequestIds,
+    /// Are there no answers but those of mocks?
+    is_all_mocked: bool,
 }
 
 /// A request that is ready to be sent.
@@ -102,6 +104,7 @@ impl LoadClient {
     ) -> Self {
         Self {
             intents: experiment.intents(),
+            is_all_mocked: !experiment.has_real_upstreams(),
             experiment,
             client: pool(POOL_IDLE),
             asked,
@@ -142,7 +145,7 @@ impl LoadClient {
         self.underway.note(key, digest);
         let (patience, left) = self.patience(hangs_up);
         self.outbox.send(self.clock.now(), What::Sent(sent));
-        let mut reading = Reading::default();
+        let mut reading = Reading::new(self.is_all_mocked);
         let exchange = self.exchange(key, request, stream, &mut reading);
         let answer = tokio::time::timeout(patience, exchange).await;
         let end = answer.unwrap_or_else(|_| End {
@@ -261,10 +264,7 @@ impl LoadClient {
             claim: self.claim(&head.headers),
             usage: reading.usage,
             origin: Origin {
-                text: reading.text.as_deref().and_then(|text| {
-                    let id = reading.id.as_deref();
-                    events::text_of(text, id.and_then(answered_key).is_some())
-                }),
+                text: self.text(&reading),
                 ..self.origin(reading.id.as_deref(), model)
             },
             streamed: None,
@@ -304,6 +304,13 @@ impl LoadClient {
                 false => Drift::NONE,
             },
         }
+    }
+
+    /// What became of the text of a mock's answer.
+    fn text(&self, answer: &openai::Reading) -> Option<Text> {
+        let id = answer.id.as_deref();
+        let is_by_a_mock = self.is_all_mocked || id.and_then(answered_key).is_some();
+        events::text_of(answer.text.as_deref(), is_by_a_mock)
     }
 
     /// What an answer with this id by this model says of where it comes from.

@@ -19,9 +19,19 @@ pub(super) struct Reading {
     longest_gap: Duration,
     /// The chunks with content: how long after the one before, and its characters.
     chunks: Vec<(Duration, u32)>,
+    /// Can nobody but a mock have written it?
+    is_by_a_mock: bool,
 }
 
 impl Reading {
+    /// Nothing of a stream, which a mock writes; or whoever its id says.
+    pub(super) fn new(is_by_a_mock: bool) -> Self {
+        Self {
+            is_by_a_mock,
+            ..Self::default()
+        }
+    }
+
     /// Bytes came at this time.
     pub(super) fn take(&mut self, bytes: &[u8], now: Timestamp) {
         self.reader.push(bytes);
@@ -69,8 +79,9 @@ impl Reading {
 
     /// The tokens that its text amounts to: the words of a mock are of one length.
     fn content(&self) -> Option<u32> {
-        self.reader.id().and_then(answered_key)?;
-        self.reader.text_characters().map(tokens_in)
+        let is_ours = self.is_by_a_mock || self.reader.id().and_then(answered_key).is_some();
+        let characters = self.reader.text_characters().filter(|_| is_ours);
+        characters.map(tokens_in)
     }
 
     /// How its tokens followed each other. A chunk has the share of them that its characters have of all.

@@ -25,13 +25,15 @@ pub(super) fn text(tokens: u32) -> String {
     vec![TOKEN.trim_end(); tokens.min(MOST_WORDS) as usize].join(" ")
 }
 
-/// What came of such a text on its way; none when it may be anybody's.
-pub fn text_of(text: &str, is_by_a_mock: bool) -> Option<Text> {
-    let mut words = text.split_whitespace().peekable();
-    let is_empty = words.peek().is_none();
-    let is_ours = |word| word == TOKEN.trim_end();
-    match words.clone().all(is_ours) && (is_by_a_mock || !is_empty) {
-        true => Some(Text::Tokens(u32::try_from(words.count()).ok()?)),
+/// What came of such a text on its way, or of an answer that has none; nothing where it may be anybody's.
+pub fn text_of(text: Option<&str>, is_by_a_mock: bool) -> Option<Text> {
+    let words = || text.into_iter().flat_map(str::split_whitespace);
+    let is_ours = words().all(|word| word == TOKEN.trim_end());
+    match text.is_some() && is_ours {
+        true if is_by_a_mock || words().next().is_some() => {
+            Some(Text::Tokens(u32::try_from(words().count()).ok()?))
+        }
+        true => None,
         false => is_by_a_mock.then_some(Text::Altered),
     }
 }

@@ -37,6 +37,11 @@ pub struct Summary {
     pub canary: String,
     /// Its faults.
     pub faults: Vec<Fault>,
+    /// The other gateway that it tested, if it did.
+    pub gateway: Option<String>,
+    /// The orders that it gave that.
+    #[serde(default)]
+    pub orders: Vec<Order>,
     /// Its gates.
     pub gates: Vec<Gate>,
     /// What callers saw.
@@ -60,6 +65,19 @@ pub struct Fault {
     pub on: Vec<String>,
     /// Its start.
     pub from_s: f64,
+}
+
+/// An order to another gateway.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Order {
+    /// Its number, from 1.
+    pub order: u16,
+    /// `set_weights` or `rollback`.
+    pub kind: String,
+    /// The share of the canary that it asked for.
+    pub canary_share: Option<f64>,
+    /// When it was to be given.
+    pub at_s: f64,
 }
 
 /// A gate, judged.
@@ -130,19 +148,34 @@ pub struct Cost {
 }
 
 impl Summary {
-    /// From the first trouble of the version that was rolled back to the decision; from the start of the run where no
-    /// fault was on it before.
+    /// From the first trouble of the version that was rolled back to the decision; from the start of the run where there
+    /// was none before.
     pub fn rollback_time(&self) -> Option<f64> {
         let first = self.rollbacks.first()?;
-        Some(first.decided_at_s - self.trouble().unwrap_or(0.0))
+        Some((first.decided_at_s - self.trouble().unwrap_or(0.0)).max(0.0))
     }
 
-    /// When the first fault began on the version that was rolled back, if that was before. An audit knows of none.
+    /// When the trouble of the version that was rolled back began, if that was before: with the order to close it, else with the first fault
+    /// on it alone, else with the first on it. An audit knows of none.
     pub fn trouble(&self) -> Option<f64> {
         let first = self.rollbacks.first()?;
-        let is_cause = |f: &&Fault| f.on.contains(&first.from) && f.from_s <= first.decided_at_s;
-        let causes = self.faults.iter().filter(is_cause).map(|f| f.from_s);
-        causes.reduce(f64::min)
+        let on_it = |fault: &&Fault| fault.on.contains(&first.from);
+        let on_it_alone = |fault: &&Fault| fault.on.iter().all(|on| *on == first.from);
+        let faults = self.faults.iter().filter(on_it);
+        let orders = self.orders.iter().filter(|order| order.kind == "rollback");
+        // The last arrival at another gateway's canary comes shortly before the order that closes it.
+        let by = |latest: f64, times: &mut dyn Iterator<Item = f64>| {
+            times.filter(|at| *at <= latest).reduce(f64::min)
+        };
+        let decided = first.decided_at_s;
+        by(decided + 1.0, &mut orders.map(|order| order.at_s))
+            .or_else(|| {
+                by(
+                    decided,
+                    &mut faults.clone().filter(on_it_alone).map(|f| f.from_s),
+                )
+            })
+            .or_else(|| by(decided, &mut faults.map(|f| f.from_s)))
     }
 
     /// Is it of a log, and not of a run?

@@ -11,11 +11,20 @@
 //! and not what a rule pins or somebody forces. A request may have been given to its version at any time
 //! from its schedule to its arrival; where the share changes meanwhile, the caller has the benefit of it. Only
 //! callers who were seen twice while they could have been elsewhere show anything. A census.
+//!
+//! Another gateway may close its canary and tell nobody: whoever is seen at stable after the last arrival at the canary (or
+//! shortly before: requests overtake each other) may have left a closed one. That is held against nobody until the canary is
+//! met again; where it is not, and no rollback is shown either, it is not known whether they moved.
 
-use crate::id::{IdMap, VersionId};
+mod shares;
+
+use std::collections::VecDeque;
+
+use crate::id::{IdMap, RequestKey, VersionId};
 use crate::observe::event::{RunEvent, Sent, What};
 use crate::observe::join::Joined;
 use crate::time::Timestamp;
+use crate::verdict::gates::stickiness::shares::{Shares, before};
 use crate::verdict::gates::{End, Gate};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::StickinessSpec;
@@ -24,17 +33,38 @@ use crate::verdict::spec::StickinessSpec;
 const ROUNDING: f64 = 1e-9;
 
 /// The gate at work.
+#[derive(Clone)]
 pub struct StickinessGate {
     spec: StickinessSpec,
     canary: VersionId,
-    /// The shares that the canary had, and since when; in order.
-    shares: Vec<(Timestamp, f64)>,
+    shares: Shares,
+    /// Callers at stable, who may have left a canary that was closed in silence; in order.
+    unsettled: VecDeque<(Timestamp, Seen)>,
     /// By caller. There are as many as callers, however long the run is.
     places: IdMap<u32, Place>,
     /// Callers who could have moved, and those who did.
     returned: u64,
     moved: u64,
     movers: Offenders,
+}
+
+/// A request that came to a version.
+#[derive(Clone, Copy)]
+struct Seen {
+    caller: u32,
+    key: RequestKey,
+    is_at_canary: bool,
+    /// Of the shares that the canary may have had, the one that speaks for the caller.
+    share: f64,
+}
+
+impl Seen {
+    fn could_be_elsewhere(&self) -> bool {
+        match self.is_at_canary {
+            true => self.share < 1.0,
+            false => self.share > 0.0,
+        }
+    }
 }
 
 /// Where a caller was seen.
@@ -60,7 +90,8 @@ impl StickinessGate {
     /// A gate that has seen nothing.
     pub fn new(spec: StickinessSpec, canary: VersionId) -> Self {
         Self {
-            shares: vec![(Timestamp::ZERO, spec.canary_share)],
+            shares: Shares::new(spec.canary_share),
+            unsettled: VecDeque::new(),
             spec,
             canary,
             places: IdMap::default(),
@@ -70,57 +101,80 @@ impl StickinessGate {
         }
     }
 
-    fn weigh(&mut self, at: Timestamp, share: f64) {
-        let newest = self.shares.last().map(|(_, share)| *share);
-        if newest != Some(share) {
-            self.shares.push((at, share));
+    /// A caller came to a version.
+    fn met(&mut self, at: Timestamp, caller: u32, sent: &Sent, version: VersionId) {
+        let since = before(sent.scheduled_at, self.spec.grace);
+        let possible = self.shares.since(since);
+        let is_at_canary = version == self.canary;
+        let seen = Seen {
+            caller,
+            key: sent.key,
+            is_at_canary,
+            share: if is_at_canary {
+                possible.most
+            } else {
+                possible.least
+            },
+        };
+        match self.spec.may_close_in_silence && !is_at_canary {
+            true => self.unsettled.push_back((at, seen)),
+            false => self.settle(seen),
         }
     }
 
-    /// The shares that were in force at any time since then.
-    fn shares_since(&self, since: Timestamp) -> impl Iterator<Item = f64> {
-        let before = self.shares.partition_point(|(at, _)| *at <= since);
-        let in_force = &self.shares[before.saturating_sub(1)..];
-        in_force.iter().map(|(_, share)| *share)
+    /// The canary is open: who was at stable before was not there because it was closed.
+    fn is_open(&mut self, at: Timestamp) {
+        let until = before(at, self.spec.grace);
+        while let Some((_, seen)) = self.unsettled.pop_front_if(|(seen_at, _)| *seen_at < until) {
+            self.settle(seen);
+        }
     }
 
-    fn met(&mut self, caller: u32, sent: &Sent, version: VersionId) {
-        let shares = self.shares_since(sent.scheduled_at);
-        let is_at_canary = version == self.canary;
-        let (share, could_be_elsewhere) = match is_at_canary {
-            true => {
-                let largest = shares.fold(0.0, f64::max);
-                (largest, largest < 1.0)
-            }
-            false => {
-                let smallest = shares.fold(1.0, f64::min);
-                (smallest, smallest > 0.0)
-            }
-        };
-        let place = self.places.get_or_insert_with(caller, Place::default);
-        let (seen, bound): (_, fn(f64, f64) -> f64) = match is_at_canary {
+    /// It was closed after the last arrival there.
+    fn was_closed(&mut self, at: Timestamp) {
+        self.shares.weigh(at, 0.0);
+        for (_, seen) in std::mem::take(&mut self.unsettled) {
+            self.settle(Seen { share: 0.0, ..seen });
+        }
+    }
+
+    fn settle(&mut self, seen: Seen) {
+        let place = self.places.get_or_insert_with(seen.caller, Place::default);
+        let (known, bound): (_, fn(f64, f64) -> f64) = match seen.is_at_canary {
             true => (&mut place.at_canary, f64::min),
             false => (&mut place.at_stable, f64::max),
         };
-        *seen = Some(seen.map_or(share, |before| bound(before, share)));
+        *known = Some(known.map_or(seen.share, |before| bound(before, seen.share)));
         let had = place.telling;
-        place.telling = 2.min(had + u8::from(could_be_elsewhere));
+        place.telling = 2.min(had + u8::from(seen.could_be_elsewhere()));
         if place.is_contradiction() && !place.has_moved {
             // Wherever it was that they could have been.
             place.telling = 2;
             place.has_moved = true;
             self.moved += 1;
-            self.movers.note(sent.key);
+            self.movers.note(seen.key);
         }
         self.returned += u64::from(had < 2 && place.telling == 2);
+    }
+
+    /// The same, were the canary open to the end.
+    fn if_open(&self) -> Self {
+        let mut all = self.clone();
+        for (_, seen) in std::mem::take(&mut all.unsettled) {
+            all.settle(seen);
+        }
+        all
     }
 }
 
 impl Gate for StickinessGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
         match &event.what {
-            What::Standing(standing) => self.weigh(event.at, standing.share),
-            What::RolledBack(_) => self.weigh(event.at, 0.0),
+            What::Standing(standing) => self.shares.weigh(event.at, standing.share),
+            What::Ordered(order) => self.shares.ordered(event.at, *order),
+            What::OrderEnded(end) => self.shares.answered(event.at, end),
+            What::RolledBack(_) => self.was_closed(event.at),
+            What::Accepted(row) if row.version == self.canary => self.is_open(event.at),
             _ => {}
         }
         let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
@@ -129,20 +183,27 @@ impl Gate for StickinessGate {
         let is_due = first.is_randomised() && self.spec.scope.contains(sent.scheduled_at);
         let caller = self.spec.callers.get(sent.caller as usize);
         if let Some(caller) = caller.copied().flatten().filter(|_| is_due) {
-            self.met(caller, &sent, first.version);
+            self.met(event.at, caller, &sent, first.version);
         }
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {
-        let (x, n, limit) = (self.moved, self.returned, self.spec.moved);
+        let all = self.if_open();
+        let (x, n, limit) = (self.moved, all.returned, self.spec.moved);
         let may_come = end.cut_short && limit.is_still_to_come(x);
+        let is_unknown = limit.holds(x) != limit.holds(all.moved);
         let status = match limit.holds(x) {
-            _ if n == 0 || may_come => Status::Inconclusive,
+            _ if n == 0 || may_come || is_unknown => Status::Inconclusive,
             true => Status::Pass,
             false => Status::Fail,
         };
         let (moved, seen) = (grouped(x), grouped(n));
-        let seen = format!("{moved} of {seen} callers who came again moved");
+        let mut seen = format!("{moved} of {seen} callers who came again moved");
+        if is_unknown {
+            let left = grouped(all.moved - x);
+            seen +=
+                &format!(", and {left} may have left a canary that was closed, which is not shown");
+        }
         let mut checks = vec![
             Check::census(format!("moved {limit}"), status, seen)
                 .figure((n > 0).then_some(x as f64), "callers", n)
