@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::output::{JunitFile, data, error, say, style};
 use crate::cli::{ci, exit};
+use crate::report::read::summary;
 use crate::report::{Report, junit, markdown, pretty};
 use crate::runner::judge::{self, JudgeError};
 use crate::runner::run_dir::{OutputError, RunDir};
@@ -63,6 +64,11 @@ Examples:
 Exit codes: as of `graygate run` (graygate --help).";
 
 pub(super) fn run(args: &JudgeArgs) -> u8 {
+    // Whoever names no run should not hear of expectations first.
+    if let Err(trouble) = summary(&args.run) {
+        error(trouble);
+        return exit::USAGE;
+    }
     let scenario = match rejudging::compile(&args.expect, args.scenario.as_deref()) {
         Ok(scenario) => scenario,
         Err(problems) => {

@@ -30,7 +30,7 @@ pub(super) struct RepeatFlags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000),
           conflicts_with_all = ["records", "junit"])]
     runs: Option<u64>,
-    /// With --runs: so many runs may fail, and as many be inconclusive
+    /// With --runs: so many runs may fail, and as many be inconclusive; fewer than all
     #[arg(long, value_name = "N", default_value = "0", requires = "runs")]
     max_red: u64,
 }
@@ -55,6 +55,14 @@ pub(super) struct Request<'a> {
 
 /// Repeats every scenario, one after the other, and gives the exit code.
 pub(super) fn run(request: &Request<'_>, scenarios: &[Scenario], cancel: &Arc<AtomicBool>) -> u8 {
+    if request.repeat.max_red >= request.runs {
+        let (red, runs) = (request.repeat.max_red, request.runs);
+        error(format_args!(
+            "--max-red {red} with --runs {runs}: such a command could never fail\n   = hint: allow {} at most",
+            runs - 1
+        ));
+        return exit::USAGE;
+    }
     let is_live = |s: &&Scenario| output::engine(request.flags, s) == Engine::Live;
     let live: Vec<&Scenario> = scenarios.iter().filter(is_live).collect();
     if !live.is_empty() {

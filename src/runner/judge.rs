@@ -16,6 +16,7 @@ use crate::runner::{Records, meta, settle};
 use crate::scenario::Scenario;
 use crate::time::Timestamp;
 use crate::verdict::result::{Check, GateResult, Status, Verdict, weaken};
+use crate::verdict::spec::GateSpec;
 
 /// What every run is asked, and has answered: no expectation changes it.
 const STANDING: [&str; 6] = ["policy", "budget", "orders", "generator", "join", "sample"];
@@ -50,6 +51,7 @@ pub fn run(scenario: &Scenario, folder: &Path) -> Result<Report, JudgeError> {
     let played_by = PerVersion::from_fn(experiment.router.versions.len(), |_| "recorded");
     let meta = meta(scenario, engine, &played_by);
     is_of(&meta, &recorded).map_err(JudgeError::Unfit)?;
+    has_listened(scenario, &recorded).map_err(JudgeError::Unfit)?;
     let mut gates = scenario.gates.clone();
     for gate in &mut gates {
         settle(gate, experiment, engine);
@@ -155,6 +157,32 @@ fn is_of(meta: &RunMeta, recorded: &Summary) -> Result<(), String> {
     match orders.eq(given) {
         true => Ok(()),
         false => other("other orders"),
+    }
+}
+
+/// Another gateway's rollback is heard while the run goes on, and only where somebody asks about it.
+fn has_listened(scenario: &Scenario, recorded: &Summary) -> Result<(), String> {
+    let was_asked = |names: &[&str]| {
+        let plain = |gate: &Gate| gate.name.split('#').next().unwrap_or_default().to_owned();
+        recorded
+            .gates
+            .iter()
+            .any(|gate| names.contains(&plain(gate).as_str()))
+    };
+    let awaits =
+        |gate: &GateSpec| matches!(gate, GateSpec::Rollback(_) | GateSpec::AfterRollback(_));
+    let excludes = |gate: &GateSpec| matches!(gate, GateSpec::NoRollback(_));
+    let has_awaited = was_asked(&["rollback", "after_rollback"]);
+    let has_asked = has_awaited || was_asked(&["no_rollback"]);
+    let gates = &scenario.gates;
+    let is_unheard =
+        (gates.iter().any(awaits) && !has_awaited) || (gates.iter().any(excludes) && !has_asked);
+    match recorded.gateway.is_some() && is_unheard {
+        true => Err(
+            "it was not asked about rollbacks, and those of another gateway are listened for only where a run is"
+                .to_owned(),
+        ),
+        false => Ok(()),
     }
 }
 

@@ -143,8 +143,15 @@ fn unused(grid: &Grid, all: &[Policy]) -> Diagnostics {
     let mut found = Diagnostics::default();
     for (key, _) in grid.iter().filter(|(key, _)| !is_used(key)) {
         let message = format!("`{key}` is no setting of this router");
-        let hint =
-            "a judge's keys are those of its kind: sweep `judge: [literal, sequential]` for both";
+        let hint = match key.split('.').next() {
+            Some("judge") => {
+                "a judge's keys are those of its kind: sweep `judge: [literal, sequential]` for both"
+            }
+            Some("ramp") => {
+                "only a router with a `ramp` has steps, by their names: ramp.STEP.weight"
+            }
+            _ => "docs/runs.md lists what can be swept",
+        };
         found.extend(Diagnostic::file("--sweep", message).hint(hint).into());
     }
     found

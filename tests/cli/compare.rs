@@ -428,6 +428,10 @@ fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
     let done = compare(&a, &folder.text(), &[]);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
     assert!(done.err.contains("summary.json"), "{}", done.err);
+    let repeated = run(&folder, "r", "5ms", FAST, &["--seed", "3", "--runs", "2"]);
+    let done = compare(&a, &repeated.replace("virtual-", "virtual-runs2-"), &[]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("`graygate.runs/1`"), "{}", done.err);
     let b = run(&folder, "b", "5ms", FAST, &[]);
     let path = Path::new(&b).join("requests.csv");
     let rows = std::fs::read_to_string(&path).expect("rows");

@@ -147,7 +147,7 @@ fn how_many_runs_may_be_red_is_said() {
         (&good, vec![], 0),
         (&bad, vec![], 1),
         (&bad, vec!["--max-red", "19"], 1),
-        (&bad, vec!["--max-red", "20"], 0),
+        (&bad, vec!["--max-red", "20"], 2),
         (&coin, vec![], 1),
         (&coin, vec!["--max-red", "18"], 0),
         (&thin, vec![], 3),
@@ -223,4 +223,32 @@ fn an_interrupt_leaves_what_was_run() {
     // What was not run may have failed.
     assert_eq!(summary["status"], "inconclusive");
     assert_eq!(summary["all_gates"]["status"], "inconclusive");
+}
+
+/// Both versions fail now and then; what a rollback is for begins later, on the canary alone.
+#[test]
+fn a_rollback_for_what_hits_stable_as_well_is_a_false_one() {
+    let folder = Folder::new();
+    let text = "name: noisy
+duration: 4m
+router:
+  versions:
+    v1: {role: stable, model: a, api_key_env: A_KEY}
+    v2: {role: canary, model: b, api_key_env: B_KEY}
+  split: {weights: {v1: 80, v2: 20}}
+  retry: {max_retries: 0}
+  judge: {literal: {window: 20s, min_requests: 20, every: 5s, rollback: {error_rate: \"> 5%\"}}}
+traffic: {synthetic: {arrivals: {poisson: 20/s}}}
+faults:
+  - {on: [v1, v2], kind: server_error, share: 2%}
+  - {at: 2m, for: 60s, on: v2, kind: server_error, share: 15%}
+expect: [{rollback: {within: 60s}}]
+";
+    let file = folder.write("noisy.yaml", text);
+    let early = run(&folder, &file, &["--seed", "5"]);
+    assert_eq!(early.code, Some(1));
+    let wrong = "rolled back 115.1 s before anything was wrong";
+    assert!(early.out.contains(wrong), "{}", early.out);
+    let wrong = "decided 115.1 s before the trouble began";
+    assert!(early.out.contains(wrong), "{}", early.out);
 }

@@ -268,6 +268,7 @@ fn what_cannot_be_swept_is_a_mistake_with_its_words() {
         ),
         ("versions.v1.model: [x]", "cannot be swept"),
         ("ramp.initial.weight: [5%]", "is no setting of this router"),
+        ("ramp.initial.weight: [5%]", "only a router with a `ramp`"),
         ("weight: [half]", "half"),
         ("judge.min_requests", "KEY: [VALUE"),
         ("fallback: [never]", "never"),

@@ -80,6 +80,45 @@ fn a_canary_whose_answers_are_thrown_away_is_found() {
     assert_eq!(failed[0]["evidence"]["n"], 250);
 }
 
+/// An order at another time would make a late rollback one in time.
+#[test]
+fn a_run_is_judged_again_by_its_own_orders_and_gateway_alone() {
+    let ordered = "orders: [{at: 500ms, rollback: true}]\nexpect:\n  - rollback: {within: 1s}";
+    let (case, code, _) = judged(Manner::ObeysLate(200), ordered, &["rollback"]);
+    assert_eq!(code, Some(0), "it takes about a second");
+    let again = |change: &dyn Fn(String) -> String| {
+        let output = case.judge_again(change);
+        (output.status.code(), said(&output))
+    };
+    assert_eq!(again(&|text| text).0, Some(0));
+    assert_eq!(
+        again(&|text| text.replace("within: 1s", "within: 200ms")).0,
+        Some(1)
+    );
+    for (was, is, why) in [
+        ("{at: 500ms", "{at: 1400ms", "other orders"),
+        (
+            "url: \"http://127.0.0.1:",
+            "url: \"http://[::1]:",
+            "another gateway",
+        ),
+    ] {
+        let (code, said) = again(&|text| text.replacen(was, is, 1));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    // Nobody listened for a rollback there.
+    let (case, ..) = judged(Manner::ClosesForNothing(100), SPLIT, &["split"]);
+    let output =
+        case.judge_again(|text| text.replace("- split: {v2: 50%, tolerance: 25pp}", "- rollback"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("not asked about rollbacks"),
+        "{}",
+        said(&output)
+    );
+}
+
 /// The ledgers alone would take the last request for the closing, however late it was.
 #[test]
 fn an_order_that_was_confirmed_and_carried_out_late_is_found() {

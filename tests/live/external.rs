@@ -88,6 +88,22 @@ impl Case {
         self.command(args).output().expect("graygate runs")
     }
 
+    /// Judges the run in `reports/` again, by the gates of its scenario after `change`.
+    pub(crate) fn judge_again(&self, change: impl FnOnce(String) -> String) -> Output {
+        let folder = self.0.path();
+        let text = std::fs::read_to_string(folder.join("outside.yaml")).unwrap();
+        std::fs::write(folder.join("other.yaml"), change(text)).unwrap();
+        let runs = std::fs::read_dir(folder.join("reports/outside")).unwrap();
+        let run = runs.map(|run| run.unwrap().path()).next().expect("a run");
+        Command::new(env!("CARGO_BIN_EXE_graygate"))
+            .arg("judge")
+            .arg(run)
+            .args(["--expect", "other.yaml"])
+            .current_dir(folder)
+            .output()
+            .expect("graygate runs")
+    }
+
     /// Runs it, however the machine disturbs it.
     pub(crate) fn run_once(&self) -> Output {
         self.command(&[]).output().expect("graygate runs")

@@ -7,6 +7,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::report::json::FORMAT;
 
 use summary::Summary;
@@ -33,6 +35,12 @@ impl Unreadable {
     }
 }
 
+/// What every summary says, of whatever it is.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+}
+
 /// Reads the summary of a run back.
 ///
 /// # Errors
@@ -45,15 +53,18 @@ pub fn summary(folder: &Path) -> Result<Summary, Unreadable> {
             format_args!("{e} (a run's folder has one: reports/<scenario>/<run>)"),
         )
     })?;
-    let summary: Summary = serde_json::from_str(&text)
-        .map_err(|e| Unreadable::new(path, format_args!("it is no summary of a run: {e}")))?;
-    match summary.format == FORMAT {
-        true => Ok(summary),
-        false => {
-            let why = format!("its format is `{}`, and not `{FORMAT}`", summary.format);
-            Err(Unreadable::new(path, why))
-        }
+    let none = |e: serde_json::Error| {
+        Unreadable::new(path, format_args!("it is no summary of a run: {e}"))
+    };
+    let head: Head = serde_json::from_str(&text).map_err(none)?;
+    if head.format != FORMAT {
+        let why = format!(
+            "its format is `{}`, and not `{FORMAT}`, that of one run",
+            head.format
+        );
+        return Err(Unreadable::new(path, why));
     }
+    serde_json::from_str(&text).map_err(none)
 }
 
 /// A row of a CSV file, with the names of its fields.

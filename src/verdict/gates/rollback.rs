@@ -13,6 +13,7 @@ use crate::stats::compare::Comparison;
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::silence::Silence;
 use crate::time::{Human, Timestamp};
+use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, MISSED, SILENCE, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::RollbackSpec;
@@ -42,6 +43,8 @@ struct Heard {
     /// How long the canary had got nothing when the trouble began, and how long it has now.
     before: Silence,
     silence: Silence,
+    /// Do callers stay where chance once put them? Then only new ones tell.
+    is_sticky: bool,
 }
 
 impl Heard {
@@ -50,6 +53,7 @@ impl Heard {
             share: ShareInForce::new(share),
             before: Silence::default(),
             silence: Silence::default(),
+            is_sticky: false,
         }
     }
 
@@ -61,6 +65,11 @@ impl Heard {
     ) {
         self.share.event(&event.what);
         let is_chance = joined.first.is_some_and(|first| first.is_randomised());
+        let intent = joined
+            .first
+            .and_then(|first| first.sent)
+            .map(|sent| sent.intent);
+        self.is_sticky |= matches!(intent, Some(Intent::Sticky(_)));
         match &event.what {
             What::Accepted(row) if row.version == canary => self.silence.met(event.at),
             _ if is_chance => self.silence.missed(self.share.least()),
@@ -71,8 +80,11 @@ impl Heard {
         }
     }
 
-    /// How many more requests would tell whether the canary is closed.
+    /// How many more requests would tell whether the canary is closed; none where no number of them does, but other callers would.
     fn more(&self) -> Option<u64> {
+        if self.is_sticky {
+            return None;
+        }
         let telling = draws_to_meet(self.share.least(), MISSED)?;
         Some(telling.saturating_sub(self.silence.length()).max(1))
     }
@@ -138,6 +150,15 @@ impl RollbackGate {
         (heard.silence.since()? <= deadline).then(|| heard.more())
     }
 
+    fn of_callers(&self) -> &'static str {
+        match &self.heard {
+            Some(heard) if heard.is_sticky => {
+                ": callers stay where they are, and too few moved or came anew"
+            }
+            _ => "",
+        }
+    }
+
     /// No rollback is a failure only if there was something to see and time to act.
     fn not_fired(&self, condition: &str, end: &End<'_>) -> Check {
         let lasted = end.summary.end.since(self.spec.since);
@@ -149,7 +170,7 @@ impl RollbackGate {
         let (status, seen) = match (self.met_canary, had_time) {
             (0, _) => (
                 Status::Inconclusive,
-                "no rollback, but no request met the canary either".to_owned(),
+                "no rollback, but no request met the canary after the trouble began".to_owned(),
             ),
             (_, false) => {
                 let lasted = Human(lasted);
@@ -159,7 +180,10 @@ impl RollbackGate {
             }
             (_, true) if unheard.is_some() => (
                 Status::Inconclusive,
-                "no rollback that can be told from chance when the run ended".to_owned(),
+                format!(
+                    "no rollback that can be told from chance when the run ended{}",
+                    self.of_callers()
+                ),
             ),
             (met, true) => {
                 let met = grouped(met);
@@ -224,7 +248,11 @@ impl RollbackGate {
         let record = end.summary.rollbacks.first()?;
         let took = record.decided_at.since(self.spec.since);
         let status = pass_if(took <= within && !self.is_early(record));
-        let seen = format!("decided {} after the trouble began", Human(took));
+        let early = self.spec.since.since(record.decided_at);
+        let seen = match early > Duration::ZERO && self.is_early(record) {
+            true => format!("decided {} before the trouble began", Human(early)),
+            false => format!("decided {} after the trouble began", Human(took)),
+        };
         let condition = format!("within {}", Human(within));
         let check = Check::census(condition, status, seen);
         Some(check.figure(Some(took.as_secs_f64()), "s", 1))
