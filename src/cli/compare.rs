@@ -38,7 +38,7 @@ pub(super) struct CompareArgs {
     /// The same of the 95th percentile of the time to the first token
     #[arg(long, value_name = "MORE", value_parser = millis)]
     max_first_token_p95: Option<Allowance>,
-    /// The same of the time from the first fault to the rollback, like +10% or +5s
+    /// The same of the time from the trouble to the rollback, like +10% or +5s
     #[arg(long, value_name = "MORE", value_parser = time)]
     max_rollback_time: Option<Allowance>,
     /// The same of the requests that met the canary, like +10% or +20

@@ -102,7 +102,7 @@ fn plane(area: &Area<'_>, points: &[Point]) -> Result<(), String> {
         .build_cartesian_2d(0.0..x_max, -0.03 * y_max..y_max)
         .map_err(text)?;
     Axes::plain(
-        "requests that met the canary from its first fault on (median of the runs)",
+        "requests that met the canary since its trouble began (median of the runs)",
         "false rollbacks (% of healthy runs)",
         8,
     )
