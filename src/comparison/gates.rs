@@ -84,8 +84,10 @@ pub fn changes(a: &Summary, b: &Summary) -> Vec<GateChange> {
     all
 }
 
-/// Do both come of one scenario, on one engine? Then the same was expected of them: a condition that only one of them shows had nothing to
-/// be asked of in the other, such as the weight of a step that a ramp came to as its run ended.
+/// What shows a condition for each step that a ramp came to: one that came to a step as its run ended shows one more.
+const OF_STEPS: [&str; 2] = ["ramp", "promotion"];
+
+/// Do both come of one scenario, on one engine? Then the same steps were expected of them.
 fn expect_the_same(a: &Summary, b: &Summary) -> bool {
     let is_run = !a.is_audit() && !b.is_audit();
     is_run && (&a.scenario_sha256, &a.engine) == (&b.scenario_sha256, &b.engine)
@@ -100,7 +102,8 @@ fn gate(name: &str, a: Option<&Gate>, b: Option<&Gate>, is_same: bool) -> GateCh
     let (one, other) = (checks(a), checks(b));
     let (a, b) = (a.map(|gate| gate.status), b.map(|gate| gate.status));
     let is_asked = |check: &Check| other.iter().any(|c| c.condition == check.condition);
-    let is_as_strict = is_same || is_counted(name) || one.iter().all(is_asked);
+    let has_steps = is_same && OF_STEPS.contains(&name.split('#').next().unwrap_or_default());
+    let is_as_strict = has_steps || is_counted(name) || one.iter().all(is_asked);
     GateChange {
         name: name.to_owned(),
         change: change(a, b, is_as_strict),

@@ -13,6 +13,7 @@ pub mod latency;
 pub mod machine;
 pub mod meta;
 pub mod orders;
+pub mod shares;
 pub mod story;
 pub mod streams;
 pub mod summary;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::observe::event::What;
+use crate::observe::shares::PossibleShares;
 
 /// An order to another gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,48 +73,32 @@ impl OrderEnd {
     }
 }
 
-/// The share of the canary that is in force, as far as orders tell. Between an order and its answer nobody knows which
-/// share it is, nor after an order without an answer: the smaller one counts then.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ShareInForce {
-    known: f64,
-    least: f64,
-}
+/// The share of an open canary that is in force, as far as orders tell: where it may be several, the smallest of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShareInForce(PossibleShares);
 
 impl ShareInForce {
     /// The share at the beginning, 0 to 1.
     pub fn new(share: f64) -> Self {
-        Self {
-            known: share,
-            least: share,
-        }
+        Self(PossibleShares::new(share))
     }
 
     /// The smallest that it may be now.
-    pub fn least(self) -> f64 {
-        self.least
+    pub fn least(&self) -> f64 {
+        self.0.range().least
     }
 
-    /// Takes an event in.
+    /// Takes an event in. That a canary was closed is what is looked for: no order to close it makes its share smaller.
     pub fn event(&mut self, what: &What) {
         match what {
             What::Ordered(order) => {
-                self.least = order.kind.share().unwrap_or(self.least).min(self.least);
+                let share = order.kind.share();
+                share
+                    .iter()
+                    .for_each(|share| self.0.ordered(order.number, *share));
             }
-            What::OrderEnded(end) => self.ended(end),
+            What::OrderEnded(end) => self.0.ended(end),
             _ => {}
-        }
-    }
-
-    fn ended(&mut self, end: &OrderEnd) {
-        let Some(share) = end.order.kind.share() else {
-            return;
-        };
-        if end.is_done() {
-            self.known = share;
-        }
-        if end.status.is_some() {
-            self.least = self.known;
         }
     }
 }
@@ -122,14 +107,14 @@ impl ShareInForce {
 mod tests {
     use super::*;
 
-    fn order(share: f64) -> OrderFacts {
+    fn order(share: Option<f64>) -> OrderFacts {
         OrderFacts {
             number: 1,
-            kind: OrderKind::SetWeights { share },
+            kind: OrderKind::for_share(share),
         }
     }
 
-    fn ended(share: f64, status: Option<u16>) -> What {
+    fn ended(share: Option<f64>, status: Option<u16>) -> What {
         What::OrderEnded(OrderEnd {
             order: order(share),
             status,
@@ -145,12 +130,11 @@ mod tests {
             share.event(&what);
             share.least()
         };
-        assert_eq!(after(What::Ordered(order(0.5))), 0.2);
-        assert_eq!(after(ended(0.5, Some(204))), 0.5);
-        assert_eq!(after(What::Ordered(order(0.1))), 0.1);
-        assert_eq!(after(ended(0.1, Some(409))), 0.5, "it was refused");
-        assert_eq!(after(What::Ordered(order(0.1))), 0.1);
-        assert_eq!(after(ended(0.1, None)), 0.1, "nobody knows");
-        assert_eq!(after(ended(0.3, Some(200))), 0.3);
+        assert_eq!(after(What::Ordered(order(Some(0.5)))), 0.2);
+        assert_eq!(after(ended(Some(0.5), Some(204))), 0.5);
+        assert_eq!(after(What::Ordered(order(Some(0.1)))), 0.1);
+        assert_eq!(after(ended(Some(0.1), Some(409))), 0.5, "it was refused");
+        assert_eq!(after(What::Ordered(order(None))), 0.5, "open or closed");
+        assert_eq!(after(ended(None, Some(200))), 0.5);
     }
 }

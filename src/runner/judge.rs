@@ -8,7 +8,7 @@ use crate::observe::event::{RunEvent, Sink};
 use crate::observe::meta::{Ending, Engine, RunMeta};
 use crate::observe::summary::OutcomeCounts;
 use crate::protocol::outcome::Outcome;
-use crate::report::read::summary::{Gate, Summary};
+use crate::report::read::summary::{Gate, Order, Summary};
 use crate::report::read::{Unreadable, summary, told};
 use crate::report::{RecordsKept, Report};
 use crate::runner::recorder::{Keep, Recorder};
@@ -32,6 +32,9 @@ pub enum JudgeError {
     /// They do not tell enough, or are those of another scenario.
     Unfit(String),
 }
+
+/// The gates that await a rollback.
+const AWAIT: [&str; 2] = ["rollback", "after_rollback"];
 
 struct Nobody;
 
@@ -160,30 +163,36 @@ fn is_of(meta: &RunMeta, recorded: &Summary) -> Result<(), String> {
     }
 }
 
-/// Another gateway's rollback is heard while the run goes on, and only where somebody asks about it.
+/// Another gateway's rollback is heard while the run goes on, and only where a gate or an order asks about it; at the end of a run, only
+/// where a gate awaits it.
 fn has_listened(scenario: &Scenario, recorded: &Summary) -> Result<(), String> {
-    let was_asked = |names: &[&str]| {
-        let plain = |gate: &Gate| gate.name.split('#').next().unwrap_or_default().to_owned();
-        recorded
-            .gates
-            .iter()
-            .any(|gate| names.contains(&plain(gate).as_str()))
-    };
+    if recorded.gateway.is_none() {
+        return Ok(());
+    }
+    let mut judged = recorded.gates.iter().filter(|gate| !gate.is_unsupported());
+    let has_awaited = judged
+        .clone()
+        .any(|gate| AWAIT.contains(&gate.plain_name()));
+    let has_excluded = judged.any(|gate| gate.plain_name() == "no_rollback");
+    let has_ordered = recorded.orders.iter().any(Order::is_rollback);
     let awaits =
         |gate: &GateSpec| matches!(gate, GateSpec::Rollback(_) | GateSpec::AfterRollback(_));
     let excludes = |gate: &GateSpec| matches!(gate, GateSpec::NoRollback(_));
-    let has_awaited = was_asked(&["rollback", "after_rollback"]);
-    let has_asked = has_awaited || was_asked(&["no_rollback"]);
     let gates = &scenario.gates;
-    let is_unheard =
-        (gates.iter().any(awaits) && !has_awaited) || (gates.iter().any(excludes) && !has_asked);
-    match recorded.gateway.is_some() && is_unheard {
-        true => Err(
-            "it was not asked about rollbacks, and those of another gateway are listened for only where a run is"
+    if gates.iter().any(awaits) && !has_awaited {
+        return Err(
+            "none of its gates awaited a rollback (rollback, after_rollback), and only where one does, the end of a run shows that \
+             another gateway's canary was closed"
                 .to_owned(),
-        ),
-        false => Ok(()),
+        );
     }
+    if gates.iter().any(excludes) && !(has_awaited || has_excluded || has_ordered) {
+        return Err(
+            "neither a gate nor an order of it was about rollbacks, and those of another gateway are listened for only where one is"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn ending(recorded: &Summary) -> Ending {

@@ -36,6 +36,7 @@ pub(super) fn read(cx: Cx<'_>, node: &Node, setting: Setting<'_>) -> Option<Gate
         canary_share: share,
         grace: grace(setting),
         may_close_in_silence: setting.external.is_some_and(External::can_roll_back),
+        closing_moves: setting.external.is_some(),
         moved: moved.unwrap_or(none),
         min_n: min_n.unwrap_or_else(|| telling(share)),
         scope,

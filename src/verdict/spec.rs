@@ -380,6 +380,8 @@ pub struct StickinessSpec {
     pub grace: Duration,
     /// May the canary be closed with nobody saying so?
     pub may_close_in_silence: bool,
+    /// May callers stay for good where a closing of the canary put them?
+    pub closing_moves: bool,
     /// How many callers may move.
     pub moved: Comparison<u64>,
     /// Fewest callers who must have been seen twice.

@@ -156,12 +156,17 @@ fn one_scenario_expects_the_same_of_both_though_one_shows_more() {
     let folder = Folder::new();
     let a = run(&folder, "a", LOGNORMAL, FAST, &[]);
     let b = run(&folder, "b", LOGNORMAL, FAST, &["--seed", "4"]);
-    edit(&a, |summary| {
+    let more = |summary: &mut Value| {
         let checks = &mut summary["gates"][0]["checks"];
         let mut more = checks[0].clone();
         more["condition"] = "one more".into();
         checks.as_array_mut().unwrap().push(more);
-    });
+    };
+    edit(&a, more);
+    assert_eq!(json(&a, &b, &[]).0, Some(3), "no gate of steps");
+    for run in [&a, &b] {
+        edit(run, |summary| summary["gates"][0]["name"] = "ramp".into());
+    }
     let (code, comparison) = json(&a, &b, &[]);
     assert_eq!(code, Some(0), "{comparison}");
     let shown = &comparison["gates"].as_array().unwrap()[0];

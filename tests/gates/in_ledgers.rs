@@ -17,12 +17,12 @@ use crate::play::{CANARY, Play, STABLE, count, to};
 const OK: Outcome = Outcome::Success;
 const ERROR: Outcome = Outcome::ServerError;
 
-fn at(second: f64) -> Timestamp {
+pub(crate) fn at(second: f64) -> Timestamp {
     Timestamp::from_secs_f64(second)
 }
 
 /// A run of a gateway that says nothing.
-fn silent(gate: GateSpec) -> Play {
+pub(crate) fn silent(gate: GateSpec) -> Play {
     let mut play = Play::new(&[gate]);
     play.lie = |what| match what {
         What::Assigned { .. } | What::Dispatched { .. } | What::Booked(_) | What::Settled(_) => {
@@ -37,7 +37,7 @@ fn silent(gate: GateSpec) -> Play {
     play
 }
 
-fn closed(decided_at: f64) -> What {
+pub(crate) fn closed(decided_at: f64) -> What {
     What::RolledBack(RollbackFacts {
         id: "ledger".to_owned(),
         from: CANARY,
@@ -144,7 +144,7 @@ fn no_rollback_follows_the_weights_that_were_ordered() {
     assert_eq!(status(0.5, 20), Status::Fail);
 }
 
-fn after(grace: f64) -> GateSpec {
+pub(crate) fn after(grace: f64) -> GateSpec {
     GateSpec::AfterRollback(AfterRollbackSpec {
         canary_requests: count(Op::Equal, 0),
         grace: Duration::from_secs_f64(grace),

@@ -11,6 +11,7 @@ mod play;
 mod policy;
 mod ramp;
 mod rate_limit;
+mod reopened;
 mod retries;
 mod retry_budget;
 mod rollback;

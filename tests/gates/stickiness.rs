@@ -26,6 +26,7 @@ fn spec() -> StickinessSpec {
         canary_share: 0.1,
         grace: Duration::ZERO,
         may_close_in_silence: false,
+        closing_moves: false,
         moved: count(Op::Equal, 0),
         min_n: 1,
         scope: Scope::default(),
@@ -305,6 +306,7 @@ fn silent() -> StickinessSpec {
     StickinessSpec {
         grace: Duration::from_secs(1),
         may_close_in_silence: true,
+        closing_moves: true,
         ..spec()
     }
 }
@@ -339,24 +341,35 @@ fn who_leaves_a_canary_that_was_closed_in_silence_has_not_moved() {
     assert_eq!(closed(true, &[(11.0, CANARY)]).status, Status::Fail);
 }
 
+fn order((number, share): (u16, Option<f64>)) -> OrderFacts {
+    OrderFacts {
+        number,
+        kind: OrderKind::for_share(share),
+    }
+}
+
+fn ordered(play: &mut Play, second: f64, what: (u16, Option<f64>)) {
+    play.event(Timestamp::from_secs_f64(second), What::Ordered(order(what)));
+}
+
+fn answered(play: &mut Play, second: f64, what: (u16, Option<f64>), status: Option<u16>) {
+    let end = OrderEnd {
+        order: order(what),
+        status,
+        took: Duration::ZERO,
+        answer: String::new(),
+    };
+    play.event(Timestamp::from_secs_f64(second), What::OrderEnded(end));
+}
+
 /// Callers follow the weights that a gateway is told to have, and a rollback that it is told to make.
 #[test]
 fn who_follows_an_order_has_not_moved() {
     let follow = |share: Option<f64>, status: Option<u16>, from: VersionId, to: VersionId| {
         let mut play = play(silent());
         visit(&mut play, 0.0, 7, &[from]);
-        let order = OrderFacts {
-            number: 1,
-            kind: OrderKind::for_share(share),
-        };
-        play.event(Timestamp::from_secs_f64(1.0), What::Ordered(order));
-        let end = OrderEnd {
-            order,
-            status,
-            took: Duration::ZERO,
-            answer: String::new(),
-        };
-        play.event(Timestamp::from_secs_f64(1.1), What::OrderEnded(end));
+        ordered(&mut play, 1.0, (1, share));
+        answered(&mut play, 1.1, (1, share), status);
         visit(&mut play, 3.0, 7, &[to]);
         // Somebody else shows that it is open, or nobody does.
         let is_closed = share.is_none() && status == Some(200);
@@ -377,4 +390,58 @@ fn who_follows_an_order_has_not_moved() {
     let closed = follow(None, Some(200), CANARY, STABLE);
     assert_eq!(closed, Status::Inconclusive, "it shows nothing");
     assert_eq!(follow(None, Some(200), STABLE, CANARY), Status::Fail);
+}
+
+/// The first order is answered late, after another one was carried out.
+#[test]
+fn who_follows_the_newer_of_two_orders_has_not_moved() {
+    let status = |is_answered_late: bool| {
+        let (more, less) = ((1, Some(0.5)), (2, Some(0.05)));
+        let mut play = play(silent());
+        visit(&mut play, 0.0, 7, &[CANARY]);
+        ordered(&mut play, 1.0, more);
+        if !is_answered_late {
+            answered(&mut play, 1.1, more, Some(200));
+        }
+        ordered(&mut play, 1.2, less);
+        answered(&mut play, 1.3, less, Some(200));
+        if is_answered_late {
+            answered(&mut play, 1.4, more, Some(200));
+        }
+        visit(&mut play, 3.0, 7, &[STABLE]);
+        visit(&mut play, 5.0, 3, &[CANARY]);
+        check(play).status
+    };
+    assert_eq!(status(true), Status::Pass);
+    assert_eq!(status(false), Status::Pass);
+}
+
+/// A table may have given them to stable for good.
+#[test]
+fn who_was_at_a_canary_before_it_was_closed_may_be_anywhere_when_it_opens() {
+    let reopened = |closing: Option<f64>, closing_moves: bool, later: &[VersionId]| {
+        let mut play = play(StickinessSpec {
+            closing_moves,
+            ..silent()
+        });
+        visit(&mut play, 0.0, 7, &[CANARY]);
+        for (second, what) in [(1.0, (1, closing)), (10.0, (2, Some(0.5)))] {
+            ordered(&mut play, second, what);
+            // On its way to a canary that is still open.
+            visit(&mut play, second + 0.05, 7, &[CANARY]);
+            answered(&mut play, second + 0.1, what, Some(200));
+            visit(&mut play, second + 3.0, 7, &[STABLE]);
+        }
+        for version in later {
+            visit(&mut play, 14.0, 7, &[*version]);
+        }
+        visit(&mut play, 17.0, 3, &[CANARY]);
+        check(play).status
+    };
+    assert_eq!(reopened(None, true, &[STABLE]), Status::Pass);
+    assert_eq!(reopened(Some(0.0), true, &[STABLE]), Status::Pass);
+    assert_eq!(reopened(Some(0.05), true, &[STABLE]), Status::Fail);
+    assert_eq!(reopened(None, false, &[STABLE]), Status::Fail);
+    // And whoever moves then has moved.
+    assert_eq!(reopened(None, true, &[CANARY]), Status::Fail);
 }

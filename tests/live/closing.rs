@@ -55,6 +55,10 @@ pub(crate) enum Manner {
     OtherModel,
     /// It ends every stream that its upstream broke off with `[DONE]`.
     EndsWhatIsCut,
+    /// It asks stable where the canary's answer has none of its parts at their places.
+    Mends,
+    /// It asks for whole answers, and makes streams of them.
+    MakesStreams,
     /// It sends more than anybody reads before its first answer.
     Floods,
 }
@@ -110,6 +114,7 @@ impl Fake {
                 let routes = Router::new()
                     .route("/v1/chat/completions", post(chat))
                     .route("/admin/close", post(close))
+                    .route("/admin/open", post(open))
                     .with_state(fake);
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 axum::serve(listener, routes).await.unwrap();
@@ -220,6 +225,40 @@ impl Fake {
     }
 }
 
+/// The same question, to be answered at once.
+fn as_whole(body: &Bytes) -> Bytes {
+    let mut question: Value = serde_json::from_slice(body).unwrap();
+    question["stream"] = false.into();
+    question.as_object_mut().unwrap().remove("stream_options");
+    question.to_string().into()
+}
+
+/// The same answer, as a stream.
+fn as_stream(answer: &Bytes) -> Bytes {
+    let whole: Value = serde_json::from_slice(answer).unwrap();
+    let chunk = |choices: Value, usage: &Value| {
+        let (id, model) = (&whole["id"], &whole["model"]);
+        let chunk = serde_json::json!({"id": id, "object": "chat.completion.chunk", "created": 1,
+            "model": model, "choices": choices, "usage": usage});
+        format!("data: {chunk}\n\n")
+    };
+    let text = &whole["choices"][0]["message"]["content"];
+    let delta =
+        serde_json::json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]);
+    let last = serde_json::json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]);
+    let chunks = [
+        chunk(delta, &Value::Null),
+        chunk(last, &Value::Null),
+        chunk(serde_json::json!([]), &whole["usage"]),
+    ];
+    (chunks.concat() + "data: [DONE]\n\n").into()
+}
+
+fn is_whole(answer: &Bytes) -> bool {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    answer["choices"][0]["message"]["content"].is_string()
+}
+
 async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
     let now = fake.requests.fetch_add(1, Ordering::SeqCst);
     fake.first.get_or_init(|| body.clone());
@@ -227,8 +266,17 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
         fake.ask(true, question).await;
     }
     let to_canary = fake.goes_to_canary(now);
+    let body = match fake.manner {
+        Manner::MakesStreams => as_whole(&body),
+        _ => body,
+    };
     let (status, mut answer) = fake.ask(to_canary, body.clone()).await;
-    if fake.manner == Manner::Dark && to_canary {
+    let is_refused = match fake.manner {
+        Manner::Dark => to_canary,
+        Manner::Mends => to_canary && !is_whole(&answer),
+        _ => false,
+    };
+    if is_refused {
         (_, answer) = fake.ask(false, body).await;
     }
     if to_canary {
@@ -241,12 +289,15 @@ async fn chat(State(fake): State<Arc<Fake>>, body: Bytes) -> impl IntoResponse {
     if now.is_multiple_of(10) {
         answer = fake.alters(answer);
     }
+    if fake.manner == Manner::MakesStreams {
+        answer = as_stream(&answer);
+    }
     if fake.manner == Manner::Floods && now == 0 {
         // JSON all the same.
         answer = [vec![b' '; 64 << 20].as_slice(), &answer].concat().into();
     }
     let form = match fake.manner {
-        Manner::EndsWhatIsCut | Manner::LosesChunks => "text/event-stream",
+        Manner::EndsWhatIsCut | Manner::LosesChunks | Manner::MakesStreams => "text/event-stream",
         _ => "application/json",
     };
     (status, [("content-type", form)], answer)
@@ -265,6 +316,10 @@ async fn close(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> (StatusCode
     }
 }
 
+async fn open(State(fake): State<Arc<Fake>>) {
+    fake.is_closed.store(false, Ordering::SeqCst);
+}
+
 /// Two ports that nobody has.
 fn ports() -> [u16; 2] {
     let held = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -281,13 +336,13 @@ fn case(manner: Manner, rest: &str) -> Case {
         _ => "a",
     };
     let stream = match manner {
-        Manner::EndsWhatIsCut | Manner::LosesChunks => "100%",
+        Manner::EndsWhatIsCut | Manner::LosesChunks | Manner::MakesStreams => "100%",
         _ => "0%",
     };
     let can = match manner {
         Manner::Obeys | Manner::Refuses | Manner::Pretends | Manner::ObeysLate(_) => format!(
             "admin: {{url: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {TOKEN}\"}}, \
-             rollback: {{path: /admin/close}}}}"
+             rollback: {{path: /admin/close}}, set_weights: {{path: /admin/open}}}}"
         ),
         _ => "rolls_back: true".to_owned(),
     };

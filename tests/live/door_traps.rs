@@ -104,13 +104,21 @@ fn a_run_is_judged_again_by_its_own_orders_and_gateway_alone() {
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(why), "{said}");
     }
+    // Who is ordered to roll back is listened to; that it did not do so for nothing can be asked of it.
+    let ordered =
+        "orders: [{at: 500ms, rollback: true}]\nexpect:\n  - requests: {success: \"100%\"}";
+    let (case, ..) = judged(Manner::Obeys, ordered, &["requests"]);
+    let to =
+        |gate: &str| case.judge_again(|text| text.replace("requests: {success: \"100%\"}", gate));
+    assert_eq!(to("no_rollback").status.code(), Some(1));
+    assert_eq!(to("rollback").status.code(), Some(2));
     // Nobody listened for a rollback there.
     let (case, ..) = judged(Manner::ClosesForNothing(100), SPLIT, &["split"]);
     let output =
         case.judge_again(|text| text.replace("- split: {v2: 50%, tolerance: 25pp}", "- rollback"));
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said(&output).contains("not asked about rollbacks"),
+        said(&output).contains("none of its gates awaited a rollback"),
         "{}",
         said(&output)
     );
@@ -186,4 +194,40 @@ fn an_answer_beyond_all_measure_is_none() {
     let (case, code, states) = judged(Manner::Floods, fine, &["requests"]);
     assert_eq!((code, states), (Some(1), vec!["fail".to_owned()]));
     assert_eq!(case.summary()["requests"]["outcomes"]["malformed"], 1);
+}
+
+/// It is for the gateway to say what is no answer.
+#[test]
+fn answers_that_are_not_whole_may_be_thrown_away() {
+    let mends = "faults: [{on: v2, kind: schema_drift, shape: wrapped, share: 30%}]
+expect:
+  - split: {v2: 50%, tolerance: 25pp}
+  - requests: {success: \"100%\"}";
+    let (_, code, states) = judged(Manner::Mends, mends, &["split", "requests", "join"]);
+    assert_eq!((code, states), (Some(0), vec!["pass".to_owned(); 3]));
+}
+
+#[test]
+fn streams_that_are_made_of_whole_answers_are_whole() {
+    let fine = "expect:\n  - requests: {success: \"100%\"}\n  - stream";
+    let (_, code, states) = judged(Manner::MakesStreams, fine, &["requests", "stream", "join"]);
+    assert_eq!((code, states), (Some(0), vec!["pass".to_owned(); 3]));
+}
+
+/// Nobody is held to a closing that the next order ends.
+#[test]
+fn a_canary_that_is_opened_again_by_order_may_be_met() {
+    let orders = "orders: [{at: 500ms, rollback: true}, {at: 1700ms, set_weights: {v2: 50%}}]
+expect:
+  - rollback: {within: 1s}
+  - after_rollback";
+    let (case, code, states) = judged(Manner::Obeys, orders, &["rollback", "after_rollback"]);
+    assert_eq!((code, states), (Some(0), vec!["pass".to_owned(); 2]));
+    let summary = case.summary();
+    let arrived = summary["versions"]["v2"]["first_attempts"].as_u64();
+    assert!(arrived > Some(90), "50 before it was closed: {arrived:?}");
+    let checks = gate(&summary, "after_rollback")["checks"]
+        .as_array()
+        .unwrap();
+    assert_eq!(checks.len(), 2, "{checks:?}");
 }

@@ -17,7 +17,8 @@ const TOKEN: &str = "tok ";
 
 /// The tokens that a text of so many characters has, if a mock wrote it.
 pub fn tokens_in(characters: u64) -> u32 {
-    u32::try_from(characters / TOKEN.len() as u64).unwrap_or(u32::MAX)
+    // Whoever makes a stream of a whole answer has no space behind its last word.
+    u32::try_from((characters + 1) / TOKEN.len() as u64).unwrap_or(u32::MAX)
 }
 
 /// The text of a whole answer: one word a token, so that its length is the one it claims.

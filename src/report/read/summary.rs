@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::verdict::gates::SILENCE;
 use crate::verdict::result::Status;
 
 /// A run's `summary.json`.
@@ -147,6 +148,25 @@ pub struct Cost {
     pub total_nano_usd: Option<f64>,
 }
 
+impl Gate {
+    /// Its name without the number that it has where several are of one name.
+    pub fn plain_name(&self) -> &str {
+        self.name.split('#').next().unwrap_or_default()
+    }
+
+    /// Had the gateway nothing to show for it?
+    pub fn is_unsupported(&self) -> bool {
+        self.checks.iter().any(|c| c.condition == "not supported")
+    }
+}
+
+impl Order {
+    /// Is it one to roll back?
+    pub fn is_rollback(&self) -> bool {
+        self.kind == "rollback"
+    }
+}
+
 impl Summary {
     /// From the first trouble of the version that was rolled back to the decision; from the start of the run where there
     /// was none before.
@@ -162,20 +182,26 @@ impl Summary {
         let on_it = |fault: &&Fault| fault.on.contains(&first.from);
         let on_it_alone = |fault: &&Fault| fault.on.iter().all(|on| *on == first.from);
         let faults = self.faults.iter().filter(on_it);
-        let orders = self.orders.iter().filter(|order| order.kind == "rollback");
-        // The last arrival at another gateway's canary comes shortly before the order that closes it.
+        let alone = faults.clone().filter(on_it_alone);
+        let orders = self.orders.iter().filter(|order| order.is_rollback());
         let by = |latest: f64, times: &mut dyn Iterator<Item = f64>| {
             times.filter(|at| *at <= latest).reduce(f64::min)
         };
         let decided = first.decided_at_s;
-        by(decided + 1.0, &mut orders.map(|order| order.at_s))
-            .or_else(|| {
-                by(
-                    decided,
-                    &mut faults.clone().filter(on_it_alone).map(|f| f.from_s),
-                )
-            })
-            .or_else(|| by(decided, &mut faults.map(|f| f.from_s)))
+        by(
+            decided + self.chance_gap(first),
+            &mut orders.map(|order| order.at_s),
+        )
+        .or_else(|| by(decided, &mut alone.map(|fault| fault.from_s)))
+        .or_else(|| by(decided, &mut faults.map(|fault| fault.from_s)))
+    }
+
+    /// The last arrival at another gateway's canary, which is its decision, comes before the order that closes it. By so much at most, but
+    /// for chance: at its mean rate until then, nothing comes for longer with probability 10⁻⁶, e^(−rate · time).
+    fn chance_gap(&self, rollback: &Rollback) -> f64 {
+        let came = self.versions.get(&rollback.from);
+        let came = came.map_or(0, |version| version.first_attempts);
+        rollback.decided_at_s * -SILENCE.ln() / (came as f64).max(1.0)
     }
 
     /// Is it of a log, and not of a run?

@@ -4,17 +4,22 @@
 //! upstream after a grace). The absence of such attempts means something only after enough requests
 //! that would have met an open canary: ⌈ln 0.001 / ln(1 − w)⌉ randomised ones, or any that a rule
 //! sends, or somebody forces, there. A gateway that was ordered to close its canary, and said that it has, is asked the same of all that was
-//! sent later, whatever the ledgers take for the closing.
+//! sent later, whatever the ledgers take for the closing. An order that may have opened the canary again ends both, until it is closed by
+//! another.
 
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
 use crate::observe::join::Joined;
-use crate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
-use crate::observe::story::Story;
+use crate::observe::orders::{OrderFacts, OrderKind};
+use crate::observe::story::{Attempt, Story};
 use crate::time::Timestamp;
+use crate::verdict::gates::shares::{Shares, before};
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::AfterRollbackSpec;
+
+/// Until now, whenever that is.
+const TO_THE_END: Timestamp = Timestamp(u64::MAX);
 
 /// The gate at work.
 pub struct AfterRollbackGate {
@@ -31,10 +36,12 @@ pub struct AfterRollbackGate {
     /// show is told long after it happened.
     last_at: Timestamp,
     since_last: [u64; 2],
-    /// When an order to close the canary was carried out, grace included, and the next order opened it again.
-    ordered_at: Option<Timestamp>,
-    opened_at: Option<Timestamp>,
-    /// Requests that were sent between, and those of them that met the canary.
+    /// The share that the canary may have by orders, had it been closed after its last arrival before the rollback.
+    once_closed: Shares,
+    /// And if nothing but orders closed it; was it ordered to be closed?
+    by_orders: Shares,
+    was_ordered: bool,
+    /// Requests that were sent while it was closed by order, and those of them that met the canary.
     under_order: u64,
     defied: Offenders,
     defiant: u64,
@@ -54,46 +61,71 @@ impl AfterRollbackGate {
             nameless: 0,
             last_at: Timestamp::ZERO,
             since_last: [0; 2],
-            ordered_at: None,
-            opened_at: None,
+            once_closed: Shares::new(0.0),
+            by_orders: Shares::new(1.0),
+            was_ordered: false,
             under_order: 0,
             defied: Offenders::default(),
             defiant: 0,
         }
     }
 
-    fn answered(&mut self, at: Timestamp, end: &OrderEnd) {
-        if end.order.kind == OrderKind::Rollback && end.is_done() {
-            self.ordered_at.get_or_insert(at + self.spec.grace);
+    /// An order, or what came of it. A share of 0 closes nothing here: whoever keeps callers in place may leave those at the canary there.
+    fn ordered(&mut self, event: &RunEvent, order: OrderFacts) {
+        if order.kind.share() == Some(0.0) {
+            return;
         }
+        self.once_closed.event(event.at, &event.what);
+        self.by_orders.event(event.at, &event.what);
+        let is_done = matches!(&event.what, What::OrderEnded(end) if end.is_done());
+        self.was_ordered |= is_done && order.kind == OrderKind::Rollback;
     }
 
-    fn ordered(&mut self, at: Timestamp, order: OrderFacts) {
-        let is_opening = order.kind.share().is_some_and(|share| share > 0.0);
-        if self.ordered_at.is_some() && is_opening {
-            self.opened_at.get_or_insert(at);
-        }
+    /// Was it closed by this all the time between, and a grace before?
+    fn is_closed(&self, shares: &Shares, since: Timestamp, until: Timestamp) -> bool {
+        shares.between(before(since, self.spec.grace), until).most <= 0.0
+    }
+
+    /// Had no order opened it again by then, if it was closed after its last arrival?
+    fn is_still_closed(&self, since: Timestamp, until: Timestamp) -> bool {
+        // What was ordered before that arrival opened nothing that was closed after it.
+        let since = since.max(self.last_at + self.spec.grace);
+        self.is_closed(&self.once_closed, since, until)
+    }
+
+    /// Something came to the canary.
+    fn arrived(&mut self, at: Timestamp, has_key: bool) {
+        let Some(closed_at) = self.closed_at else {
+            self.last_at = at;
+            self.since_last = [0; 2];
+            self.once_closed.weigh(at, 0.0);
+            return;
+        };
+        let is_late = at > closed_at && self.is_still_closed(at, at);
+        self.nameless += u64::from(is_late && !has_key);
     }
 
     /// Was it sent while the canary was closed by order?
     fn note_order(&mut self, story: &Story) {
-        let sent = story.sent.map(|(at, _)| at);
-        let is_later = sent.is_some_and(|at| self.ordered_at.is_some_and(|ordered| at > ordered));
-        let is_before = sent < self.opened_at || self.opened_at.is_none();
-        if is_later && is_before {
-            self.under_order += 1;
-            let has_met = story
-                .attempts
-                .iter()
-                .any(|a| a.version == self.canary && a.was_accepted());
-            self.defiant += u64::from(has_met);
-            has_met.then(|| self.defied.note(story.key));
-        }
+        let Some((sent, _)) = story.sent else {
+            return;
+        };
+        let is_defiant = |a: &Attempt| {
+            let by_order = |at| self.is_closed(&self.by_orders, sent, at);
+            a.version == self.canary && a.accepted_at.is_some_and(by_order)
+        };
+        let has_met = story.attempts.iter().any(is_defiant);
+        let was_closed = self.is_closed(&self.by_orders, sent, TO_THE_END);
+        self.under_order += u64::from(has_met || was_closed);
+        self.defiant += u64::from(has_met);
+        has_met.then(|| self.defied.note(story.key));
     }
 
-    /// What was sent after the order was answered; none without one.
+    /// What was sent after the order was answered; none where nothing was.
     fn by_order(&self) -> Option<Check> {
-        self.ordered_at?;
+        if !self.was_ordered || self.under_order == 0 {
+            return None;
+        }
         let limit = self.spec.canary_requests;
         let condition = format!(
             "canary_requests {limit} of those sent after its closing was ordered and confirmed"
@@ -110,7 +142,8 @@ impl AfterRollbackGate {
 
     /// A request that an open canary would have got, or might have: by chance, and by a rule or by force.
     fn opportunity(&self, story: &Story, closed_at: Timestamp) -> [u64; 2] {
-        let Some((_, sent)) = story.sent.filter(|(at, _)| *at > closed_at) else {
+        let is_later = |at: Timestamp| at > closed_at && self.is_still_closed(at, TO_THE_END);
+        let Some((_, sent)) = story.sent.filter(|(at, _)| is_later(*at)) else {
             return [0; 2];
         };
         match sent.intent.named() {
@@ -135,10 +168,7 @@ impl Gate for AfterRollbackGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
         match &event.what {
             What::Accepted(row) if row.version == self.canary => {
-                self.last_at = event.at;
-                self.since_last = [0; 2];
-                let is_late = self.closed_at.is_some_and(|closed| event.at > closed);
-                self.nameless += u64::from(is_late && row.key.is_none());
+                self.arrived(event.at, row.key.is_some());
             }
             What::RolledBack(record) if record.is_inferred() => {
                 let [randomised, pinned] = self.since_last;
@@ -146,8 +176,8 @@ impl Gate for AfterRollbackGate {
                 self.pinned += pinned;
                 self.closed_at = Some(record.decided_at + self.spec.grace);
             }
-            What::OrderEnded(end) => self.answered(event.at, end),
-            What::Ordered(order) => self.ordered(event.at, *order),
+            What::OrderEnded(end) => self.ordered(event, end.order),
+            What::Ordered(order) => self.ordered(event, *order),
             _ => {}
         }
     }
@@ -168,11 +198,9 @@ impl Gate for AfterRollbackGate {
         // A ledger row without its request may be of an attempt that was sent long before.
         // That of another gateway tells when it arrived, which is what counts.
         let is_known = story.sent.is_some() || rollback.is_inferred();
-        let is_late = story
-            .attempts
-            .iter()
-            .any(|a| a.version == self.canary && a.started_at().is_some_and(|at| at > closed_at));
-        if is_known && is_late {
+        let is_late = |at| at > closed_at && self.is_still_closed(at, at);
+        let mut at_canary = story.attempts.iter().filter(|a| a.version == self.canary);
+        if is_known && at_canary.any(|a| a.started_at().is_some_and(is_late)) {
             self.met_canary += 1;
             self.offenders.note(story.key);
         }

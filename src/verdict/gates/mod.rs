@@ -25,6 +25,7 @@ pub mod retries;
 mod retry_budget;
 pub mod rollback;
 pub mod sample;
+mod shares;
 pub mod split;
 pub mod stickiness;
 pub mod stream;

@@ -70,7 +70,8 @@ impl Answers {
     }
 
     fn note_kept(&mut self, story: &Story) {
-        for attempt in successes(story) {
+        // An answer under a fault, or of another shape, may be one that is rightly refused.
+        for attempt in successes(story).filter(|a| is_plain(a)) {
             let is_over = |at| attempt.ended_at.is_some_and(|ended| at > ended);
             let mut starts = story.attempts.iter().filter_map(Attempt::started_at);
             let tally = self.kept.entry(attempt.version).or_default();
@@ -121,9 +122,13 @@ fn successes(story: &Story) -> impl Iterator<Item = &Attempt> + Clone {
     story.attempts.iter().filter(success)
 }
 
+/// Is it an answer as it should be, by the upstream's word?
+fn is_plain(attempt: &Attempt) -> bool {
+    attempt.fault.is_none() && attempt.drift == Drift::NONE
+}
+
 /// The tokens that upstreams state of their answers to this request; none at all where one of them may have sent something else.
 fn stated(story: &Story) -> impl Iterator<Item = u32> {
-    let is_plain = |a: &Attempt| a.fault.is_none() && a.drift == Drift::NONE;
     let are_plain = successes(story).all(is_plain);
     let usages = successes(story).filter_map(move |a| a.usage.filter(|_| are_plain));
     usages.map(|usage| usage.completion_tokens)

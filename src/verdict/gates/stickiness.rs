@@ -15,8 +15,9 @@
 //! Another gateway may close its canary and tell nobody: whoever is seen at stable after the last arrival at the canary (or
 //! shortly before: requests overtake each other) may have left a closed one. That is held against nobody until the canary is
 //! met again; where it is not, and no rollback is shown either, it is not known whether they moved.
-
-mod shares;
+//!
+//! A gateway that keeps callers by a table may give those of a canary that it closes to stable for good. So where another gateway's canary
+//! was closed, or may have been, whoever was there before may be anywhere when it is opened again.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,7 @@ use crate::id::{IdMap, RequestKey, VersionId};
 use crate::observe::event::{RunEvent, Sent, What};
 use crate::observe::join::Joined;
 use crate::time::Timestamp;
-use crate::verdict::gates::stickiness::shares::{Shares, before};
+use crate::verdict::gates::shares::{Shares, before};
 use crate::verdict::gates::{End, Gate};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::StickinessSpec;
@@ -46,6 +47,8 @@ pub struct StickinessGate {
     returned: u64,
     moved: u64,
     movers: Offenders,
+    /// How often another gateway's canary was closed, or may have been.
+    closings: u32,
 }
 
 /// A request that came to a version.
@@ -56,6 +59,10 @@ struct Seen {
     is_at_canary: bool,
     /// Of the shares that the canary may have had, the one that speaks for the caller.
     share: f64,
+    /// May the canary have been closed just then?
+    is_closing: bool,
+    /// How often it had been.
+    closings: u32,
 }
 
 impl Seen {
@@ -72,14 +79,26 @@ impl Seen {
 struct Place {
     /// The largest share of the canary at which stable had the caller.
     at_stable: Option<f64>,
-    /// The smallest share of the canary at which it had the caller.
+    /// The smallest share of the canary at which it had the caller, and how often it had been closed before.
     at_canary: Option<f64>,
+    closings: u32,
     /// How often the caller could have been elsewhere; 2 stands for more.
     telling: u8,
     has_moved: bool,
 }
 
 impl Place {
+    /// And where the caller is seen now.
+    fn with(self, seen: Seen) -> Self {
+        let mut place = self;
+        let (known, bound): (_, fn(f64, f64) -> f64) = match seen.is_at_canary {
+            true => (&mut place.at_canary, f64::min),
+            false => (&mut place.at_stable, f64::max),
+        };
+        *known = Some(known.map_or(seen.share, |before| bound(before, seen.share)));
+        place
+    }
+
     fn is_contradiction(&self) -> bool {
         let both = self.at_stable.zip(self.at_canary);
         both.is_some_and(|(stable, canary)| canary - stable < ROUNDING)
@@ -98,6 +117,7 @@ impl StickinessGate {
             returned: 0,
             moved: 0,
             movers: Offenders::default(),
+            closings: 0,
         }
     }
 
@@ -115,6 +135,8 @@ impl StickinessGate {
             } else {
                 possible.least
             },
+            is_closing: possible.least <= 0.0,
+            closings: self.closings,
         };
         match self.spec.may_close_in_silence && !is_at_canary {
             true => self.unsettled.push_back((at, seen)),
@@ -130,9 +152,16 @@ impl StickinessGate {
         }
     }
 
+    /// Another gateway is given an order, or has answered it.
+    fn ordered(&mut self, event: &RunEvent) {
+        self.shares.event(event.at, &event.what);
+        self.closings += u32::from(self.shares.newest().least <= 0.0);
+    }
+
     /// It was closed after the last arrival there.
     fn was_closed(&mut self, at: Timestamp) {
         self.shares.weigh(at, 0.0);
+        self.closings += 1;
         for (_, seen) in std::mem::take(&mut self.unsettled) {
             self.settle(Seen { share: 0.0, ..seen });
         }
@@ -140,19 +169,23 @@ impl StickinessGate {
 
     fn settle(&mut self, seen: Seen) {
         let place = self.places.get_or_insert_with(seen.caller, Place::default);
-        let (known, bound): (_, fn(f64, f64) -> f64) = match seen.is_at_canary {
-            true => (&mut place.at_canary, f64::min),
-            false => (&mut place.at_stable, f64::max),
-        };
-        *known = Some(known.map_or(seen.share, |before| bound(before, seen.share)));
+        if self.spec.closing_moves && place.closings < seen.closings {
+            place.at_canary = None;
+            place.closings = seen.closings;
+        }
         let had = place.telling;
         place.telling = 2.min(had + u8::from(seen.could_be_elsewhere()));
-        if place.is_contradiction() && !place.has_moved {
+        let known = place.with(seen);
+        if known.is_contradiction() && !place.has_moved {
             // Wherever it was that they could have been.
             place.telling = 2;
             place.has_moved = true;
             self.moved += 1;
             self.movers.note(seen.key);
+        }
+        // Whoever is at a canary that is being closed may be moved with the others yet.
+        if !(self.spec.closing_moves && seen.is_at_canary && seen.is_closing) {
+            (place.at_stable, place.at_canary) = (known.at_stable, known.at_canary);
         }
         self.returned += u64::from(had < 2 && place.telling == 2);
     }
@@ -171,8 +204,7 @@ impl Gate for StickinessGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
         match &event.what {
             What::Standing(standing) => self.shares.weigh(event.at, standing.share),
-            What::Ordered(order) => self.shares.ordered(event.at, *order),
-            What::OrderEnded(end) => self.shares.answered(event.at, end),
+            What::Ordered(_) | What::OrderEnded(_) => self.ordered(event),
             What::RolledBack(_) => self.was_closed(event.at),
             What::Accepted(row) if row.version == self.canary => self.is_open(event.at),
             _ => {}
