@@ -426,6 +426,29 @@ fn times_to_a_rollback_that_begin_elsewhere_have_no_difference() {
     );
 }
 
+/// The last arrival at another gateway's canary comes shortly before the order that closes it; a rollback long before an order was not for it.
+#[test]
+fn the_time_to_a_rollback_counts_from_the_order_that_it_was_for() {
+    let folder = Folder::new();
+    let fault = "faults:\n  - {at: 1s, on: v2, kind: unauthorized}\nexpect:\n  - requests: {success: \"100%\"}";
+    let a = run(&folder, "a", "5ms", fault, &[]);
+    let time = |decided: f64, arrived: u64| {
+        edit(&a, |summary| {
+            summary["orders"] = serde_json::json!([
+                {"order": 1, "kind": "rollback", "canary_share": null, "at_s": 6.0}
+            ]);
+            summary["rollbacks"][0]["decided_at_s"] = decided.into();
+            summary["versions"]["v2"]["first_attempts"] = arrived.into();
+        });
+        let (_, comparison) = json(&a, &a, &[]);
+        figure(&comparison, "rollback_time")["a"]["estimate"].as_f64()
+    };
+    assert_eq!(time(6.25, 100), Some(0.25));
+    // ln 10⁶ is 13.8: at 20 a second, nothing comes for 0.69 s but for chance.
+    assert_eq!(time(5.5, 110), Some(0.0));
+    assert_eq!(time(5.25, 105), Some(4.25), "for the fault");
+}
+
 #[test]
 fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
     let folder = Folder::new();

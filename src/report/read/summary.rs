@@ -201,7 +201,7 @@ impl Summary {
     fn chance_gap(&self, rollback: &Rollback) -> f64 {
         let came = self.versions.get(&rollback.from);
         let came = came.map_or(0, |version| version.first_attempts);
-        rollback.decided_at_s * -SILENCE.ln() / (came as f64).max(1.0)
+        rollback.decided_at_s * -libm::log(SILENCE) / (came as f64).max(1.0)
     }
 
     /// Is it of a log, and not of a run?
