@@ -8,6 +8,7 @@ use crate::config::values;
 use crate::experiment::external::Known;
 use crate::experiment::external::admin::{Admin, Call};
 use crate::scenario::external::{named_texts, template};
+use crate::scenario::here;
 
 /// The longest time to an answer, unless the file says otherwise.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -55,15 +56,7 @@ const EXPECTED: &str = "a URL on this machine, like http://127.0.0.1:{{admin_por
 /// Where the API is: on this machine only.
 fn url(cx: Cx<'_>, node: &Node, known: Known<'_>) -> Option<String> {
     let text = template(cx, node, known)?;
-    let hosts = ["http://127.0.0.1:", "http://[::1]:"];
-    let rest = hosts.iter().find_map(|host| text.strip_prefix(host));
-    let is_url = rest.is_some_and(|rest| {
-        let (port, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        (is_port || PORTS.contains(&port)) && path.chars().all(is_plain)
-    });
-    match is_url {
+    match here::is_base_url(&text, |port| PORTS.contains(&port)) {
         true => Some(text.trim_end_matches('/').to_owned()),
         false => cx.wrong(node, "a URL of an API on this machine", EXPECTED),
     }

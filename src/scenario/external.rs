@@ -16,6 +16,7 @@ use crate::router::config::{
     FallbackPolicy, JudgeConfig, RetryPolicy, RollbackConfig, RouterConfig, SplitConfig, Timeouts,
 };
 use crate::scenario::admin;
+use crate::scenario::here;
 use crate::scenario::load::{Loader, beside, named_here};
 
 /// How long callers wait for an answer, unless the file says otherwise.
@@ -215,15 +216,10 @@ fn check_ports(cx: Cx<'_>, place: Place, versions: &OwnVersions) {
 
 /// The base URL of a gateway: on this machine only.
 fn url(cx: Cx<'_>, node: &Node) -> Option<String> {
-    let expected = "a base URL on this machine, like http://127.0.0.1:4000/v1";
+    let expected =
+        "a base URL on this machine, like http://127.0.0.1:4000/v1 or http://[::1]:4000/v1";
     let text = cx.text(node, "a URL", expected)?;
-    let rest = text.strip_prefix("http://127.0.0.1:");
-    let is_url = rest.is_some_and(|rest| {
-        let (port, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        port.parse::<u16>().is_ok_and(|port| port > 0) && path.chars().all(is_plain)
-    });
-    match is_url {
+    match here::is_base_url(text, |_| false) {
         true => Some(text.trim_end_matches('/').to_owned()),
         false => cx.wrong(node, "a URL of a gateway on this machine", expected),
     }

@@ -22,6 +22,7 @@ pub mod faults;
 pub mod forced;
 pub mod gates;
 pub mod generation;
+mod here;
 pub mod load;
 pub mod log_file;
 pub mod log_request;

@@ -353,6 +353,14 @@ fn no_gateway_is_left_over_when_graygate_is_killed_or_stops_at_once() {
 
 #[test]
 fn a_gateway_that_runs_already_is_tested_where_it_is() {
+    is_tested_where_it_is("127.0.0.1:0");
+    // Not every machine has the other address of its own.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        is_tested_where_it_is("[::1]:0");
+    }
+}
+
+fn is_tested_where_it_is(address: &str) {
     // A gateway asks who is there when it starts.
     let there = ["a", "b"].map(|model| Server::start(&["mock", "--model", model], &[]));
     let ports = [0, 1].map(|n| there[n].address().split(':').nth(1).unwrap().to_owned());
@@ -368,10 +376,11 @@ judge: off
 "
     );
     std::fs::write(&router, text).unwrap();
-    let server = Server::start_in(Path::new("."), &["serve", router.to_str().unwrap()], &[]);
+    let serve = ["serve", "--listen", address, router.to_str().unwrap()];
+    let server = Server::start_in(Path::new("."), &serve, &[]);
     // Then the run takes their places.
     drop(there);
-    let way = format!("    url: {}\n", server.base);
+    let way = format!("    url: \"{}\"\n", server.base);
     let ports = ports.map(|port| format!(", port: {port}"));
     let expect = "  - split: {v1: 100%, tolerance: 30pp}";
     let case = Case::with_ports(&way, [&ports[0], &ports[1]], expect);

@@ -123,11 +123,11 @@ fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     };
     let state = unless_told("--state", "none");
     let admin = unless_told("--admin", "127.0.0.1:0");
+    let listen = (!args.contains(&"--listen")).then_some(["--listen", "127.0.0.1:0"]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_graygate"));
     command
         .args(args)
-        .args(["--listen", "127.0.0.1:0"])
-        .args(state.into_iter().chain(admin).flatten())
+        .args([listen, state, admin].into_iter().flatten().flatten())
         .env_remove("NO_COLOR")
         .envs(env.iter().copied())
         .stdin(Stdio::null())
