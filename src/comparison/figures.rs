@@ -278,6 +278,9 @@ fn census(a: &Summary, b: &Summary) -> Vec<Figure> {
     let canary = |s: &Summary| s.versions.get(&s.canary).map(|v| v.first_attempts as f64);
     let cost = |s: &Summary| s.cost.as_ref().and_then(|cost| cost.total_nano_usd);
     let rollbacks = |s: &Summary| Some(s.rollbacks.len() as f64);
+    // The two count from the same: from the order only where both may be what it came to.
+    let is_by_order = [a, b].iter().all(|s| s.is_by_order() != Some(false));
+    let rollback_time = |s: &Summary| s.rollback_time(is_by_order);
     type Of<'f> = &'f dyn Fn(&Summary) -> Option<f64>;
     let all: [(&str, &str, Unit, Of); 4] = [
         ("rollbacks", "rollbacks", Unit::Rollbacks, &rollbacks),
@@ -285,7 +288,7 @@ fn census(a: &Summary, b: &Summary) -> Vec<Figure> {
             "rollback_time",
             "time to the rollback",
             Unit::S,
-            &Summary::rollback_time,
+            &rollback_time,
         ),
         (
             "exposure",
@@ -297,7 +300,8 @@ fn census(a: &Summary, b: &Summary) -> Vec<Figure> {
     ];
     let figures = all.map(|(id, name, unit, of)| counted(id, name, unit, (of(a), of(b))));
     // From a fault and from the start are two different times.
-    let is_unlike = a.trouble().is_some() != b.trouble().is_some();
+    let has_trouble = |s: &Summary| s.trouble(is_by_order).is_some();
+    let is_unlike = has_trouble(a) != has_trouble(b);
     let figures = figures.map(|figure| match figure.id == "rollback_time" && is_unlike {
         true => figure.unlike(),
         false => figure,
@@ -307,8 +311,9 @@ fn census(a: &Summary, b: &Summary) -> Vec<Figure> {
 }
 
 fn counted(id: &str, name: &str, unit: Unit, (a, b): (Option<f64>, Option<f64>)) -> Figure {
-    let measured = |estimate| Measured {
-        estimate,
+    // A last arrival shortly before the order that closes a canary is no time below nothing; the difference of two is what it is.
+    let measured = |estimate: f64| Measured {
+        estimate: estimate.max(0.0),
         low: None,
         high: None,
         x: None,

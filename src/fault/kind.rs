@@ -245,6 +245,11 @@ impl FaultKind {
         })
     }
 
+    /// Does it leave an answer as it is, and only make it later?
+    pub fn only_delays(&self) -> bool {
+        matches!(self, Self::Slow { .. } | Self::SlowBody { .. })
+    }
+
     /// Does nobody get a connection? Then it cannot be one request's fate: a port is open or it is not.
     pub fn keeps_out(&self) -> bool {
         matches!(self, Self::Refused | Self::TlsFailure)

@@ -68,7 +68,7 @@ impl Closing {
 
     /// Takes an event in, with what the join made of it. The rollback, when this shows it.
     pub fn event(&mut self, event: &RunEvent, joined: &Joined) -> Option<RollbackFacts> {
-        self.share.event(&event.what);
+        self.share.event(event.at, &event.what);
         match &event.what {
             What::Sent(sent) => self.on_the_way.sent(sent.key, event.at),
             What::Answered(answered) => self.on_the_way.arrived(answered.key),

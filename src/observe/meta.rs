@@ -156,6 +156,9 @@ pub struct FaultMeta {
     /// Does nobody reach the version at all?
     #[serde(skip)]
     pub keeps_out: bool,
+    /// Does it leave answers as they are, and only make them later?
+    #[serde(skip)]
+    pub only_delays: bool,
 }
 
 /// Recorded traffic, as far as a reader cares.

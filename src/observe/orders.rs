@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::observe::event::What;
 use crate::observe::shares::PossibleShares;
+use crate::time::Timestamp;
 
 /// An order to another gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,16 +89,21 @@ impl ShareInForce {
         self.0.range().least
     }
 
+    /// May it be nothing, or something, for all that is known?
+    pub fn may_be_nothing(&self) -> bool {
+        self.least() <= 0.0 && !self.0.is_known()
+    }
+
     /// Takes an event in. That a canary was closed is what is looked for: no order to close it makes its share smaller.
-    pub fn event(&mut self, what: &What) {
+    pub fn event(&mut self, at: Timestamp, what: &What) {
         match what {
             What::Ordered(order) => {
                 let share = order.kind.share();
                 share
                     .iter()
-                    .for_each(|share| self.0.ordered(order.number, *share));
+                    .for_each(|share| self.0.ordered(at, order.number, *share));
             }
-            What::OrderEnded(end) => self.0.ended(end),
+            What::OrderEnded(end) => self.0.ended(at, end),
             _ => {}
         }
     }
@@ -127,7 +133,7 @@ mod tests {
     fn until_an_order_is_answered_the_smaller_share_counts() {
         let mut share = ShareInForce::new(0.2);
         let mut after = |what: What| {
-            share.event(&what);
+            share.event(Timestamp::ZERO, &what);
             share.least()
         };
         assert_eq!(after(What::Ordered(order(Some(0.5)))), 0.2);

@@ -413,6 +413,7 @@ fn meta(scenario: &Scenario, engine: Engine, played_by: &PerVersion<&'static str
         until: fault.until,
         share: fault.mean_share(),
         keeps_out: fault.kind.keeps_out(),
+        only_delays: fault.kind.only_delays(),
     });
     RunMeta {
         scenario: scenario.name.clone(),

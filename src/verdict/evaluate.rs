@@ -62,7 +62,7 @@ impl Evaluator {
         if !specs.iter().any(has_pace) {
             gates.push(Box::new(GeneratorGate::new(GeneratorSpec::default())));
         }
-        gates.push(Box::new(JoinGate::default()));
+        gates.push(Box::new(JoinGate::new(faults)));
         gates.push(Box::new(SampleGate::new(canary_share, faults)));
         Self {
             gates,

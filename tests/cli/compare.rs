@@ -449,6 +449,39 @@ fn the_time_to_a_rollback_counts_from_the_order_that_it_was_for() {
     assert_eq!(time(5.25, 105), Some(4.25), "for the fault");
 }
 
+/// Two gateways that close their canary of themselves; the slower one so late that an order might have been the cause.
+#[test]
+fn two_rollbacks_count_from_the_same() {
+    let folder = Folder::new();
+    let fault = "faults:\n  - {at: 1s, on: v2, kind: unauthorized}\nexpect:\n  - requests: {success: \"100%\"}";
+    let rolled_back = |name: &str, decided: f64| {
+        let folder = run(&folder, name, "5ms", fault, &[]);
+        edit(&folder, |summary| {
+            summary["orders"] = serde_json::json!([
+                {"order": 1, "kind": "rollback", "canary_share": null, "at_s": 6.0}
+            ]);
+            summary["rollbacks"][0]["decided_at_s"] = decided.into();
+            summary["versions"]["v2"]["first_attempts"] = 20.into();
+        });
+        folder
+    };
+    let time = |a: f64, b: f64| {
+        let (a, b) = (rolled_back("a", a), rolled_back("b", b));
+        let (code, comparison) = json(&a, &b, &["--max-rollback-time", "+500ms"]);
+        let time = figure(&comparison, "rollback_time").clone();
+        let estimate = |key: &str| time[key]["estimate"].as_f64().expect("a time");
+        (code, ["a", "b", "difference"].map(estimate))
+    };
+    // 13.8 / 20 × 4 s is 2.76 s.
+    assert_eq!(time(1.5, 4.0), (Some(1), [0.5, 3.0, 2.5]));
+    assert_eq!(
+        time(4.0, 5.75),
+        (Some(1), [0.0, 0.0, 1.75]),
+        "both may be the order's"
+    );
+    assert_eq!(time(6.25, 6.5), (Some(0), [0.25, 0.5, 0.25]));
+}
+
 #[test]
 fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
     let folder = Folder::new();

@@ -121,6 +121,60 @@ fn what_cannot_be_told_yet_is_open_and_what_goes_on_is_a_failure() {
     assert_eq!(open.checks[0].more_requests, Some(46));
     assert_eq!(play(Some(5), 15.1, 20).status, Status::Fail);
     assert_eq!(play(None, 14.9, 20).status, Status::Fail);
+    // Without a limit, what chance makes in less than one of a hundred runs may be a closed canary's: ⌈ln 0.01 / ln 0.9⌉ = 44.
+    assert_eq!(play(None, 19.0, 43).status, Status::Fail);
+    assert_eq!(play(None, 19.0, 44).status, Status::Inconclusive);
+}
+
+/// It was ordered to close at 10 s, and to open at 12 s, before enough had missed it to tell.
+#[test]
+fn a_silence_that_an_order_ends_may_have_been_a_rollback() {
+    let status = |within: Option<u64>, missed: u64| {
+        let spec = RollbackSpec {
+            within: within.map(Duration::from_secs),
+            ..rollback()
+        };
+        let mut play = silent(GateSpec::Rollback(spec));
+        play.requests(100, (0.0, 10.0), &[to(CANARY, OK)]);
+        play.request(10.0, &[to(CANARY, OK)]);
+        play.requests(missed, (10.1, 11.9), &[to(STABLE, OK)]);
+        obey(&mut play, 12.0, 0.1, Some(200));
+        play.requests(100, (17.0, 20.0), &[to(CANARY, OK)]);
+        play.status()
+    };
+    for within in [None, Some(5)] {
+        assert_eq!(status(within, 43), Status::Fail);
+        assert_eq!(status(within, 44), Status::Inconclusive);
+    }
+}
+
+/// Two orders were carried out, nobody knows which was the last.
+#[test]
+fn a_canary_that_may_have_been_given_nothing_is_not_known_to_be_in_use() {
+    let spec = NoRollbackSpec {
+        min_n: 10,
+        share: 0.1,
+    };
+    let mut play = silent(GateSpec::NoRollback(spec));
+    play.requests(100, (0.0, 10.0), &[to(CANARY, OK)]);
+    let orders = [(1, 0.0), (2, 0.5)].map(|(number, share)| OrderFacts {
+        number,
+        ..order(share)
+    });
+    for order in orders {
+        play.event(at(10.0), What::Ordered(order));
+    }
+    for order in orders {
+        let end = OrderEnd {
+            order,
+            status: Some(200),
+            took: Duration::ZERO,
+            answer: String::new(),
+        };
+        play.event(at(10.1), What::OrderEnded(end));
+    }
+    play.requests(1_000, (10.2, 20.0), &[to(STABLE, OK)]);
+    assert_eq!(play.status(), Status::Inconclusive);
 }
 
 #[test]

@@ -218,6 +218,7 @@ fn what_was_not_met_says_how_many_requests_it_takes() {
         until: None,
         share: 0.3,
         keeps_out: false,
+        only_delays: false,
     };
     let mut play = Play::with_faults(&all_succeed(), &[fault]);
     play.requests(5, (0.0, 1.0), &[to(STABLE, Outcome::Success)]);
@@ -236,6 +237,7 @@ fn a_fault_that_hit_nothing_shows_nothing() {
         until: None,
         share: 0.3,
         keeps_out: false,
+        only_delays: false,
     };
     let sample = |on: &[VersionId], hits: bool, closed_at: Option<f64>| {
         let mut play = Play::with_faults(&all_succeed(), &[fault(on.to_vec())]);

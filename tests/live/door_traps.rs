@@ -81,6 +81,15 @@ fn a_canary_whose_answers_are_thrown_away_is_found() {
     assert_eq!(failed[0]["evidence"]["n"], 250);
 }
 
+/// A fault that makes them a little later excuses nothing; but who loses patience just then loses them as well.
+#[test]
+fn late_answers_that_are_thrown_away_are_no_pass() {
+    let late = format!("faults: [{{on: v2, kind: slow, delay: 1ms}}]\n{SPLIT}");
+    let (_, code, states) = judged(Manner::Dark, &late, &["split", "join"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(states, ["pass", "inconclusive"]);
+}
+
 /// An order at another time would make a late rollback one in time.
 #[test]
 fn a_run_is_judged_again_by_its_own_orders_and_gateway_alone() {

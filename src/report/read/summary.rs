@@ -168,32 +168,45 @@ impl Order {
 }
 
 impl Summary {
-    /// From the first trouble of the version that was rolled back to the decision; from the start of the run where there
-    /// was none before.
-    pub fn rollback_time(&self) -> Option<f64> {
+    /// From the first trouble of the version that was rolled back to the decision, which may come before an order; from the start of the
+    /// run where there was none before.
+    pub fn rollback_time(&self, is_by_order: bool) -> Option<f64> {
         let first = self.rollbacks.first()?;
-        Some((first.decided_at_s - self.trouble().unwrap_or(0.0)).max(0.0))
+        Some(first.decided_at_s - self.trouble(is_by_order).unwrap_or(0.0))
     }
 
-    /// When the trouble of the version that was rolled back began, if that was before: with the order to close it, else with the first fault
-    /// on it alone, else with the first on it. An audit knows of none.
-    pub fn trouble(&self) -> Option<f64> {
+    /// May its rollback be what an order to close the canary came to? None where there was no rollback.
+    pub fn is_by_order(&self) -> Option<bool> {
+        let first = self.rollbacks.first()?;
+        Some(self.order_for(first).is_some())
+    }
+
+    /// The first order to close the canary that may have come to this.
+    fn order_for(&self, rollback: &Rollback) -> Option<f64> {
+        let latest = rollback.decided_at_s + self.chance_gap(rollback);
+        let orders = self.orders.iter().filter(|order| order.is_rollback());
+        let times = orders.map(|order| order.at_s);
+        times.filter(|at| *at <= latest).reduce(f64::min)
+    }
+
+    /// When the trouble of the version that was rolled back began, if that was before: with the first fault on it alone, else with the
+    /// first on it; with the order to close it where it was by order, or where nothing was wrong with it. An audit knows of none.
+    pub fn trouble(&self, is_by_order: bool) -> Option<f64> {
         let first = self.rollbacks.first()?;
         let on_it = |fault: &&Fault| fault.on.contains(&first.from);
         let on_it_alone = |fault: &&Fault| fault.on.iter().all(|on| *on == first.from);
         let faults = self.faults.iter().filter(on_it);
         let alone = faults.clone().filter(on_it_alone);
-        let orders = self.orders.iter().filter(|order| order.is_rollback());
-        let by = |latest: f64, times: &mut dyn Iterator<Item = f64>| {
-            times.filter(|at| *at <= latest).reduce(f64::min)
+        let by = |times: &mut dyn Iterator<Item = f64>| {
+            let before = times.filter(|at| *at <= first.decided_at_s);
+            before.reduce(f64::min)
         };
-        let decided = first.decided_at_s;
-        by(
-            decided + self.chance_gap(first),
-            &mut orders.map(|order| order.at_s),
-        )
-        .or_else(|| by(decided, &mut alone.map(|fault| fault.from_s)))
-        .or_else(|| by(decided, &mut faults.map(|fault| fault.from_s)))
+        let order = self.order_for(first);
+        order
+            .filter(|_| is_by_order)
+            .or_else(|| by(&mut alone.map(|fault| fault.from_s)))
+            .or(order)
+            .or_else(|| by(&mut faults.map(|fault| fault.from_s)))
     }
 
     /// The last arrival at another gateway's canary, which is its decision, comes before the order that closes it. By so much at most, but

@@ -59,8 +59,22 @@ impl NoRollbackGate {
             .needs(self.met_canary, self.spec.min_n)
     }
 
+    /// Orders of which nobody knows which is in force leave it open whether anything should come to the canary.
+    fn nobody_knows(&self) -> Check {
+        let condition = "the canary is in use to the end";
+        let seen = "by the orders, its share may be 0";
+        Check::census(condition, Status::Inconclusive, seen).figure(
+            Some(self.silence.length() as f64),
+            "requests",
+            self.randomised,
+        )
+    }
+
     /// Only where chance has sent enough requests for a silence to be heard.
     fn in_use(&self) -> Option<Check> {
+        if self.share.may_be_nothing() {
+            return Some(self.nobody_knows());
+        }
         let telling = draws_to_meet(self.share.least(), SILENCE)?;
         if self.randomised < telling {
             return None;
@@ -83,7 +97,7 @@ impl NoRollbackGate {
 
 impl Gate for NoRollbackGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
-        self.share.event(&event.what);
+        self.share.event(event.at, &event.what);
         let Some(first) = joined.first else {
             return;
         };

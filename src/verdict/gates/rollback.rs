@@ -18,6 +18,9 @@ use crate::verdict::gates::{End, Gate, MISSED, SILENCE, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::RollbackSpec;
 
+/// A silence that chance makes less often than this may be a closed canary's.
+const SUSPECT: f64 = 0.01;
+
 /// The `rollback` gate at work.
 pub struct RollbackGate {
     spec: RollbackSpec,
@@ -43,6 +46,8 @@ struct Heard {
     /// How long the canary had got nothing when the trouble began, and how long it has now.
     before: Silence,
     silence: Silence,
+    /// The last arrival before a silence that may have been a closed canary's, until an order may have opened it again.
+    cut: Option<Timestamp>,
     /// Do callers stay where chance once put them? Then only new ones tell.
     is_sticky: bool,
 }
@@ -53,6 +58,7 @@ impl Heard {
             share: ShareInForce::new(share),
             before: Silence::default(),
             silence: Silence::default(),
+            cut: None,
             is_sticky: false,
         }
     }
@@ -63,7 +69,10 @@ impl Heard {
         joined: &Joined,
         (canary, since): (VersionId, Timestamp),
     ) {
-        self.share.event(&event.what);
+        if matches!(&event.what, What::Ordered(order) if order.kind.share() > Some(0.0)) {
+            self.cut = self.cut.or(self.suspected());
+        }
+        self.share.event(event.at, &event.what);
         let is_chance = joined.first.is_some_and(|first| first.is_randomised());
         let intent = joined
             .first
@@ -78,6 +87,12 @@ impl Heard {
         if event.at < since {
             self.before = self.silence;
         }
+    }
+
+    /// The last arrival, if so much has missed the canary since then that it is probably closed.
+    fn suspected(&self) -> Option<Timestamp> {
+        let is_rare = self.silence.is_beyond(SUSPECT);
+        self.silence.since().filter(|_| is_rare)
     }
 
     /// How many more requests would tell whether the canary is closed; none where no number of them does, but other callers would.
@@ -146,8 +161,14 @@ impl RollbackGate {
     /// A canary that got something in time, and since then nothing, may have been closed: nobody can tell yet.
     fn may_be_closed(&self) -> Option<Option<u64>> {
         let heard = self.heard.as_ref()?;
-        let deadline = self.spec.since + self.spec.within?;
-        (heard.silence.since()? <= deadline).then(|| heard.more())
+        let Some(within) = self.spec.within else {
+            // Any last arrival is in time: only a silence that chance hardly makes tells anything.
+            return heard.cut.or(heard.suspected()).map(|_| heard.more());
+        };
+        let deadline = self.spec.since + within;
+        let last_at = [heard.silence.since(), heard.cut];
+        let mut in_time = last_at.into_iter().flatten().filter(|at| *at <= deadline);
+        in_time.next().map(|_| heard.more())
     }
 
     fn of_callers(&self) -> &'static str {

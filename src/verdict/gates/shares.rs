@@ -25,15 +25,25 @@ impl Shares {
 
     /// From now on it is this one, but for orders that are under way.
     pub(super) fn weigh(&mut self, at: Timestamp, share: f64) {
-        self.now.told(share);
-        self.note(at);
+        self.told(at, at, share);
+    }
+
+    /// It is told now that it was this one then.
+    pub(super) fn told(&mut self, now: Timestamp, then: Timestamp, share: f64) {
+        self.now.told(then, share);
+        self.note(now);
+    }
+
+    /// Is there no doubt of what is in force now?
+    pub(super) fn is_known(&self) -> bool {
+        self.now.is_known()
     }
 
     /// Takes an event in, if it is of an order. An order to roll back is one for a share of 0.
     pub(super) fn event(&mut self, at: Timestamp, what: &What) {
         match what {
-            What::Ordered(order) => self.now.ordered(order.number, wanted(order.kind)),
-            What::OrderEnded(end) => self.now.ended(end),
+            What::Ordered(order) => self.now.ordered(at, order.number, wanted(order.kind)),
+            What::OrderEnded(end) => self.now.ended(at, end),
             _ => return,
         }
         self.note(at);
@@ -51,6 +61,11 @@ impl Shares {
         let all = in_force.take_while(|(at, _)| *at <= until.max(since));
         let all = all.map(|(_, possible)| *possible);
         all.reduce(Possible::or).unwrap_or(self.newest())
+    }
+
+    /// Will that stay in doubt, whatever is answered yet?
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.now.is_doubtful()
     }
 
     /// What is possible now.

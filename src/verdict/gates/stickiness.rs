@@ -14,16 +14,23 @@
 //!
 //! Another gateway may close its canary and tell nobody: whoever is seen at stable after the last arrival at the canary (or
 //! shortly before: requests overtake each other) may have left a closed one. That is held against nobody until the canary is
-//! met again; where it is not, and no rollback is shown either, it is not known whether they moved.
+//! met again; where it is not, and no rollback is shown either, it is not known whether they moved. An order that may have opened it
+//! again ends that: whoever was seen at stable since the last arrival may have left a closed one.
 //!
-//! A gateway that keeps callers by a table may give those of a canary that it closes to stable for good. So where another gateway's canary
-//! was closed, or may have been, whoever was there before may be anywhere when it is opened again.
+//! A gateway that keeps callers by a table may give those of a canary that it closes to stable for good, and one that keeps them by a hash
+//! may draw anew after a rollback. So where another gateway's canary was closed, or may have been, callers may be anywhere when it is
+//! opened again.
+//!
+//! Orders that overlap may leave it unknown which share is in force. Whoever is seen then shows nothing by coming again; and where it
+//! stays unknown to the end, no gateway passes for what was seen before.
 
 use std::collections::VecDeque;
 
 use crate::id::{IdMap, RequestKey, VersionId};
-use crate::observe::event::{RunEvent, Sent, What};
+use crate::observe::event::{RollbackFacts, RunEvent, Sent, What};
 use crate::observe::join::Joined;
+use crate::observe::shares::Possible;
+use crate::stats::silence::Silence;
 use crate::time::Timestamp;
 use crate::verdict::gates::shares::{Shares, before};
 use crate::verdict::gates::{End, Gate};
@@ -32,6 +39,9 @@ use crate::verdict::spec::StickinessSpec;
 
 /// What shares that are the same may differ by, for reckoning.
 const ROUNDING: f64 = 1e-9;
+
+/// A silence that chance makes less often than this may be a closed canary's.
+const SUSPECT: f64 = 0.01;
 
 /// The gate at work.
 #[derive(Clone)]
@@ -49,6 +59,10 @@ pub struct StickinessGate {
     movers: Offenders,
     /// How often another gateway's canary was closed, or may have been.
     closings: u32,
+    /// How long nobody has come to the canary.
+    silence: Silence,
+    /// Was it not known what share was in force, when somebody was seen last?
+    is_unclear: bool,
 }
 
 /// A request that came to a version.
@@ -57,19 +71,27 @@ struct Seen {
     caller: u32,
     key: RequestKey,
     is_at_canary: bool,
-    /// Of the shares that the canary may have had, the one that speaks for the caller.
-    share: f64,
-    /// May the canary have been closed just then?
-    is_closing: bool,
-    /// How often it had been.
+    /// The shares that the canary may have had.
+    possible: Possible,
+    /// Were they one, but for the time that an order takes to be carried out?
+    is_clear: bool,
+    /// How often the canary had been closed.
     closings: u32,
 }
 
 impl Seen {
+    /// The one that speaks for the caller.
+    fn share(&self) -> f64 {
+        match self.is_at_canary {
+            true => self.possible.most,
+            false => self.possible.least,
+        }
+    }
+
     fn could_be_elsewhere(&self) -> bool {
         match self.is_at_canary {
-            true => self.share < 1.0,
-            false => self.share > 0.0,
+            true => self.share() < 1.0,
+            false => self.share() > 0.0,
         }
     }
 }
@@ -79,8 +101,9 @@ impl Seen {
 struct Place {
     /// The largest share of the canary at which stable had the caller.
     at_stable: Option<f64>,
-    /// The smallest share of the canary at which it had the caller, and how often it had been closed before.
+    /// The smallest share of the canary at which it had the caller.
     at_canary: Option<f64>,
+    /// How often it had been closed before.
     closings: u32,
     /// How often the caller could have been elsewhere; 2 stands for more.
     telling: u8,
@@ -95,8 +118,22 @@ impl Place {
             true => (&mut place.at_canary, f64::min),
             false => (&mut place.at_stable, f64::max),
         };
-        *known = Some(known.map_or(seen.share, |before| bound(before, seen.share)));
+        *known = Some(known.map_or(seen.share(), |before| bound(before, seen.share())));
         place
+    }
+
+    /// What is known of the caller after the canary was closed so often.
+    fn after(self, seen: Seen) -> Self {
+        if self.closings == seen.closings {
+            return self;
+        }
+        Self {
+            // Whoever is at a canary that is closed since has not left stable for it.
+            at_stable: self.at_stable.filter(|_| seen.possible.most <= 0.0),
+            at_canary: None,
+            closings: seen.closings,
+            ..self
+        }
     }
 
     fn is_contradiction(&self) -> bool {
@@ -118,6 +155,8 @@ impl StickinessGate {
             moved: 0,
             movers: Offenders::default(),
             closings: 0,
+            silence: Silence::default(),
+            is_unclear: false,
         }
     }
 
@@ -126,18 +165,19 @@ impl StickinessGate {
         let since = before(sent.scheduled_at, self.spec.grace);
         let possible = self.shares.since(since);
         let is_at_canary = version == self.canary;
+        self.is_unclear = self.shares.is_doubtful();
         let seen = Seen {
             caller,
             key: sent.key,
             is_at_canary,
-            share: if is_at_canary {
-                possible.most
-            } else {
-                possible.least
-            },
-            is_closing: possible.least <= 0.0,
+            possible,
+            is_clear: self.shares.is_known(),
             closings: self.closings,
         };
+        match is_at_canary {
+            true => self.silence.met(at),
+            false => self.silence.missed(self.shares.newest().least),
+        }
         match self.spec.may_close_in_silence && !is_at_canary {
             true => self.unsettled.push_back((at, seen)),
             false => self.settle(seen),
@@ -154,27 +194,45 @@ impl StickinessGate {
 
     /// Another gateway is given an order, or has answered it.
     fn ordered(&mut self, event: &RunEvent) {
+        if matches!(&event.what, What::Ordered(order) if order.kind.share() > Some(0.0)) {
+            self.closings += u32::from(self.silence.is_beyond(SUSPECT));
+            self.leave_unsettled();
+        }
         self.shares.event(event.at, &event.what);
         self.closings += u32::from(self.shares.newest().least <= 0.0);
     }
 
-    /// It was closed after the last arrival there.
-    fn was_closed(&mut self, at: Timestamp) {
-        self.shares.weigh(at, 0.0);
+    /// It was closed, another gateway's after the last arrival there.
+    fn was_closed(&mut self, now: Timestamp, record: &RollbackFacts) {
+        let then = match record.is_inferred() {
+            true => record.decided_at,
+            false => now,
+        };
+        self.shares.told(now, then, 0.0);
         self.closings += 1;
+        self.leave_unsettled();
+    }
+
+    /// Whoever has not been settled yet may have left a canary that was closed.
+    fn leave_unsettled(&mut self) {
+        let (possible, closings) = (Possible::only(0.0), self.closings);
         for (_, seen) in std::mem::take(&mut self.unsettled) {
-            self.settle(Seen { share: 0.0, ..seen });
+            self.settle(Seen {
+                possible,
+                closings,
+                ..seen
+            });
         }
     }
 
     fn settle(&mut self, seen: Seen) {
         let place = self.places.get_or_insert_with(seen.caller, Place::default);
-        if self.spec.closing_moves && place.closings < seen.closings {
-            place.at_canary = None;
-            place.closings = seen.closings;
+        if self.spec.closing_moves {
+            *place = place.after(seen);
         }
         let had = place.telling;
-        place.telling = 2.min(had + u8::from(seen.could_be_elsewhere()));
+        let is_telling = seen.is_clear && seen.could_be_elsewhere();
+        place.telling = 2.min(had + u8::from(is_telling));
         let known = place.with(seen);
         if known.is_contradiction() && !place.has_moved {
             // Wherever it was that they could have been.
@@ -184,7 +242,8 @@ impl StickinessGate {
             self.movers.note(seen.key);
         }
         // Whoever is at a canary that is being closed may be moved with the others yet.
-        if !(self.spec.closing_moves && seen.is_at_canary && seen.is_closing) {
+        let is_closing = seen.possible.least <= 0.0;
+        if !(self.spec.closing_moves && seen.is_at_canary && is_closing) {
             (place.at_stable, place.at_canary) = (known.at_stable, known.at_canary);
         }
         self.returned += u64::from(had < 2 && place.telling == 2);
@@ -205,7 +264,7 @@ impl Gate for StickinessGate {
         match &event.what {
             What::Standing(standing) => self.shares.weigh(event.at, standing.share),
             What::Ordered(_) | What::OrderEnded(_) => self.ordered(event),
-            What::RolledBack(_) => self.was_closed(event.at),
+            What::RolledBack(record) => self.was_closed(event.at, record),
             What::Accepted(row) if row.version == self.canary => self.is_open(event.at),
             _ => {}
         }
@@ -226,6 +285,7 @@ impl Gate for StickinessGate {
         let is_unknown = limit.holds(x) != limit.holds(all.moved);
         let status = match limit.holds(x) {
             _ if n == 0 || may_come || is_unknown => Status::Inconclusive,
+            true if self.is_unclear => Status::Inconclusive,
             true => Status::Pass,
             false => Status::Fail,
         };
@@ -235,6 +295,9 @@ impl Gate for StickinessGate {
             let left = grouped(all.moved - x);
             seen +=
                 &format!(", and {left} may have left a canary that was closed, which is not shown");
+        }
+        if self.is_unclear {
+            seen += "; which of the shares that were ordered is in force at the end is not known";
         }
         let mut checks = vec![
             Check::census(format!("moved {limit}"), status, seen)

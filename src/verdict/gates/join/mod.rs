@@ -2,6 +2,7 @@
 
 mod answers;
 
+use crate::observe::meta::FaultMeta;
 use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::verdict::gates::join::answers::Answers;
@@ -12,9 +13,17 @@ use crate::verdict::result::{Check, GateResult, Status, share_of};
 const TOLERATED: u64 = 1_000;
 
 /// The gate at work. Most of what it needs is in the summary.
-#[derive(Default)]
 pub struct JoinGate {
     answers: Answers,
+}
+
+impl JoinGate {
+    /// A gate for a run with these faults.
+    pub fn new(faults: &[FaultMeta]) -> Self {
+        Self {
+            answers: Answers::new(faults),
+        }
+    }
 }
 
 /// Is this many of that many too many?
