@@ -2,20 +2,20 @@
 //!
 //! Another gateway's rollback is the last arrival at its canary, once so many later requests missed the canary that chance
 //! alone does not explain it. It is told once, with that arrival as its time. A request counts when chance decides where it
-//! goes, and its first arrival was elsewhere, by the share that is in force then. A caller who stays where chance once put him is no
-//! new chance as long as he is seen on the same version. The bound during the run is divided by the
+//! goes, and its first arrival was elsewhere, by the smallest share that may have been in force, a while being left to follow orders. A caller
+//! who stays where chance once put him is no new chance as long as he is seen on the same version. The bound during the run is divided by the
 //! requests so far. What was sent before the bound was passed, and arrived nowhere yet, may be on its way to the canary (a busy machine
 //! takes connections late): it is waited for. Over all of it, one in a hundred thousand healthy canaries would be told of at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{RequestKey, VersionId};
+use crate::observe::chance::Chances;
 use crate::observe::event::{CLOSED_IN_LEDGER, RollbackFacts, RunEvent, What};
-use crate::observe::join::{FirstAttempt, Joined};
+use crate::observe::join::Joined;
 use crate::observe::orders::ShareInForce;
 use crate::stats::silence::Silence;
 use crate::time::Timestamp;
-use crate::traffic::caller::Intent;
 
 /// How improbable a silence must be for its end not to be waited for, divided by the requests so far.
 const DURING: f64 = 1e-6;
@@ -35,8 +35,7 @@ pub struct Closing {
     /// Requests that chance gave to some version, and those whose first arrival was at the canary.
     randomised: u64,
     given: u64,
-    /// Where callers who stay were seen last.
-    places: BTreeMap<u32, VersionId>,
+    chances: Chances,
     /// Does somebody expect it?
     is_awaited: bool,
     is_told: bool,
@@ -54,7 +53,7 @@ impl Closing {
             on_the_way: OnTheWay::default(),
             randomised: 0,
             given: 0,
-            places: BTreeMap::new(),
+            chances: Chances::default(),
             is_awaited: true,
             is_told: false,
         }
@@ -84,28 +83,17 @@ impl Closing {
     }
 
     fn accepted(&mut self, at: Timestamp, version: VersionId, joined: &Joined) {
-        let first = joined.first.filter(FirstAttempt::is_randomised);
-        let is_chance = first.is_some_and(|first| self.is_new_chance(&first));
-        self.randomised += u64::from(is_chance);
+        let chance = joined.first.filter(|first| self.chances.is_new(first));
+        self.randomised += u64::from(chance.is_some());
         if version == self.canary {
             self.given += u64::from(joined.first.is_some());
             // Whatever comes there, a retry too, comes to an open canary.
             self.silence.met(at);
             self.beyond_at = None;
-        } else if is_chance {
-            self.silence.missed(self.share.least());
+        } else if let Some(first) = chance {
+            self.silence.missed(self.share.least_for(&first));
             let is_beyond = self.silence.is_beyond(DURING / self.randomised as f64);
             self.beyond_at = self.beyond_at.or(is_beyond.then_some(at));
-        }
-    }
-
-    /// Could this request have met the canary? Whoever stays on a version could not, once he is there.
-    fn is_new_chance(&mut self, first: &FirstAttempt) -> bool {
-        match first.sent.map(|sent| sent.intent) {
-            Some(Intent::Sticky(caller)) => {
-                self.places.insert(caller, first.version) != Some(first.version)
-            }
-            _ => true,
         }
     }
 
@@ -188,10 +176,10 @@ mod tests {
         told: Vec<(u64, RollbackFacts)>,
     }
 
-    fn sent(key: RequestKey, intent: Intent) -> Sent {
+    fn sent(key: RequestKey, ms: u64, intent: Intent) -> Sent {
         Sent {
             key,
-            scheduled_at: Timestamp::ZERO,
+            scheduled_at: Timestamp(ms * 1_000_000),
             intent,
             caller: 0,
             input_tokens: 1,
@@ -219,7 +207,7 @@ mod tests {
         }
 
         fn sends(&mut self, key: u64) {
-            let sent = sent(RequestKey(key), Intent::Random);
+            let sent = sent(RequestKey(key), self.now, Intent::Random);
             self.take(What::Sent(sent), &Joined::default());
         }
 
@@ -245,7 +233,7 @@ mod tests {
             let key = RequestKey(key);
             let first = intent.map(|intent| FirstAttempt {
                 version,
-                sent: Some(sent(key, intent)),
+                sent: Some(sent(key, self.now, intent)),
             });
             let row = Accepted {
                 row: self.now,
@@ -416,8 +404,25 @@ mod tests {
         run.come(100, STABLE);
         assert_eq!(run.told_at(), [], "and that was refused");
         run.ordered(0.5, Some(200));
-        run.come(60, STABLE);
-        // ln(1e-6 / 5,143) / ln 0.5 = 32.3, from the raise on.
-        assert_eq!(run.told_at(), [(5_143, 10)]);
+        run.come(560, STABLE);
+        // ln(1e-6 / 5,642) / ln 0.5 = 32.4, from half a second after the raise on.
+        assert_eq!(run.told_at(), [(5_642, 10)]);
+    }
+
+    /// What was given to stable before all was given to the canary may arrive there after it.
+    #[test]
+    fn an_order_is_followed_within_a_while() {
+        let told = |late: u64| {
+            let mut run = Run::new(0.5);
+            run.come(10, CANARY);
+            run.ordered(1.0, Some(200));
+            run.come(20, CANARY);
+            run.now += late;
+            // ln(1e-6 / 38) / ln 0.1 = 7.6.
+            run.come(8, STABLE);
+            run.told_at()
+        };
+        assert_eq!(told(478), []);
+        assert_eq!(told(479), [(517, 30)]);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bridge;
+pub mod chance;
 pub mod closing;
 pub mod cost;
 pub mod event;

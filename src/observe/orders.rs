@@ -5,8 +5,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::observe::event::What;
+use crate::observe::join::FirstAttempt;
 use crate::observe::shares::PossibleShares;
 use crate::time::Timestamp;
+
+/// How long another gateway may take to follow what it has answered, and requests to overtake each other there.
+pub const FOLLOWS_WITHIN: Duration = Duration::from_millis(500);
+
+/// A larger share counts for no more than this, so that one request that goes astray is no closing of a canary that has them all.
+const MOST: f64 = 0.9;
 
 /// An order to another gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,22 +83,41 @@ impl OrderEnd {
 
 /// The share of an open canary that is in force, as far as orders tell: where it may be several, the smallest of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ShareInForce(PossibleShares);
+pub struct ShareInForce {
+    now: PossibleShares,
+    /// The smallest that it may have been, and since when; in order.
+    steps: Vec<(Timestamp, f64)>,
+}
 
 impl ShareInForce {
     /// The share at the beginning, 0 to 1.
     pub fn new(share: f64) -> Self {
-        Self(PossibleShares::new(share))
+        Self {
+            now: PossibleShares::new(share),
+            steps: vec![(Timestamp::ZERO, share)],
+        }
     }
 
-    /// The smallest that it may be now.
+    /// The smallest that it may be now, of what counts.
     pub fn least(&self) -> f64 {
-        self.0.range().least
+        self.now.range().least.min(MOST)
+    }
+
+    /// The smallest that it may have had, of what counts, when this request was given to a version: at any time from a grace before it was due.
+    pub fn least_for(&self, first: &FirstAttempt) -> f64 {
+        let due = first.sent.map_or(Timestamp::ZERO, |sent| sent.scheduled_at);
+        let since = Timestamp::from(due.elapsed().saturating_sub(FOLLOWS_WITHIN));
+        let before = self.steps.partition_point(|(at, _)| *at <= since);
+        let in_force = &self.steps[before.saturating_sub(1)..];
+        in_force
+            .iter()
+            .map(|(_, share)| *share)
+            .fold(MOST, f64::min)
     }
 
     /// May it be nothing, or something, for all that is known?
     pub fn may_be_nothing(&self) -> bool {
-        self.least() <= 0.0 && !self.0.is_known()
+        self.least() <= 0.0 && !self.now.is_known()
     }
 
     /// Takes an event in. That a canary was closed is what is looked for: no order to close it makes its share smaller.
@@ -101,11 +127,12 @@ impl ShareInForce {
                 let share = order.kind.share();
                 share
                     .iter()
-                    .for_each(|share| self.0.ordered(at, order.number, *share));
+                    .for_each(|share| self.now.ordered(at, order.number, *share));
             }
-            What::OrderEnded(end) => self.0.ended(at, end),
-            _ => {}
+            What::OrderEnded(end) => self.now.ended(at, end),
+            _ => return,
         }
+        self.steps.push((at, self.least()));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::node::{Entry, Node};
 use crate::config::values;
 use crate::experiment::external::External;
 use crate::fault::schedule::{self, Fault};
+use crate::observe::orders::FOLLOWS_WITHIN;
 use crate::router::config::{JudgeConfig, RouterConfig, Threshold, ThresholdAction};
 use crate::router::judge::sequential::Metric;
 use crate::scenario::gates::{Setting, gate_fields, least, min_n};
@@ -62,6 +63,7 @@ pub(super) fn no_rollback(cx: Cx<'_>, entry: &Entry, setting: Setting<'_>) -> Op
     Some(GateSpec::NoRollback(NoRollbackSpec {
         min_n,
         share: setting.router.canary_share(),
+        in_ledgers: setting.external.is_some(),
     }))
 }
 
@@ -128,13 +130,10 @@ fn trouble(setting: Setting<'_>) -> Timestamp {
     schedule::trouble(setting.faults, setting.router.canary).unwrap_or(Timestamp::ZERO)
 }
 
-/// Time for what another gateway sent to its canary before it closed it.
-const EXTERNAL_GRACE: Duration = Duration::from_millis(500);
-
 /// How long a router may take to follow what it has decided, unless somebody says otherwise.
 pub(super) fn grace(setting: Setting<'_>) -> Duration {
     match setting.external {
-        Some(_) => EXTERNAL_GRACE,
+        Some(_) => FOLLOWS_WITHIN,
         None => Duration::ZERO,
     }
 }

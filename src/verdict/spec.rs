@@ -206,6 +206,8 @@ pub struct NoRollbackSpec {
     pub min_n: u64,
     /// The canary's share of the requests that chance assigns, 0 to 1.
     pub share: f64,
+    /// Do the upstreams' ledgers alone tell?
+    pub in_ledgers: bool,
 }
 
 /// See [`GateSpec::AfterRollback`].

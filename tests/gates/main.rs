@@ -2,6 +2,7 @@
 
 mod attribution;
 mod census;
+mod closed_again;
 mod contract;
 mod cost;
 mod in_ledgers;

@@ -172,6 +172,7 @@ fn rows_that_cannot_be_told_apart_weaken_what_counts_them() {
     let mut many = Play::new(&[
         GateSpec::NoRollback(NoRollbackSpec {
             min_n: 1,
+            in_ledgers: false,
             share: 0.1,
         }),
         GateSpec::Attribution { min_n: 1 },

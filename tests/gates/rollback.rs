@@ -76,6 +76,7 @@ fn no_rollback_hears_a_canary_that_is_closed_in_silence() {
     let status = |missed: u64| {
         let gates = [GateSpec::NoRollback(NoRollbackSpec {
             min_n: 10,
+            in_ledgers: false,
             share: 0.1,
         })];
         let mut play = Play::new(&gates);
@@ -238,6 +239,7 @@ fn rollback_that_never_came_fails_only_if_it_was_due() {
 fn no_rollback_needs_requests_at_the_canary() {
     let gates = [GateSpec::NoRollback(NoRollbackSpec {
         min_n: 10,
+        in_ledgers: false,
         share: 0.1,
     })];
     let mut quiet = Play::new(&gates);

@@ -243,7 +243,11 @@ fn default_gates(router: &RouterConfig, weights: &[Weight]) -> Vec<GateSpec> {
     };
     let others = [
         GateSpec::Requests(requests),
-        GateSpec::NoRollback(NoRollbackSpec { min_n: 1, share }),
+        GateSpec::NoRollback(NoRollbackSpec {
+            min_n: 1,
+            share,
+            in_ledgers: false,
+        }),
     ];
     splits.chain(others).collect()
 }

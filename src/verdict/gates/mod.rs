@@ -20,6 +20,7 @@ pub mod policy;
 mod quantiles;
 pub mod ramp;
 pub mod rate_limit;
+mod reopened;
 pub mod requests;
 pub mod retries;
 mod retry_budget;

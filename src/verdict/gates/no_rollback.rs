@@ -2,15 +2,18 @@
 //!
 //! A router that closes its canary without a word keeps no promise either: as long as chance sends
 //! requests to the canary, the last of them cannot be long ago. Of a canary of share w, n randomised
-//! requests in a row miss it with probability (1 − w)ⁿ; a millionth is no chance.
+//! requests in a row miss it with probability (1 − w)ⁿ; a millionth is no chance. Of another gateway's callers who stay where chance
+//! put them, only new ones and those who moved are draws; where all the others miss it for so long as well, nobody can tell: they may
+//! stay at stable, or have been moved there.
 
 use crate::id::VersionId;
+use crate::observe::chance::Chances;
 use crate::observe::event::{RunEvent, What};
-use crate::observe::join::Joined;
+use crate::observe::join::{FirstAttempt, Joined};
 use crate::observe::orders::ShareInForce;
 use crate::stats::proportion::draws_to_meet;
 use crate::stats::silence::Silence;
-use crate::time::Human;
+use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
 use crate::verdict::gates::{End, Gate, SILENCE};
 use crate::verdict::result::{Check, GateResult, Status, grouped, weaken};
@@ -22,9 +25,13 @@ pub struct NoRollbackGate {
     canary: VersionId,
     met_canary: u64,
     share: ShareInForce,
+    chances: Chances,
     /// Requests that chance assigned, and those of them since the last one that met the canary.
     randomised: u64,
     silence: Silence,
+    /// The same with all requests of callers who stay, as if nobody did.
+    all: u64,
+    of_all: Silence,
 }
 
 impl NoRollbackGate {
@@ -35,8 +42,11 @@ impl NoRollbackGate {
             spec,
             canary,
             met_canary: 0,
+            chances: Chances::default(),
             randomised: 0,
             silence: Silence::default(),
+            all: 0,
+            of_all: Silence::default(),
         }
     }
 
@@ -76,22 +86,43 @@ impl NoRollbackGate {
             return Some(self.nobody_knows());
         }
         let telling = draws_to_meet(self.share.least(), SILENCE)?;
-        if self.randomised < telling {
-            return None;
-        }
-        let status = match self.silence.is_beyond(SILENCE) {
-            false => Status::Pass,
-            true => Status::Fail,
-        };
-        let missed = grouped(self.silence.length());
-        let seen = format!("the last {missed} randomised requests missed it");
         let condition = format!("the canary is in use to the end (missed by < {telling} in a row)");
-        let check = Check::census(condition, status, seen);
-        Some(check.figure(
-            Some(self.silence.length() as f64),
-            "requests",
-            self.randomised,
-        ))
+        let check = |status, seen: &str, (silence, n): (Silence, u64)| {
+            let missed = silence.length();
+            let seen = format!("the last {} {seen}", grouped(missed));
+            Check::census(condition, status, seen).figure(Some(missed as f64), "requests", n)
+        };
+        let draws = (self.silence, self.randomised);
+        if self.silence.is_beyond(SILENCE) && self.randomised >= telling {
+            return Some(check(Status::Fail, "randomised requests missed it", draws));
+        }
+        if self.of_all.is_beyond(SILENCE) {
+            let seen = "requests missed it: those callers stay where they are, or were moved";
+            return Some(check(Status::Inconclusive, seen, (self.of_all, self.all)));
+        }
+        (self.randomised >= telling)
+            .then(|| check(Status::Pass, "randomised requests missed it", draws))
+    }
+
+    /// A request came to a version first.
+    fn came(&mut self, at: Timestamp, first: &FirstAttempt) {
+        let stays = matches!(first.sent.map(|sent| sent.intent), Some(Intent::Sticky(_)));
+        if !first.is_randomised() || (stays && !self.spec.in_ledgers) {
+            return;
+        }
+        let is_new = self.chances.is_new(first);
+        self.randomised += u64::from(is_new);
+        self.all += 1;
+        if first.version == self.canary {
+            self.silence.met(at);
+            self.of_all.met(at);
+            return;
+        }
+        let share = self.share.least_for(first);
+        self.of_all.missed(share);
+        if is_new {
+            self.silence.missed(share);
+        }
     }
 }
 
@@ -103,13 +134,7 @@ impl Gate for NoRollbackGate {
         };
         let is_row = matches!(&event.what, What::Accepted(row) if row.version == self.canary);
         self.met_canary += u64::from(is_row);
-        if first.sent.is_some_and(|sent| sent.intent == Intent::Random) {
-            self.randomised += 1;
-            match is_row {
-                true => self.silence.met(event.at),
-                false => self.silence.missed(self.share.least()),
-            }
-        }
+        self.came(event.at, &first);
     }
 
     fn finish(&self, end: &End<'_>) -> GateResult {

@@ -12,6 +12,8 @@
 use std::time::Duration;
 
 use crate::id::{RequestKey, VersionId};
+use crate::observe::event::RunEvent;
+use crate::observe::join::Joined;
 use crate::observe::story::{Attempt, Story};
 use crate::observe::summary::OutcomeCounts;
 use crate::protocol::outcome::{Fallback, Outcome};
@@ -222,6 +224,10 @@ fn attempt_latency(attempt: &Attempt) -> Option<Duration> {
 }
 
 impl Gate for RequestsGate {
+    fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        self.misrouted.event(event);
+    }
+
     fn story(&mut self, story: &Story, so_far: &SoFar) {
         let in_scope = story
             .scheduled_at()

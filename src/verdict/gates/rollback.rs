@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::id::VersionId;
+use crate::observe::chance::Chances;
 use crate::observe::event::{Finding, RollbackFacts, RunEvent, What};
 use crate::observe::harm::is_user_error;
 use crate::observe::join::Joined;
@@ -43,11 +44,14 @@ pub struct RollbackGate {
 /// What the upstreams' ledgers tell of the canary.
 struct Heard {
     share: ShareInForce,
+    chances: Chances,
     /// How long the canary had got nothing when the trouble began, and how long it has now.
     before: Silence,
     silence: Silence,
     /// The last arrival before a silence that may have been a closed canary's, until an order may have opened it again.
     cut: Option<Timestamp>,
+    /// And before one that chance does not explain.
+    shown: Option<Timestamp>,
     /// Do callers stay where chance once put them? Then only new ones tell.
     is_sticky: bool,
 }
@@ -56,9 +60,11 @@ impl Heard {
     fn new(share: f64) -> Self {
         Self {
             share: ShareInForce::new(share),
+            chances: Chances::default(),
             before: Silence::default(),
             silence: Silence::default(),
             cut: None,
+            shown: None,
             is_sticky: false,
         }
     }
@@ -69,24 +75,38 @@ impl Heard {
         joined: &Joined,
         (canary, since): (VersionId, Timestamp),
     ) {
-        if matches!(&event.what, What::Ordered(order) if order.kind.share() > Some(0.0)) {
+        let opens = matches!(&event.what, What::Ordered(order) if order.kind.share() > Some(0.0));
+        // What was opened again before the trouble began tells nothing of it.
+        if opens && event.at >= since {
             self.cut = self.cut.or(self.suspected());
+            self.shown = self.shown.or(self.closed());
         }
         self.share.event(event.at, &event.what);
-        let is_chance = joined.first.is_some_and(|first| first.is_randomised());
+        let chance = joined.first.filter(|first| self.chances.is_new(first));
         let intent = joined
             .first
             .and_then(|first| first.sent)
             .map(|sent| sent.intent);
         self.is_sticky |= matches!(intent, Some(Intent::Sticky(_)));
-        match &event.what {
-            What::Accepted(row) if row.version == canary => self.silence.met(event.at),
-            _ if is_chance => self.silence.missed(self.share.least()),
+        match (&event.what, chance) {
+            (What::Accepted(row), _) if row.version == canary => self.silence.met(event.at),
+            (_, Some(first)) => self.silence.missed(self.share.least_for(&first)),
             _ => return,
         }
         if event.at < since {
             self.before = self.silence;
         }
+    }
+
+    /// The last arrival, if so much has missed the canary since then that it is closed.
+    fn closed(&self) -> Option<Timestamp> {
+        let is_beyond_chance = self.silence.is_beyond(MISSED);
+        self.silence.since().filter(|_| is_beyond_chance)
+    }
+
+    /// Did something come to the canary between this rollback and the trouble? Then it is an earlier one, and was undone.
+    fn is_undone(&self, record: &RollbackFacts) -> bool {
+        record.is_inferred() && self.before.since() > Some(record.decided_at)
     }
 
     /// The last arrival, if so much has missed the canary since then that it is probably closed.
@@ -125,7 +145,7 @@ impl RollbackGate {
 
     fn fired(&self, end: &End<'_>) -> Check {
         let condition = "the canary is rolled back once";
-        let rollbacks = &end.summary.rollbacks;
+        let rollbacks = self.rollbacks(end);
         match rollbacks.as_slice() {
             [] => self.not_fired(condition, end),
             [only] if only.from != self.canary => {
@@ -146,6 +166,22 @@ impl RollbackGate {
             }
         }
         .figure(Some(rollbacks.len() as f64), "rollbacks", self.met_canary)
+    }
+
+    /// Those that are asked about. Ledgers tell of the first alone: where that was undone before the trouble, it is another that counts.
+    fn rollbacks(&self, end: &End<'_>) -> Vec<RollbackFacts> {
+        let told = &end.summary.rollbacks;
+        match (told.as_slice(), &self.heard) {
+            ([first], Some(heard)) if heard.is_undone(first) => {
+                let decided_at = heard.shown.or(heard.closed());
+                let later = decided_at.map(|decided_at| RollbackFacts {
+                    decided_at,
+                    ..first.clone()
+                });
+                later.into_iter().collect()
+            }
+            _ => told.clone(),
+        }
     }
 
     /// Was it before anything was wrong? A last arrival before that is the time of a rollback only if chance does not
@@ -226,7 +262,8 @@ impl RollbackGate {
     }
 
     fn reason(&self, wanted: &str, end: &End<'_>) -> Option<Check> {
-        let record = end.summary.rollbacks.first()?;
+        let rollbacks = self.rollbacks(end);
+        let record = rollbacks.first()?;
         let status = pass_if(record.cause == wanted);
         let check = Check::census(format!("reason {wanted}"), status, record.because());
         Some(match &record.reason {
@@ -266,7 +303,8 @@ impl RollbackGate {
     }
 
     fn in_time(&self, within: Duration, end: &End<'_>) -> Option<Check> {
-        let record = end.summary.rollbacks.first()?;
+        let rollbacks = self.rollbacks(end);
+        let record = rollbacks.first()?;
         let took = record.decided_at.since(self.spec.since);
         let status = pass_if(took <= within && !self.is_early(record));
         let early = self.spec.since.since(record.decided_at);
@@ -308,10 +346,9 @@ impl Gate for RollbackGate {
         if !story.touched(self.canary) && !is_lost {
             return;
         }
-        let until = so_far
-            .rollback
-            .as_ref()
-            .map_or(Timestamp::MAX, |r| r.decided_at);
+        let is_undone = |r: &RollbackFacts| self.heard.as_ref().is_some_and(|h| h.is_undone(r));
+        let told = so_far.rollback.as_ref().filter(|r| !is_undone(r));
+        let until = told.map_or(Timestamp::MAX, |r| r.decided_at);
         let during = self.spec.since..=until;
         self.met_canary += u64::from(story.met(self.canary, during));
         let is_since = story.scheduled_at().is_some_and(|at| at >= self.spec.since);

@@ -10,6 +10,7 @@ use crate::observe::meta::FaultMeta;
 use crate::protocol::outcome::Outcome;
 use crate::stats::proportion::draws_to_meet;
 use crate::time::{Human, Timestamp};
+use crate::verdict::gates::reopened::Reopened;
 use crate::verdict::gates::{End, Gate, MISSED};
 use crate::verdict::result::{Check, GateResult, Status, grouped, share_of};
 
@@ -23,6 +24,7 @@ pub struct SampleGate {
     faulted: BTreeSet<(VersionId, u64)>,
     /// Attempts that asked an upstream for a model that it does not have, though no fault took it away.
     strangers: u64,
+    reopened: Reopened,
 }
 
 impl SampleGate {
@@ -34,6 +36,7 @@ impl SampleGate {
             sent_meanwhile: vec![0; faults.len()],
             faulted: BTreeSet::new(),
             strangers: 0,
+            reopened: Reopened::default(),
         }
     }
 
@@ -59,14 +62,14 @@ impl SampleGate {
         let (number, from) = (index + 1, Human(fault.from.elapsed()));
         let condition = format!("fault {number} ({} from {from}) hits > 0", fault.kind);
         let is_external = end.summary.keys.is_some();
-        if fault.keeps_out && is_external && !came_too_late(fault, end) {
+        if fault.keeps_out && is_external && !self.came_too_late(fault, end) {
             return self.kept_out(index, condition, end);
         }
         let check = |seen| {
             let check = Check::census(condition, Status::Pass, seen);
             check.figure(Some(hits as f64), "attempts", hits)
         };
-        if hits == 0 && came_too_late(fault, end) {
+        if hits == 0 && self.came_too_late(fault, end) {
             return check("0: the canary was closed before it began".to_owned());
         }
         let mut check = check(grouped(hits)).needs(hits, 1);
@@ -75,6 +78,15 @@ impl SampleGate {
             check.more_requests = self.requests_to_hit(fault, end);
         }
         check
+    }
+
+    /// Nobody meets a fault on a canary that was closed before, and not opened again.
+    fn came_too_late(&self, fault: &FaultMeta, end: &End<'_>) -> bool {
+        let until = fault.until.unwrap_or(end.summary.end);
+        let is_closed =
+            |at: Timestamp| at <= fault.from && !self.reopened.is_between(at, fault.from, until);
+        let closed_at = end.summary.rollbacks.first().map(|r| r.decided_at);
+        fault.on == [end.canary] && closed_at.is_some_and(is_closed)
     }
 
     fn requests_to_hit(&self, fault: &FaultMeta, end: &End<'_>) -> Option<u64> {
@@ -135,14 +147,9 @@ impl SampleGate {
     }
 }
 
-/// Nobody meets a fault on a canary that was closed before.
-fn came_too_late(fault: &FaultMeta, end: &End<'_>) -> bool {
-    let closed_at = end.summary.rollbacks.first().map(|r| r.decided_at);
-    fault.on == [end.canary] && closed_at.is_some_and(|at| at <= fault.from)
-}
-
 impl Gate for SampleGate {
     fn event(&mut self, event: &RunEvent, _joined: &Joined) {
+        self.reopened.event(event.at, &event.what);
         match &event.what {
             What::Sent(sent) => self.sent(event.at, sent),
             What::Accepted(row) if row.fault.is_some() => {

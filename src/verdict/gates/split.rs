@@ -6,7 +6,8 @@
 //! * else INCONCLUSIVE, with the number of requests that would settle it.
 //!
 //! Counted are first attempts of randomised requests, by the upstreams' ledgers, until the weights
-//! change (a rollback). Under sticky assignment a caller counts once, and must stay where it is: that
+//! change (a rollback); of another gateway, where a later time is asked for,
+//! also from the order on that gives the share back to a canary that was closed. Under sticky assignment a caller counts once, and must stay where it is: that
 //! is a census.
 
 use crate::id::{IdMap, VersionId};
@@ -15,6 +16,7 @@ use crate::observe::join::Joined;
 use crate::stats::proportion::{Limits, binomial_two_sided, clopper_pearson, samples_for_split};
 use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
+use crate::verdict::gates::reopened::Reopened;
 use crate::verdict::gates::{End, Gate};
 use crate::verdict::result::{
     Check, Evidence, GateResult, Offenders, Status, grouped, percent, share_of, weaken,
@@ -33,6 +35,9 @@ pub struct SplitGate {
     moved: u64,
     movers: Offenders,
     is_in_force: bool,
+    /// When another gateway's canary was closed, and what opened it again.
+    closed_at: Option<Timestamp>,
+    reopened: Reopened,
     /// Since when. What was sent before met other weights, however late it arrives.
     since: Timestamp,
 }
@@ -42,6 +47,8 @@ impl SplitGate {
     pub fn new(spec: SplitSpec) -> Self {
         Self {
             is_in_force: spec.from_the_start,
+            closed_at: None,
+            reopened: Reopened::default(),
             since: Timestamp::ZERO,
             spec,
             of_version: 0,
@@ -60,6 +67,14 @@ impl SplitGate {
             false => 1.0 - canary_share,
         };
         (share - self.spec.share).abs() < 1e-9
+    }
+
+    /// Was the expected share in force when this request was sent?
+    fn is_meant_for(&self, sent: &Sent) -> bool {
+        let from = self.spec.scope.from;
+        let closed_at = self.closed_at.filter(|at| !self.is_in_force && *at <= from);
+        let given = closed_at.and_then(|at| self.reopened.share(at, sent.scheduled_at));
+        self.is_in_force || given.is_some_and(|share| self.is_meant(share))
     }
 
     fn weigh(&mut self, at: Timestamp, canary_share: f64) {
@@ -159,15 +174,19 @@ impl SplitGate {
 
 impl Gate for SplitGate {
     fn event(&mut self, event: &RunEvent, joined: &Joined) {
+        self.reopened.event(event.at, &event.what);
         match &event.what {
-            What::RolledBack(_) => self.is_in_force = false,
+            What::RolledBack(record) => {
+                self.is_in_force = false;
+                self.closed_at = record.is_inferred().then_some(record.decided_at);
+            }
             What::Standing(standing) => self.weigh(event.at, standing.share),
             _ => {}
         }
         let Some((first, sent)) = joined.first.and_then(|f| f.sent.map(|sent| (f, sent))) else {
             return;
         };
-        let is_due = self.is_in_force && self.spec.scope.contains(sent.scheduled_at);
+        let is_due = self.is_meant_for(&sent) && self.spec.scope.contains(sent.scheduled_at);
         let is_clear = sent.scheduled_at >= self.since;
         if is_due && is_clear && self.counts(&sent, first.version) {
             self.all += 1;
