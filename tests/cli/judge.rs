@@ -346,3 +346,46 @@ fn what_rows_do_not_tell_is_refused_by_name() {
         done.err
     );
 }
+
+/// Another seed's rollback is another one, and so are its events.
+#[test]
+fn the_events_of_another_run_are_refused() {
+    let folder = Folder::new();
+    let own = run(&folder, ROLLED_BACK, &["--records", "all"]);
+    let elsewhere = Folder::new();
+    let other = run(
+        &elsewhere,
+        ROLLED_BACK,
+        &["--records", "all", "--seed", "99"],
+    );
+    let expect = folder.write("gates.yaml", "[no_rollback]");
+    let events = |run: &str| Path::new(run).join("events.jsonl");
+    let read = |run: &str| std::fs::read_to_string(events(run)).expect("events");
+    let (was, foreign) = (read(&own), read(&other));
+    let (head, rest) = (
+        was.lines().next().expect("a line"),
+        foreign.split_once('\n'),
+    );
+    let (foreign_head, foreign_rest) = rest.expect("lines");
+    let elsewhere = head.replace("\"scenario_sha256\":\"", "\"scenario_sha256\":\"0");
+    for (text, said) in [
+        (
+            &foreign,
+            "it tells of seed 99 where summary.json tells of seed",
+        ),
+        (
+            &was.replacen(head, &elsewhere, 1),
+            "it tells of another scenario",
+        ),
+        (
+            &format!("{head}\n{foreign_rest}"),
+            "events.jsonl tells of the rollback rb-",
+        ),
+        (&format!("{foreign_head}\n"), "it tells of seed 99"),
+    ] {
+        std::fs::write(events(&own), text).expect("a file");
+        let done = judge(&own, &expect, &["--scenario", ROLLED_BACK]);
+        assert_eq!(done.code, Some(2), "{said}: {}{}", done.out, done.err);
+        assert!(done.err.contains(said), "{said}: {}", done.err);
+    }
+}
