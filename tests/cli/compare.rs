@@ -523,3 +523,37 @@ fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
         done.err
     );
 }
+
+/// Two runs may have as many rows.
+#[test]
+fn the_rows_of_another_run_are_refused() {
+    let folder = Folder::new();
+    let failing = |share: &str| {
+        format!(
+            "faults:\n  - {{at: 5s, on: v1, kind: bad_request, share: {share}}}\nexpect:\n  - requests: {{success: \">= 1%\"}}"
+        )
+    };
+    let a = run(&folder, "a", "5ms", FAST, &[]);
+    let slow = run(&folder, "slow", "6ms", FAST, &[]);
+    let worse = run(&folder, "worse", "5ms", &failing("20%"), &[]);
+    for (other, said) in [
+        (
+            &slow,
+            "its successes took 6.000 ms in the mean where summary.json tells of 5.000 ms",
+        ),
+        (&worse, "requests that ended as"),
+    ] {
+        let copy = run(&folder, "copy", "5ms", FAST, &[]);
+        let from = Path::new(other).join("requests.csv");
+        std::fs::copy(from, Path::new(&copy).join("requests.csv")).expect("a copy");
+        let done = compare(&a, &copy, &[]);
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(2), ""),
+            "{}",
+            done.err
+        );
+        assert!(done.err.contains(said), "{}", done.err);
+        std::fs::remove_dir_all(&copy).expect("a folder");
+    }
+}
