@@ -557,3 +557,21 @@ fn the_rows_of_another_run_are_refused() {
         std::fs::remove_dir_all(&copy).expect("a folder");
     }
 }
+
+/// 1.15 is no binary fraction, and 115 is not more than 15 % above 100.
+#[test]
+fn a_fact_at_its_limit_keeps_it() {
+    let folder = Folder::new();
+    let a = run(&folder, "a", "5ms", FAST, &[]);
+    let b = run(&folder, "b", "5ms", FAST, &[]);
+    for (first, second, code) in [(100, 115, 0), (100, 116, 1), (1_000_000, 1_150_001, 1)] {
+        edit(&a, |summary| {
+            summary["versions"]["v2"]["first_attempts"] = first.into()
+        });
+        edit(&b, |summary| {
+            summary["versions"]["v2"]["first_attempts"] = second.into()
+        });
+        let (told, comparison) = json(&a, &b, &["--max-exposure", "+15%"]);
+        assert_eq!(told, Some(code), "{}", comparison["limits"]);
+    }
+}
