@@ -575,3 +575,56 @@ fn a_fact_at_its_limit_keeps_it() {
         assert_eq!(told, Some(code), "{}", comparison["limits"]);
     }
 }
+
+/// The same conditions, of something else: another version, another stretch, fewer observations.
+#[test]
+fn a_gate_that_is_pinned_to_something_else_is_not_shown_to_hold() {
+    let folder = Folder::new();
+    let gate = |more: &str| format!("expect:\n  - requests: {{success: \"100%\"{more}}}");
+    let a = run(&folder, "a", "5ms", &gate(", version: v2, min_n: 100"), &[]);
+    let same = run(
+        &folder,
+        "a",
+        "5ms",
+        &gate(", version: v2, min_n: 100"),
+        &["--seed", "4"],
+    );
+    assert_eq!(json(&a, &same, &[]).0, Some(0));
+    let others = [
+        ", version: v1, min_n: 100",
+        ", version: v2",
+        ", version: v2, min_n: 100, from: 5s",
+        "",
+    ];
+    for (n, more) in others.into_iter().enumerate() {
+        let b = run(&folder, &format!("b{n}"), "5ms", &gate(more), &[]);
+        let (code, comparison) = json(&a, &b, &[]);
+        assert_eq!(code, Some(3), "{more}: {comparison}");
+        assert_eq!(comparison["gates"][0]["same_conditions"], false, "{more}");
+        // An older graygate did not write it down.
+        edit(&b, |summary| {
+            summary["gates"][0]
+                .as_object_mut()
+                .expect("a gate")
+                .remove("asks");
+        });
+        assert_eq!(json(&a, &b, &[]).0, Some(0), "{more}");
+    }
+}
+
+/// A rollback counts from its trouble, whenever that begins, unless somebody says from when.
+#[test]
+fn a_fault_that_begins_later_is_no_other_gate() {
+    let folder = Folder::new();
+    let file = |at: &str, since: &str| {
+        format!(
+            "faults:\n  - {{at: {at}, on: v2, kind: unauthorized}}\nexpect:\n  - rollback: {{within: 15s{since}}}"
+        )
+    };
+    let a = run(&folder, "a", "5ms", &file("2s", ""), &[]);
+    let later = run(&folder, "later", "5ms", &file("3s", ""), &[]);
+    let (code, comparison) = json(&a, &later, &[]);
+    assert_eq!(code, Some(0), "{comparison}");
+    let earlier = run(&folder, "earlier", "5ms", &file("2s", ", since: 1s"), &[]);
+    assert_eq!(json(&a, &earlier, &[]).0, Some(3));
+}
