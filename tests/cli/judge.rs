@@ -389,3 +389,32 @@ fn the_events_of_another_run_are_refused() {
         assert!(done.err.contains(said), "{said}: {}", done.err);
     }
 }
+
+/// A fault is not its kind and start alone: half of it, or a shorter one, is another one.
+#[test]
+fn a_run_with_a_fault_of_another_share_or_end_is_refused() {
+    let folder = Folder::new();
+    let file = |name: &str, fault: &str| {
+        let text = scenario(PASSES).replace("expect:", &format!("faults:\n  - {fault}\nexpect:"));
+        folder.write(name, &text)
+    };
+    let own = file(
+        "short.yaml",
+        "{at: 0s, for: 1s, on: v2, kind: unauthorized, share: 50%}",
+    );
+    let kept = run(&folder, &own, &["--engine", "virtual"]);
+    assert_ne!(judge(&kept, &own, &[]).code, Some(2));
+    for fault in [
+        "{at: 0s, for: 1s, on: v2, kind: unauthorized, share: 20%}",
+        "{at: 0s, for: 2s, on: v2, kind: unauthorized, share: 50%}",
+        "{at: 0s, on: v2, kind: unauthorized, share: 50%}",
+    ] {
+        let done = judge(&kept, &file("other.yaml", fault), &[]);
+        assert_eq!(done.code, Some(2), "{fault}: {}", done.out);
+        assert!(
+            done.err.contains("the run had other faults"),
+            "{}",
+            done.err
+        );
+    }
+}

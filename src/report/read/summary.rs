@@ -59,7 +59,7 @@ pub struct Summary {
 }
 
 /// A fault, by what tells it from others.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Fault {
     /// Its kind.
     pub kind: String,
@@ -67,6 +67,10 @@ pub struct Fault {
     pub on: Vec<String>,
     /// Its start.
     pub from_s: f64,
+    /// Its end; none where it lasts to the end of the run.
+    pub until_s: Option<f64>,
+    /// The share of attempts that it hits, 0 to 1.
+    pub share: Option<f64>,
 }
 
 /// An order to another gateway.
