@@ -155,6 +155,24 @@ fn a_formula_that_does_not_fit_is_not_used() {
     }
 }
 
+#[test]
+fn a_second_rollback_gate_is_not_held_against_seeds_in_silence() {
+    let folder = Folder::new();
+    let text = scenario(LITERAL, "within: 15s").replace(
+        "  - after_rollback",
+        "  - rollback: {within: 7s}\n  - after_rollback",
+    );
+    let file = folder.write("budget.yaml", &text);
+    let done = graygate(&["validate", &file, "--runs", "4"]);
+    let said = "budget 7 s; not held against seeds: they tell of the first `rollback` gate alone";
+    assert!(done.out.contains(said), "{}", done.out);
+    assert!(
+        done.out.contains("budget 15 s; detection over 4 seeds"),
+        "{}",
+        done.out
+    );
+}
+
 /// However large the limit, it takes no time to tell.
 #[test]
 fn a_large_limit_is_judged_at_once() {
