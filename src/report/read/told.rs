@@ -144,7 +144,7 @@ impl Teller<'_> {
             attempts: needed(row, "attempts")?,
             sent,
             answered: moment(row, "answered_at_s")?.zip(outcome),
-            output_tokens: number(row, "output_tokens")?,
+            output_tokens: parsed(row, "output_tokens")?,
             streamed: scheduled_at.map_or(Ok(None), |at| streamed(row, at))?,
         })
     }
@@ -176,7 +176,7 @@ impl Teller<'_> {
             "" => None,
             name => outcome(row, "router_outcome")?.map(|o| self.version(name).map(|v| (v, o))),
         };
-        let usage = number(row, "input_tokens")?.zip(number(row, "output_tokens")?);
+        let usage = parsed(row, "input_tokens")?.zip(parsed(row, "output_tokens")?);
         Ok(Attempt {
             key: RequestKey(needed(row, "key")?),
             n: needed(row, "n")?,
@@ -502,10 +502,6 @@ fn kind(name: &str) -> Result<Option<AttemptKind>, String> {
     found
         .map(Some)
         .ok_or_else(|| format!("`{name}` is no kind of attempt"))
-}
-
-fn number(row: &Row, column: &str) -> Result<Option<u32>, String> {
-    parsed(row, column)
 }
 
 fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<Option<T>, String> {
