@@ -49,9 +49,33 @@ pub(super) fn tell(scenario: &Scenario, seeds: Option<&Seeds>) -> u8 {
         lines(scenario, spec, wait, seeds.is_some());
     }
     match seeds.filter(|_| !gates.is_empty()) {
-        Some(seeds) => from_seeds(scenario, seeds),
+        Some(seeds) => {
+            not_measured(scenario, &gates);
+            from_seeds(scenario, seeds)
+        }
         None => exit::PASS,
     }
+}
+
+/// Seeds are measured from the trouble of the first `rollback` gate on.
+fn not_measured(scenario: &Scenario, gates: &[&RollbackSpec]) {
+    let mut all = scenario.gates.iter();
+    let first = all.find_map(|gate| match gate {
+        GateSpec::Rollback(spec) => Some(spec),
+        _ => None,
+    });
+    let is_other = |spec: &&&RollbackSpec| first.is_none_or(|first| !std::ptr::eq(**spec, first));
+    for spec in gates.iter().filter(is_other) {
+        let told = shown(budgets::limits(spec));
+        line(&format!(
+            "budget {told}; not held against seeds: they tell of the first `rollback` gate alone"
+        ));
+    }
+}
+
+fn shown((within, requests): (Option<Duration>, Option<u64>)) -> String {
+    let budget = [within.map(time), requests.map(count)];
+    budget.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn line(text: &str) {
@@ -62,11 +86,9 @@ fn lines(scenario: &Scenario, spec: &RollbackSpec, wait: Option<Wait>, has_seeds
     let (within, requests) = budgets::limits(spec);
     let Some(wait) = wait else {
         if !has_seeds {
-            let budget = [within.map(time), requests.map(count)];
-            let budget: Vec<String> = budget.into_iter().flatten().collect();
             line(&format!(
                 "budget {}; no formula tells what this scenario needs: --runs 30000 does",
-                budget.join(", ")
+                shown((within, requests))
             ));
         }
         return;
@@ -133,18 +155,19 @@ fn measured(scenario: &Scenario, runs: &Runs) {
         ("exposed_requests", runs.budget.canary_requests),
     ];
     let found = runs.seeds.iter().filter(|run| run.detection.is_some());
-    let missed = (runs.seeds.len() - found.count()) as u64;
+    let seeds = runs.seeds.len() as u64;
+    if let Some(words) = words_for_none(seeds, seeds - found.count() as u64) {
+        if limits.iter().any(|(_, budget)| budget.is_some()) {
+            line(&words);
+        }
+        return;
+    }
     for (key, budget) in limits {
         let Some(budget) = budget else {
             continue;
         };
-        if missed > 0 {
-            never(runs, missed);
-            break;
-        }
-        match of(key) {
-            Some(figure) => by_seeds(scenario, runs, figure, budget),
-            None => line("no seed was rolled back after its trouble began"),
+        if let Some(figure) = of(key) {
+            by_seeds(scenario, runs, figure, budget);
         }
     }
 }
@@ -194,13 +217,19 @@ fn by_seeds(scenario: &Scenario, runs: &Runs, figure: &Figure, budget: u64) {
     ));
 }
 
-/// Where some seeds were never rolled back, the rest says nothing of a budget that holds.
-fn never(runs: &Runs, missed: u64) {
-    line(&format!(
-        "{} of {} seeds were never rolled back in their trouble: no budget holds, and none is suggested",
-        grouped(missed),
-        grouped(runs.seeds.len() as u64),
-    ));
+const STOPPED: &str = "stopped before a seed was run to its end: nothing is known of any budget";
+
+/// Why nothing is suggested, if nothing is: where some seeds were never rolled back, the rest says nothing of a budget that holds.
+fn words_for_none(seeds: u64, missed: u64) -> Option<String> {
+    match (seeds, missed) {
+        (0, _) => Some(STOPPED.to_owned()),
+        (_, 0) => None,
+        _ => Some(format!(
+            "{} of {} seeds were never rolled back in their trouble: no budget holds, and none is suggested",
+            grouped(missed),
+            grouped(seeds),
+        )),
+    }
 }
 
 fn time(value: Duration) -> String {
@@ -221,5 +250,18 @@ fn of_ten_thousand(share: f64) -> String {
         few if few < 0.01 => "fewer than 0.01".to_owned(),
         some if some < 10.0 => format!("about {some:.2}"),
         many => format!("about {}", grouped(many.round() as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What nobody ran shows nothing, and least of all that it was not rolled back.
+    #[test]
+    fn of_no_seed_nothing_is_said() {
+        assert_eq!(words_for_none(0, 0), Some(STOPPED.to_owned()));
+        assert!(words_for_none(60, 3).is_some_and(|text| text.starts_with("3 of 60 seeds")));
+        assert_eq!(words_for_none(60, 0), None);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::output::{JunitFile, data, error, say, style};
 use crate::cli::{ci, exit};
 use crate::report::read::summary;
-use crate::report::{Report, junit, markdown, pretty};
+use crate::report::{Report, json as format, junit, markdown, pretty};
 use crate::runner::judge::{self, JudgeError};
 use crate::runner::run_dir::{OutputError, RunDir};
 use crate::scenario::compile::shell_word;
@@ -155,7 +155,7 @@ fn json(args: &JudgeArgs, report: &Report) -> String {
         "status": verdict.status,
         "valid": verdict.status != Status::Invalid,
         "interrupted": verdict.interrupted,
-        "gates": verdict.gates,
+        "gates": format::gates(report),
     });
     format!("{value:#}\n")
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::report::read::summary::Summary;
 use crate::report::read::{self, Row, Unreadable, rows};
 
+/// What a mean may be off by where each time was rounded to the microsecond, with room for the sum's own dust.
+const ROUNDING_MS: f64 = 0.002;
+
 /// A run, as its folder tells it.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -48,12 +51,20 @@ pub fn read(folder: &Path) -> Result<Run, Unreadable> {
 fn times(folder: &Path, summary: &Summary) -> Result<Times, Unreadable> {
     let mut times = Times::default();
     let path = folder.join("requests.csv");
-    let rows = rows(&path, &mut |row| request(row, &mut times))?;
+    let mut told = Told::default();
+    let rows = rows(&path, &mut |row| {
+        told.note(row)?;
+        request(row, &mut times)
+    })?;
     if rows != summary.records.rows {
         let told = summary.records.rows;
         let why = format!("it has {rows} rows where summary.json tells of {told}");
         return Err(Unreadable::new(&path, why));
     }
+    let is_own = told
+        .agrees(summary)
+        .and_then(|()| same_mean(&times, summary));
+    is_own.map_err(|why| Unreadable::new(&path, why))?;
     attempts(&folder.join("attempts.csv"), summary, &mut times)?;
     times.requests.sort_unstable();
     times.first_tokens.sort_unstable();
@@ -62,6 +73,70 @@ fn times(folder: &Path, summary: &Summary) -> Result<Times, Unreadable> {
         .values_mut()
         .for_each(|all| all.sort_unstable());
     Ok(times)
+}
+
+/// What the rows of `requests.csv` add up to.
+#[derive(Default)]
+struct Told {
+    /// Requests by the name of their outcome.
+    outcomes: BTreeMap<String, u64>,
+    /// Those that a version answered, by its name.
+    served: BTreeMap<String, u64>,
+}
+
+impl Told {
+    fn note(&mut self, row: &Row) -> Result<(), String> {
+        let outcome = row.text("outcome")?;
+        *self.outcomes.entry(outcome.to_owned()).or_default() += 1;
+        let version = row.text("served_by")?;
+        *self.served.entry(version.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    /// Is it what the summary says?
+    fn agrees(&self, summary: &Summary) -> Result<(), String> {
+        let of = |counts: &BTreeMap<String, u64>, name: &str| {
+            counts.get(name).copied().unwrap_or_default()
+        };
+        let differ = |found: u64, what: String, told: u64| {
+            Err(format!(
+                "it has {found} requests {what} where summary.json tells of {told}"
+            ))
+        };
+        for (name, told) in &summary.requests.outcomes {
+            let found = of(&self.outcomes, name);
+            if found != *told {
+                return differ(found, format!("that ended as {name}"), *told);
+            }
+        }
+        for (name, version) in &summary.versions {
+            let found = of(&self.served, name);
+            if let Some(told) = version.served.filter(|told| *told != found) {
+                return differ(found, format!("that {name} answered"), told);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Two runs may count the same, but not take the same time to the microsecond.
+fn same_mean(times: &Times, summary: &Summary) -> Result<(), String> {
+    let Some(told) = summary
+        .requests
+        .latency
+        .as_ref()
+        .and_then(|all| all.mean_ms)
+    else {
+        return Ok(());
+    };
+    let total: f64 = times.requests.iter().map(|micros| *micros as f64).sum();
+    let found = total / times.requests.len().max(1) as f64 / 1e3;
+    match (found - told).abs() <= ROUNDING_MS {
+        true => Ok(()),
+        false => Err(format!(
+            "its successes took {found:.3} ms in the mean where summary.json tells of {told:.3} ms"
+        )),
+    }
 }
 
 fn request(row: &Row, times: &mut Times) -> Result<(), String> {

@@ -74,11 +74,11 @@ fn is_of_one_kind(name: &str, a: &Summary, b: &Summary) -> bool {
 pub fn changes(a: &Summary, b: &Summary) -> Vec<GateChange> {
     let new = b.gates.iter().filter(|g| find(&a.gates, &g.name).is_none());
     let both = a.gates.iter().map(|gate| &gate.name);
-    let is_same = expect_the_same(a, b);
+    let alike = Alike::of(a, b);
     let names = both.chain(new.map(|gate| &gate.name));
     let mut all: Vec<GateChange> = names
         .filter(|name| !is_of_one_kind(name, a, b))
-        .map(|name| gate(name, find(&a.gates, name), find(&b.gates, name), is_same))
+        .map(|name| gate(name, find(&a.gates, name), find(&b.gates, name), alike))
         .collect();
     all.sort_by_key(|gate| gate.change);
     all
@@ -87,29 +87,72 @@ pub fn changes(a: &Summary, b: &Summary) -> Vec<GateChange> {
 /// What shows a condition for each step that a ramp came to: one that came to a step as its run ended shows one more.
 const OF_STEPS: [&str; 2] = ["ramp", "promotion"];
 
-/// Do both come of one scenario, on one engine? Then the same steps were expected of them.
-fn expect_the_same(a: &Summary, b: &Summary) -> bool {
-    let is_run = !a.is_audit() && !b.is_audit();
-    is_run && (&a.scenario_sha256, &a.engine) == (&b.scenario_sha256, &b.engine)
+/// What the two have in common.
+#[derive(Clone, Copy)]
+struct Alike {
+    /// Do both come of one scenario, on one engine? Then the same steps were expected of them.
+    expects: bool,
+    /// Have they one router?
+    router: bool,
+    /// Do faults on the same versions begin at the same times in both?
+    faults: bool,
+}
+
+impl Alike {
+    fn of<'s>(a: &'s Summary, b: &'s Summary) -> Self {
+        let is_run = !a.is_audit() && !b.is_audit();
+        let times = |s: &'s Summary| s.faults.iter().map(|fault| (&fault.on, fault.from_s));
+        Self {
+            expects: is_run && (&a.scenario_sha256, &a.engine) == (&b.scenario_sha256, &b.engine),
+            router: a.router_sha256 == b.router_sha256,
+            faults: times(a).eq(times(b)),
+        }
+    }
+
+    /// May this setting have come of the router or the faults, which need not be the same, and not of whoever asked?
+    fn explains(self, gate: &str, setting: &str) -> bool {
+        match gate {
+            "rollback" => !self.faults && setting.starts_with("since "),
+            "after_rollback" | "stickiness" => !self.router,
+            _ => false,
+        }
+    }
+
+    /// Is the gate pinned to the same in both, as far as both tell?
+    fn settings(self, a: Option<&Gate>, b: Option<&Gate>) -> bool {
+        let Some((a, b)) = a.zip(b) else {
+            return true;
+        };
+        let own = |settings: &Vec<String>| {
+            let settings = settings.iter();
+            let own = settings.filter(|setting| !self.explains(a.plain_name(), setting));
+            own.cloned().collect::<Vec<_>>()
+        };
+        match (&a.asks, &b.asks) {
+            (Some(asked), Some(other)) => own(asked) == own(other),
+            _ => true,
+        }
+    }
 }
 
 fn find<'g>(gates: &'g [Gate], name: &str) -> Option<&'g Gate> {
     gates.iter().find(|gate| gate.name == name)
 }
 
-fn gate(name: &str, a: Option<&Gate>, b: Option<&Gate>, is_same: bool) -> GateChange {
+fn gate(name: &str, a: Option<&Gate>, b: Option<&Gate>, alike: Alike) -> GateChange {
     let checks = |gate: Option<&Gate>| gate.map_or(Vec::new(), |gate| gate.checks.clone());
     let (one, other) = (checks(a), checks(b));
+    let same_settings = alike.settings(a, b);
     let (a, b) = (a.map(|gate| gate.status), b.map(|gate| gate.status));
     let is_asked = |check: &Check| other.iter().any(|c| c.condition == check.condition);
-    let has_steps = is_same && OF_STEPS.contains(&name.split('#').next().unwrap_or_default());
-    let is_as_strict = has_steps || is_counted(name) || one.iter().all(is_asked);
+    let has_steps = alike.expects && OF_STEPS.contains(&name.split('#').next().unwrap_or_default());
+    let has_all = has_steps || is_counted(name) || one.iter().all(is_asked);
     GateChange {
         name: name.to_owned(),
-        change: change(a, b, is_as_strict),
+        change: change(a, b, same_settings && has_all),
         a,
         b,
-        same_conditions: one.iter().map(asked).eq(other.iter().map(asked)),
+        same_conditions: same_settings && one.iter().map(asked).eq(other.iter().map(asked)),
         checks: check_changes(&one, &other),
     }
 }

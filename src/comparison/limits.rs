@@ -9,6 +9,9 @@ use crate::config::values::parse_duration;
 use crate::stats::quantile_difference::{Limited, excess};
 use crate::verdict::result::Status;
 
+/// What a part of a figure may be off by, of 1, because 1.15 is no binary fraction.
+const DUST: f64 = 1e-9;
+
 /// By how much B's figure may be above A's: `+0.5pp`, `+10%`, `+20ms`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowance {
@@ -135,8 +138,22 @@ fn above(figure: &Figure, by: By) -> Option<Limited> {
     };
     Some(match by {
         By::Plain(c) => less(c),
-        By::Part(part) => excess(b.limited(), a.limited(), 1.0 + part),
+        By::Part(part) => without_dust(
+            excess(b.limited(), a.limited(), 1.0 + part),
+            a.limited().estimate,
+        ),
     })
+}
+
+/// What is above a part of A's figure by no more than the dust of binary fractions is not above it.
+fn without_dust(excess: Limited, figure: f64) -> Limited {
+    let dust = (figure * DUST).abs();
+    let settled = |value: f64| if value.abs() <= dust { 0.0 } else { value };
+    Limited {
+        estimate: settled(excess.estimate),
+        low: excess.low.map(settled),
+        high: excess.high.map(settled),
+    }
 }
 
 fn verdict(figure: &Figure, excess: Limited) -> (Status, String) {

@@ -81,7 +81,7 @@ pub fn value(report: &Report) -> Value {
         "duration_s": summary.end.as_secs_f64(),
         "log": meta.log,
         "faults": faults(report),
-        "gates": report.verdict.gates,
+        "gates": gates(report),
         "requests": {
             "sent": summary.sent,
             "answered": summary.answers.total(),
@@ -135,6 +135,23 @@ fn join_key(report: &Report) -> Option<&'static str> {
         Some(keys) => keys.key(),
         None => Some("header"),
     }
+}
+
+/// The gates with what each is pinned to (`asks`), as far as somebody asked for them.
+pub fn gates(report: &Report) -> Vec<Value> {
+    let name = |version| report.meta.name(version).to_owned();
+    let specs = report.gates.iter().map(Some).chain(std::iter::repeat(None));
+    let gates = report.verdict.gates.iter().zip(specs);
+    gates
+        .map(|(gate, spec)| {
+            let mut value = json!(gate);
+            let plain = gate.name.split('#').next().unwrap_or_default();
+            if let Some(spec) = spec.filter(|spec| spec.name() == plain) {
+                value["asks"] = json!(spec.settings(&name));
+            }
+            value
+        })
+        .collect()
 }
 
 fn faults(report: &Report) -> Vec<Value> {

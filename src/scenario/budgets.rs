@@ -35,10 +35,10 @@ const MOST_EVENTS: u64 = 100_000;
 const LIVE: f64 = 1.5;
 
 /// How a correct router comes to its rollback.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wait {
-    /// The failures of the canary that it takes.
-    pub events: u64,
+    /// The failures of the canary that it takes, each number with its probability: what a window holds is chance.
+    pub events: Vec<(u64, f64)>,
     /// The probability that a request at the canary fails.
     pub failing: f64,
     /// Requests at the canary, a second.
@@ -50,33 +50,63 @@ pub struct Wait {
 impl Wait {
     /// The time that is exceeded with this probability.
     pub fn time(&self, tail: f64) -> Option<Duration> {
-        let expected = waiting::time_quantile(self.events, tail)?;
-        Some(seconds(expected / self.events_per_second()).saturating_add(self.lag))
+        let most = self.events.iter().map(|(events, _)| *events).max()?;
+        let (mut low, mut high) = (0.0, waiting::time_quantile(most, tail)?);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            match self.not_yet(middle) > tail {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Some(seconds(high / self.events_per_second()).saturating_add(self.lag))
     }
 
     /// The number of requests that is exceeded with this probability.
     pub fn requests(&self, tail: f64) -> Option<u64> {
-        let mut requests = waiting::trials_quantile(self.events, self.failing, tail)?;
-        while self.more_than(requests) > tail {
-            requests += 1;
+        if tail <= 0.0 || self.failing <= 0.0 {
+            return None;
         }
-        Some(requests)
+        let (mut low, mut high) = (0, 1);
+        while self.more_than(high) > tail {
+            (low, high) = (high, high.checked_mul(2)?);
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.more_than(middle) > tail {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Some(high)
     }
 
     /// The probability that it takes longer than this.
     pub fn later_than(&self, limit: Duration) -> f64 {
         let left = limit.saturating_sub(self.lag).as_secs_f64();
-        waiting::time_tail(self.events, left * self.events_per_second())
+        self.not_yet(left * self.events_per_second())
+    }
+
+    /// The probability that there were too few failures when so many were to be expected.
+    fn not_yet(&self, expected: f64) -> f64 {
+        let few = |(events, chance): &(u64, f64)| chance * waiting::time_tail(*events, expected);
+        self.events.iter().map(few).sum()
     }
 
     /// The probability that it takes more requests than this, those included that come while the last
     /// failure is under way.
     pub fn more_than(&self, limit: u64) -> f64 {
         let under_way = self.per_second * self.lag.as_secs_f64();
-        let more = |m: u64| waiting::poisson(m, under_way);
-        let missing = |m: u64| waiting::trials_tail(self.events, self.failing, limit - m);
-        let few: f64 = (0..=limit).map(|m| more(m) * (1.0 - missing(m))).sum();
-        (1.0 - few).clamp(0.0, 1.0)
+        // More than that are never under way at once, but for one time in 10¹².
+        let most = (under_way + 8.0 * under_way.sqrt() + 12.0) as u64;
+        let enough = |n: u64| -> f64 {
+            let missing = |(events, chance): &(u64, f64)| {
+                chance * (1.0 - waiting::trials_tail(*events, self.failing, n))
+            };
+            self.events.iter().map(missing).sum()
+        };
+        let few = (0..=most.min(limit)).map(|m| waiting::poisson(m, under_way) * enough(limit - m));
+        (1.0 - few.sum::<f64>()).clamp(0.0, 1.0)
     }
 
     /// What a limit of the time should be, that a correct router exceeds with this probability.
@@ -142,8 +172,8 @@ pub fn wait(experiment: &Experiment, since: Timestamp) -> Option<Wait> {
     let per_second = rate_at_canary(experiment)?;
     let events = match &experiment.router.judge {
         JudgeConfig::Off => None,
-        JudgeConfig::Literal(judge) => of_literal(judge, per_second, fault),
-        JudgeConfig::Sequential(judge) => of_sequential(experiment, judge),
+        JudgeConfig::Literal(judge) => of_literal(experiment, judge, per_second, fault),
+        JudgeConfig::Sequential(judge) => of_sequential(experiment, judge).map(|k| vec![(k, 1.0)]),
     }?;
     let wait = Wait {
         events,
@@ -155,7 +185,12 @@ pub fn wait(experiment: &Experiment, since: Timestamp) -> Option<Wait> {
     let rare = wait.time(FLAKE / 100.0)?;
     let end = sure_end(experiment)?;
     let end = fault.until.map_or(end, |until| until.min(end));
-    (end.since(fault.from) >= rare).then_some(wait)
+    // Nor does a failure count any more when it has left the window.
+    let is_kept = match &experiment.router.judge {
+        JudgeConfig::Literal(judge) => rare <= judge.window,
+        JudgeConfig::Sequential(_) | JudgeConfig::Off => true,
+    };
+    (is_kept && end.since(fault.from) >= rare).then_some(wait)
 }
 
 /// When the last request comes at the earliest, but for chances that nobody meets.
@@ -236,8 +271,17 @@ fn rate_at_canary(experiment: &Experiment) -> Option<f64> {
 }
 
 /// A full window of good answers, of which more than the bound must fail: k is the first number above
-/// the bound's share of it.
-fn of_literal(judge: &LiteralConfig, per_second: f64, fault: &Fault) -> Option<u64> {
+/// the bound's share of it. How many answers a window holds is chance itself.
+fn of_literal(
+    experiment: &Experiment,
+    judge: &LiteralConfig,
+    per_second: f64,
+    fault: &Fault,
+) -> Option<Vec<(u64, f64)>> {
+    // Whoever stays with a version fails again and again there.
+    if experiment.router.split.sticky.is_some() {
+        return None;
+    }
     let bounds = judge.thresholds.iter();
     let bounds = bounds.filter(|t| t.action == ThresholdAction::Rollback);
     let bound = bounds
@@ -254,8 +298,37 @@ fn of_literal(judge: &LiteralConfig, per_second: f64, fault: &Fault) -> Option<u
         && surely >= judge.min_requests as f64
         && samples + 4.0 * samples.sqrt() <= judge.max_samples as f64
         && fault.share > bound;
+    is_full.then(|| above(bound, samples))
+}
+
+/// No distribution is told by more numbers than this.
+const FINEST: usize = 64;
+
+/// The first number above the bound's share of what a window holds, a Poisson number with this mean, with its probabilities.
+fn above(bound: f64, mean: f64) -> Vec<(u64, f64)> {
+    let reach = 7.0 * mean.sqrt() + 10.0;
+    let (least, most) = ((mean - reach).max(0.0) as u64, (mean + reach) as u64);
     // The dust of binary fractions is no failure more.
-    is_full.then(|| (bound * samples + 1e-9).floor() as u64 + 1)
+    let first = |held: u64| (bound * held as f64 + 1e-9).floor() as u64 + 1;
+    let range = first(most) - first(least);
+    let step = range / FINEST as u64 + 1;
+    let mut all: Vec<(u64, f64)> = Vec::new();
+    for held in least..=most {
+        let (events, chance) = (
+            first(held).next_multiple_of(step),
+            waiting::poisson(held, mean),
+        );
+        match all.last_mut() {
+            Some((last, sum)) if *last == events => *sum += chance,
+            _ => all.push((events, chance)),
+        }
+    }
+    // What is beyond is the most that is told.
+    let told: f64 = all.iter().map(|(_, chance)| chance).sum();
+    if let Some((_, chance)) = all.last_mut() {
+        *chance += (1.0 - told).max(0.0);
+    }
+    all
 }
 
 /// So many failures of the canary, and none of stable, that the evidence is enough.
@@ -285,7 +358,7 @@ mod tests {
     #[test]
     fn a_window_of_a_minute_needs_sixteen_failures() {
         let wait = Wait {
-            events: 16,
+            events: vec![(16, 1.0)],
             failing: 0.3,
             per_second: 5.0,
             lag: Duration::ZERO,
@@ -302,7 +375,7 @@ mod tests {
     #[test]
     fn what_comes_while_the_last_failure_is_under_way_counts() {
         let wait = Wait {
-            events: 16,
+            events: vec![(16, 1.0)],
             failing: 1.0,
             per_second: 5.0,
             lag: Duration::from_millis(5),

@@ -6,4 +6,5 @@
 pub mod evaluate;
 pub mod gates;
 pub mod result;
+pub mod settings;
 pub mod spec;

@@ -523,3 +523,108 @@ fn what_is_no_run_or_a_damaged_one_is_refused_with_its_place() {
         done.err
     );
 }
+
+/// Two runs may have as many rows.
+#[test]
+fn the_rows_of_another_run_are_refused() {
+    let folder = Folder::new();
+    let failing = |share: &str| {
+        format!(
+            "faults:\n  - {{at: 5s, on: v1, kind: bad_request, share: {share}}}\nexpect:\n  - requests: {{success: \">= 1%\"}}"
+        )
+    };
+    let a = run(&folder, "a", "5ms", FAST, &[]);
+    let slow = run(&folder, "slow", "6ms", FAST, &[]);
+    let worse = run(&folder, "worse", "5ms", &failing("20%"), &[]);
+    for (other, said) in [
+        (
+            &slow,
+            "its successes took 6.000 ms in the mean where summary.json tells of 5.000 ms",
+        ),
+        (&worse, "requests that ended as"),
+    ] {
+        let copy = run(&folder, "copy", "5ms", FAST, &[]);
+        let from = Path::new(other).join("requests.csv");
+        std::fs::copy(from, Path::new(&copy).join("requests.csv")).expect("a copy");
+        let done = compare(&a, &copy, &[]);
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(2), ""),
+            "{}",
+            done.err
+        );
+        assert!(done.err.contains(said), "{}", done.err);
+        std::fs::remove_dir_all(&copy).expect("a folder");
+    }
+}
+
+/// 1.15 is no binary fraction, and 115 is not more than 15 % above 100.
+#[test]
+fn a_fact_at_its_limit_keeps_it() {
+    let folder = Folder::new();
+    let a = run(&folder, "a", "5ms", FAST, &[]);
+    let b = run(&folder, "b", "5ms", FAST, &[]);
+    for (first, second, code) in [(100, 115, 0), (100, 116, 1), (1_000_000, 1_150_001, 1)] {
+        edit(&a, |summary| {
+            summary["versions"]["v2"]["first_attempts"] = first.into()
+        });
+        edit(&b, |summary| {
+            summary["versions"]["v2"]["first_attempts"] = second.into()
+        });
+        let (told, comparison) = json(&a, &b, &["--max-exposure", "+15%"]);
+        assert_eq!(told, Some(code), "{}", comparison["limits"]);
+    }
+}
+
+/// The same conditions, of something else: another version, another stretch, fewer observations.
+#[test]
+fn a_gate_that_is_pinned_to_something_else_is_not_shown_to_hold() {
+    let folder = Folder::new();
+    let gate = |more: &str| format!("expect:\n  - requests: {{success: \"100%\"{more}}}");
+    let a = run(&folder, "a", "5ms", &gate(", version: v2, min_n: 100"), &[]);
+    let same = run(
+        &folder,
+        "a",
+        "5ms",
+        &gate(", version: v2, min_n: 100"),
+        &["--seed", "4"],
+    );
+    assert_eq!(json(&a, &same, &[]).0, Some(0));
+    let others = [
+        ", version: v1, min_n: 100",
+        ", version: v2",
+        ", version: v2, min_n: 100, from: 5s",
+        "",
+    ];
+    for (n, more) in others.into_iter().enumerate() {
+        let b = run(&folder, &format!("b{n}"), "5ms", &gate(more), &[]);
+        let (code, comparison) = json(&a, &b, &[]);
+        assert_eq!(code, Some(3), "{more}: {comparison}");
+        assert_eq!(comparison["gates"][0]["same_conditions"], false, "{more}");
+        // An older graygate did not write it down.
+        edit(&b, |summary| {
+            summary["gates"][0]
+                .as_object_mut()
+                .expect("a gate")
+                .remove("asks");
+        });
+        assert_eq!(json(&a, &b, &[]).0, Some(0), "{more}");
+    }
+}
+
+/// A rollback counts from its trouble, whenever that begins, unless somebody says from when.
+#[test]
+fn a_fault_that_begins_later_is_no_other_gate() {
+    let folder = Folder::new();
+    let file = |at: &str, since: &str| {
+        format!(
+            "faults:\n  - {{at: {at}, on: v2, kind: unauthorized}}\nexpect:\n  - rollback: {{within: 15s{since}}}"
+        )
+    };
+    let a = run(&folder, "a", "5ms", &file("2s", ""), &[]);
+    let later = run(&folder, "later", "5ms", &file("3s", ""), &[]);
+    let (code, comparison) = json(&a, &later, &[]);
+    assert_eq!(code, Some(0), "{comparison}");
+    let earlier = run(&folder, "earlier", "5ms", &file("2s", ", since: 1s"), &[]);
+    assert_eq!(json(&a, &earlier, &[]).0, Some(3));
+}

@@ -346,3 +346,75 @@ fn what_rows_do_not_tell_is_refused_by_name() {
         done.err
     );
 }
+
+/// Another seed's rollback is another one, and so are its events.
+#[test]
+fn the_events_of_another_run_are_refused() {
+    let folder = Folder::new();
+    let own = run(&folder, ROLLED_BACK, &["--records", "all"]);
+    let elsewhere = Folder::new();
+    let other = run(
+        &elsewhere,
+        ROLLED_BACK,
+        &["--records", "all", "--seed", "99"],
+    );
+    let expect = folder.write("gates.yaml", "[no_rollback]");
+    let events = |run: &str| Path::new(run).join("events.jsonl");
+    let read = |run: &str| std::fs::read_to_string(events(run)).expect("events");
+    let (was, foreign) = (read(&own), read(&other));
+    let (head, rest) = (
+        was.lines().next().expect("a line"),
+        foreign.split_once('\n'),
+    );
+    let (foreign_head, foreign_rest) = rest.expect("lines");
+    let elsewhere = head.replace("\"scenario_sha256\":\"", "\"scenario_sha256\":\"0");
+    for (text, said) in [
+        (
+            &foreign,
+            "it tells of seed 99 where summary.json tells of seed",
+        ),
+        (
+            &was.replacen(head, &elsewhere, 1),
+            "it tells of another scenario",
+        ),
+        (
+            &format!("{head}\n{foreign_rest}"),
+            "events.jsonl tells of the rollback rb-",
+        ),
+        (&format!("{foreign_head}\n"), "it tells of seed 99"),
+    ] {
+        std::fs::write(events(&own), text).expect("a file");
+        let done = judge(&own, &expect, &["--scenario", ROLLED_BACK]);
+        assert_eq!(done.code, Some(2), "{said}: {}{}", done.out, done.err);
+        assert!(done.err.contains(said), "{said}: {}", done.err);
+    }
+}
+
+/// A fault is not its kind and start alone: half of it, or a shorter one, is another one.
+#[test]
+fn a_run_with_a_fault_of_another_share_or_end_is_refused() {
+    let folder = Folder::new();
+    let file = |name: &str, fault: &str| {
+        let text = scenario(PASSES).replace("expect:", &format!("faults:\n  - {fault}\nexpect:"));
+        folder.write(name, &text)
+    };
+    let own = file(
+        "short.yaml",
+        "{at: 0s, for: 1s, on: v2, kind: unauthorized, share: 50%}",
+    );
+    let kept = run(&folder, &own, &["--engine", "virtual"]);
+    assert_ne!(judge(&kept, &own, &[]).code, Some(2));
+    for fault in [
+        "{at: 0s, for: 1s, on: v2, kind: unauthorized, share: 20%}",
+        "{at: 0s, for: 2s, on: v2, kind: unauthorized, share: 50%}",
+        "{at: 0s, on: v2, kind: unauthorized, share: 50%}",
+    ] {
+        let done = judge(&kept, &file("other.yaml", fault), &[]);
+        assert_eq!(done.code, Some(2), "{fault}: {}", done.out);
+        assert!(
+            done.err.contains("the run had other faults"),
+            "{}",
+            done.err
+        );
+    }
+}

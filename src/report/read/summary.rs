@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::verdict::gates::SILENCE;
 use crate::verdict::result::Status;
@@ -66,6 +67,10 @@ pub struct Fault {
     pub on: Vec<String>,
     /// Its start.
     pub from_s: f64,
+    /// Its end; none where it lasts to the end of the run.
+    pub until_s: Option<f64>,
+    /// The share of attempts that it hits, 0 to 1.
+    pub share: Option<f64>,
 }
 
 /// An order to another gateway.
@@ -92,6 +97,8 @@ pub struct Gate {
     pub checks: Vec<Check>,
     /// Its remarks.
     pub warnings: Vec<String>,
+    /// What it is pinned to besides its conditions; none where a run of an older graygate does not say.
+    pub asks: Option<Vec<String>>,
 }
 
 /// One condition of a gate, judged.
@@ -110,6 +117,15 @@ pub struct Check {
 pub struct Requests {
     /// How their requests ended, by the name of the outcome.
     pub outcomes: BTreeMap<String, u64>,
+    /// The times of those that succeeded.
+    pub latency: Option<Latency>,
+}
+
+/// Times, summed up.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Latency {
+    /// Their mean, in milliseconds; none where there is none.
+    pub mean_ms: Option<f64>,
 }
 
 /// What the upstream of a version saw.
@@ -121,6 +137,8 @@ pub struct Version {
     pub randomised: u64,
     /// How attempts ended, by the name of the outcome.
     pub outcomes: BTreeMap<String, u64>,
+    /// Requests that it answered.
+    pub served: Option<u64>,
 }
 
 /// Which requests have rows in `requests.csv` and `attempts.csv`.
@@ -135,6 +153,8 @@ pub struct Records {
 /// A rollback.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Rollback {
+    /// Its id.
+    pub id: String,
     /// The version that was closed.
     pub from: String,
     /// When, from the start of the run.
@@ -215,6 +235,27 @@ impl Summary {
         let came = self.versions.get(&rollback.from);
         let came = came.map_or(0, |version| version.first_attempts);
         rollback.decided_at_s * -libm::log(SILENCE) / (came as f64).max(1.0)
+    }
+
+    /// Is the line by which `events.jsonl` says whose events it tells this run's, as far as it says so?
+    ///
+    /// # Errors
+    /// Says what the line names that this run is not.
+    pub fn is_named_by(&self, line: &Value) -> Result<(), String> {
+        let (seed, sha256) = (&line["seed"], &line["scenario_sha256"]);
+        if !seed.is_null() && seed.as_u64() != Some(self.seed) {
+            let own = self.seed;
+            return Err(format!(
+                "it tells of seed {seed} where summary.json tells of seed {own}"
+            ));
+        }
+        let is_own = sha256.is_null() || sha256.as_str() == Some(self.scenario_sha256.as_str());
+        match is_own {
+            true => Ok(()),
+            false => {
+                Err("it tells of another scenario than summary.json (scenario_sha256)".to_owned())
+            }
+        }
     }
 
     /// Is it of a log, and not of a run?

@@ -18,6 +18,7 @@ use crate::observe::orders::{OrderEnd, OrderFacts, OrderKind};
 use crate::protocol::drift::Drift;
 use crate::protocol::openai::Usage;
 use crate::protocol::outcome::Outcome;
+use crate::report::read::summary::Summary;
 use crate::report::read::{Row, Unreadable, rows};
 use crate::time::Timestamp;
 use crate::traffic::caller::Intent;
@@ -27,6 +28,8 @@ pub struct Teller<'m> {
     meta: &'m RunMeta,
     /// Where the configuration obliges each caller's requests to go: rows do not number who is sticky.
     intents: &'m [Intent],
+    /// What the run says of itself.
+    recorded: &'m Summary,
     events: Vec<RunEvent>,
 }
 
@@ -64,11 +67,12 @@ pub fn events(
     folder: &Path,
     meta: &RunMeta,
     intents: &[Intent],
-    end: Timestamp,
+    recorded: &Summary,
 ) -> Result<(Vec<RunEvent>, u64), Unreadable> {
     let mut teller = Teller {
         meta,
         intents,
+        recorded,
         events: Vec::new(),
     };
     // What happened to the run as a whole comes before what happened to requests in the same microsecond.
@@ -100,7 +104,7 @@ pub fn events(
     }
     // The sort is stable: what was told in order stays so.
     teller.events.sort_by_key(|event| event.at);
-    teller.tell(end, What::Held(None));
+    teller.tell(exact(recorded.duration_s), What::Held(None));
     Ok((teller.events, kept))
 }
 
@@ -140,7 +144,7 @@ impl Teller<'_> {
             attempts: needed(row, "attempts")?,
             sent,
             answered: moment(row, "answered_at_s")?.zip(outcome),
-            output_tokens: number(row, "output_tokens")?,
+            output_tokens: parsed(row, "output_tokens")?,
             streamed: scheduled_at.map_or(Ok(None), |at| streamed(row, at))?,
         })
     }
@@ -172,7 +176,7 @@ impl Teller<'_> {
             "" => None,
             name => outcome(row, "router_outcome")?.map(|o| self.version(name).map(|v| (v, o))),
         };
-        let usage = number(row, "input_tokens")?.zip(number(row, "output_tokens")?);
+        let usage = parsed(row, "input_tokens")?.zip(parsed(row, "output_tokens")?);
         Ok(Attempt {
             key: RequestKey(needed(row, "key")?),
             n: needed(row, "n")?,
@@ -265,6 +269,7 @@ impl Teller<'_> {
         let floor = |at: Timestamp| Timestamp(at.0 / 1_000 * 1_000);
         let at = floor(at.ok_or("it has no `at_s`")?);
         let what = match line["event"].as_str() {
+            Some("run") => return self.recorded.is_named_by(line).map(|()| None),
             Some("rolled_back") => What::RolledBack(self.rollback(line)?),
             Some("standing") => What::Standing(standing(line)),
             Some("ordered") => What::Ordered(order(line)?),
@@ -497,10 +502,6 @@ fn kind(name: &str) -> Result<Option<AttemptKind>, String> {
     found
         .map(Some)
         .ok_or_else(|| format!("`{name}` is no kind of attempt"))
-}
-
-fn number(row: &Row, column: &str) -> Result<Option<u32>, String> {
-    parsed(row, column)
 }
 
 fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<Option<T>, String> {
