@@ -533,7 +533,7 @@ fn who_was_seen_once_before_a_closing_and_once_after_it_shows_nothing() {
     let status = |more: usize| {
         let mut play = play(silent());
         visit(&mut play, 0.0, 7, &[STABLE]);
-        visit(&mut play, 1.0, 3, &[CANARY]);
+        visit(&mut play, 1.5, 3, &[CANARY]);
         for (second, what) in [(1.6, (1, None)), (4.0, (2, Some(0.1)))] {
             ordered(&mut play, second, what);
             answered(&mut play, second + 0.1, what, Some(200));
