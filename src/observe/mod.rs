@@ -9,6 +9,7 @@ pub mod cost;
 pub mod event;
 pub mod evidence;
 pub mod harm;
+pub mod history;
 pub mod join;
 pub mod latency;
 pub mod machine;

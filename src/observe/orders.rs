@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::observe::event::What;
+use crate::observe::history::{Shares, before};
 use crate::observe::join::FirstAttempt;
-use crate::observe::shares::PossibleShares;
 use crate::time::Timestamp;
 
 /// How long another gateway may take to follow what it has answered, and requests to overtake each other there.
@@ -83,56 +83,36 @@ impl OrderEnd {
 
 /// The share of an open canary that is in force, as far as orders tell: where it may be several, the smallest of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ShareInForce {
-    now: PossibleShares,
-    /// The smallest that it may have been, and since when; in order.
-    steps: Vec<(Timestamp, f64)>,
-}
+pub struct ShareInForce(Shares);
 
 impl ShareInForce {
     /// The share at the beginning, 0 to 1.
     pub fn new(share: f64) -> Self {
-        Self {
-            now: PossibleShares::new(share),
-            steps: vec![(Timestamp::ZERO, share)],
-        }
+        Self(Shares::new(share))
     }
 
     /// The smallest that it may be now, of what counts.
     pub fn least(&self) -> f64 {
-        self.now.range().least.min(MOST)
+        self.0.newest().least.min(MOST)
     }
 
     /// The smallest that it may have had, of what counts, when this request was given to a version: at any time from a grace before it was due.
     pub fn least_for(&self, first: &FirstAttempt) -> f64 {
         let due = first.sent.map_or(Timestamp::ZERO, |sent| sent.scheduled_at);
-        let since = Timestamp::from(due.elapsed().saturating_sub(FOLLOWS_WITHIN));
-        let before = self.steps.partition_point(|(at, _)| *at <= since);
-        let in_force = &self.steps[before.saturating_sub(1)..];
-        in_force
-            .iter()
-            .map(|(_, share)| *share)
-            .fold(MOST, f64::min)
+        self.0.since(before(due, FOLLOWS_WITHIN)).least.min(MOST)
     }
 
     /// May it be nothing, or something, for all that is known?
     pub fn may_be_nothing(&self) -> bool {
-        self.least() <= 0.0 && !self.now.is_known()
+        self.least() <= 0.0 && !self.0.is_known()
     }
 
     /// Takes an event in. That a canary was closed is what is looked for: no order to close it makes its share smaller.
     pub fn event(&mut self, at: Timestamp, what: &What) {
-        match what {
-            What::Ordered(order) => {
-                let share = order.kind.share();
-                share
-                    .iter()
-                    .for_each(|share| self.now.ordered(at, order.number, *share));
-            }
-            What::OrderEnded(end) => self.now.ended(at, end),
-            _ => return,
+        let closes = matches!(what, What::Ordered(order) if order.kind == OrderKind::Rollback);
+        if !closes {
+            self.0.event(at, what);
         }
-        self.steps.push((at, self.least()));
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod audit_traps;
 mod budgets;
+mod comparable;
 mod compare;
 mod convert;
 mod diagnostics;

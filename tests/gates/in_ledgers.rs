@@ -148,16 +148,21 @@ fn a_silence_that_an_order_ends_may_have_been_a_rollback() {
     }
 }
 
-/// Two orders were carried out, nobody knows which was the last.
-#[test]
-fn a_canary_that_may_have_been_given_nothing_is_not_known_to_be_in_use() {
-    let spec = NoRollbackSpec {
+/// A canary of a tenth that is to be kept, and was in use for ten seconds.
+fn never_closed() -> Play {
+    let mut play = silent(GateSpec::NoRollback(NoRollbackSpec {
         min_n: 10,
         in_ledgers: true,
         share: 0.1,
-    };
-    let mut play = silent(GateSpec::NoRollback(spec));
+    }));
     play.requests(100, (0.0, 10.0), &[to(CANARY, OK)]);
+    play
+}
+
+/// Two orders were carried out, nobody knows which was the last.
+#[test]
+fn a_canary_that_may_have_been_given_nothing_is_not_known_to_be_in_use() {
+    let mut play = never_closed();
     let orders = [(1, 0.0), (2, 0.5)].map(|(number, share)| OrderFacts {
         number,
         ..order(share)
@@ -181,13 +186,7 @@ fn a_canary_that_may_have_been_given_nothing_is_not_known_to_be_in_use() {
 #[test]
 fn no_rollback_follows_the_weights_that_were_ordered() {
     let status = |ordered: f64, missed: u64| {
-        let spec = NoRollbackSpec {
-            min_n: 10,
-            in_ledgers: true,
-            share: 0.1,
-        };
-        let mut play = silent(GateSpec::NoRollback(spec));
-        play.requests(100, (0.0, 10.0), &[to(CANARY, OK)]);
+        let mut play = never_closed();
         obey(&mut play, 10.0, ordered, Some(200));
         // What is sent within half a second of the answer may have been given to a version before it.
         play.requests(missed, (10.6, 20.0), &[to(STABLE, OK)]);

@@ -9,11 +9,11 @@
 
 use crate::id::VersionId;
 use crate::observe::event::{RunEvent, What};
+use crate::observe::history::{Shares, before};
 use crate::observe::join::Joined;
 use crate::observe::orders::{OrderFacts, OrderKind};
 use crate::observe::story::{Attempt, Story};
 use crate::time::Timestamp;
-use crate::verdict::gates::shares::{Shares, before};
 use crate::verdict::gates::{End, Gate, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::AfterRollbackSpec;

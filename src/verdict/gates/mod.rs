@@ -26,7 +26,6 @@ pub mod retries;
 mod retry_budget;
 pub mod rollback;
 pub mod sample;
-mod shares;
 pub mod split;
 pub mod stickiness;
 pub mod stream;
@@ -43,6 +42,9 @@ use crate::observe::story::Story;
 use crate::observe::summary::Summary;
 use crate::time::Timestamp;
 use crate::verdict::result::GateResult;
+
+/// A silence that chance makes less often than this may be a closed canary's.
+pub const SUSPECT: f64 = 0.01;
 
 /// So rarely may enough requests miss an open canary, or a fault, by chance alone.
 pub const MISSED: f64 = 0.001;

@@ -15,12 +15,9 @@ use crate::stats::proportion::draws_to_meet;
 use crate::stats::silence::Silence;
 use crate::time::{Human, Timestamp};
 use crate::traffic::caller::Intent;
-use crate::verdict::gates::{End, Gate, MISSED, SILENCE, SoFar};
+use crate::verdict::gates::{End, Gate, MISSED, SILENCE, SUSPECT, SoFar};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::RollbackSpec;
-
-/// A silence that chance makes less often than this may be a closed canary's.
-const SUSPECT: f64 = 0.01;
 
 /// The `rollback` gate at work.
 pub struct RollbackGate {

@@ -30,20 +30,17 @@ use std::collections::VecDeque;
 use crate::id::{IdMap, RequestKey, VersionId};
 use crate::observe::chance::Chances;
 use crate::observe::event::{RollbackFacts, RunEvent, Sent, What};
+use crate::observe::history::{Shares, before};
 use crate::observe::join::{FirstAttempt, Joined};
 use crate::observe::shares::Possible;
 use crate::stats::silence::Silence;
 use crate::time::Timestamp;
-use crate::verdict::gates::shares::{Shares, before};
-use crate::verdict::gates::{End, Gate, MISSED};
+use crate::verdict::gates::{End, Gate, MISSED, SUSPECT};
 use crate::verdict::result::{Check, GateResult, Offenders, Status, grouped, weaken};
 use crate::verdict::spec::StickinessSpec;
 
 /// What shares that are the same may differ by, for reckoning.
 const ROUNDING: f64 = 1e-9;
-
-/// A silence that chance makes less often than this may be a closed canary's.
-const SUSPECT: f64 = 0.01;
 
 /// The gate at work.
 pub struct StickinessGate {

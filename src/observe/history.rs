@@ -8,15 +8,15 @@ use crate::observe::shares::{Possible, PossibleShares};
 use crate::time::Timestamp;
 
 /// What was possible, and since when; in order.
-#[derive(Clone, Debug)]
-pub(super) struct Shares {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shares {
     now: PossibleShares,
     steps: Vec<(Timestamp, Possible)>,
 }
 
 impl Shares {
     /// The share at the beginning, 0 to 1.
-    pub(super) fn new(share: f64) -> Self {
+    pub fn new(share: f64) -> Self {
         Self {
             now: PossibleShares::new(share),
             steps: vec![(Timestamp::ZERO, Possible::only(share))],
@@ -24,23 +24,23 @@ impl Shares {
     }
 
     /// From now on it is this one, but for orders that are under way.
-    pub(super) fn weigh(&mut self, at: Timestamp, share: f64) {
+    pub fn weigh(&mut self, at: Timestamp, share: f64) {
         self.told(at, at, share);
     }
 
     /// It is told now that it was this one then.
-    pub(super) fn told(&mut self, now: Timestamp, then: Timestamp, share: f64) {
+    pub fn told(&mut self, now: Timestamp, then: Timestamp, share: f64) {
         self.now.told(then, share);
         self.note(now);
     }
 
     /// Is there no doubt of what is in force now?
-    pub(super) fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.now.is_known()
     }
 
     /// Takes an event in, if it is of an order. An order to roll back is one for a share of 0.
-    pub(super) fn event(&mut self, at: Timestamp, what: &What) {
+    pub fn event(&mut self, at: Timestamp, what: &What) {
         match what {
             What::Ordered(order) => self.now.ordered(at, order.number, wanted(order.kind)),
             What::OrderEnded(end) => self.now.ended(at, end),
@@ -50,12 +50,12 @@ impl Shares {
     }
 
     /// All that was possible at any time since then.
-    pub(super) fn since(&self, since: Timestamp) -> Possible {
+    pub fn since(&self, since: Timestamp) -> Possible {
         self.between(since, Timestamp(u64::MAX))
     }
 
     /// All that was possible at any time between these.
-    pub(super) fn between(&self, since: Timestamp, until: Timestamp) -> Possible {
+    pub fn between(&self, since: Timestamp, until: Timestamp) -> Possible {
         let before = self.steps.partition_point(|(at, _)| *at <= since);
         let in_force = self.steps[before.saturating_sub(1)..].iter();
         let all = in_force.take_while(|(at, _)| *at <= until.max(since));
@@ -64,12 +64,12 @@ impl Shares {
     }
 
     /// Will that stay in doubt, whatever is answered yet?
-    pub(super) fn is_doubtful(&self) -> bool {
+    pub fn is_doubtful(&self) -> bool {
         self.now.is_doubtful()
     }
 
     /// What is possible now.
-    pub(super) fn newest(&self) -> Possible {
+    pub fn newest(&self) -> Possible {
         self.now.range()
     }
 
@@ -86,7 +86,7 @@ fn wanted(order: OrderKind) -> f64 {
 }
 
 /// So long before a moment, if there was a time then.
-pub(super) fn before(at: Timestamp, by: Duration) -> Timestamp {
+pub fn before(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from(at.elapsed().saturating_sub(by))
 }
 
